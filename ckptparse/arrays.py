@@ -1,0 +1,94 @@
+"""Bytes of a file as arrays of numbers."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckptparse.errors import UnsupportedError
+from ckptparse.indexing import BasicSelection, Index, keep_array, select
+from ckptparse.sources import Source
+
+MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
+"""Dimensions that numpy's arrays can have."""
+
+
+def require_rank(shape: tuple[int, ...]) -> None:
+    """Raise UnsupportedError for a shape of more dimensions than numpy has."""
+    if len(shape) > MAX_RANK:
+        raise UnsupportedError(
+            "too many dimensions",
+            expected=f"at most {MAX_RANK}, the most that numpy has",
+            found=len(shape),
+        )
+
+
+def read_part(
+    source: Source,
+    offset: int,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    index: Index,
+    *,
+    swapped: bool,
+) -> NDArray[Any]:
+    """What an index takes of the row-major array at `offset` of a source, read-only.
+
+    A view where the source gives views, the byte order is the machine's and the index takes no
+    arrays; its place in memory need not be aligned.  Of a source that copies, only the bytes
+    between the first and the last element taken are read; an index by arrays reads all.
+    """
+    selection = None if source.mapped or index is Ellipsis else select(index, shape)
+    if isinstance(selection, BasicSelection) and 0 not in selection.shape:
+        part = _read_span(source, offset, dtype, shape, selection)
+    else:
+        nbytes = prod(shape) * dtype.itemsize
+        whole = _view(source.read(offset, offset + nbytes), dtype, shape)
+        part = whole if index is Ellipsis else whole[keep_array(index)]
+    if swapped:
+        part = _swap_bytes(part)
+    part.flags.writeable = False
+    return part
+
+
+def _view(
+    payload: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> NDArray[Any]:
+    if not len(payload):  # numpy takes no empty buffer
+        return np.empty(shape, dtype)
+    return np.frombuffer(payload, dtype).reshape(shape)
+
+
+def _read_span(
+    source: Source,
+    offset: int,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    selection: BasicSelection,
+) -> NDArray[Any]:
+    span = selection.span(shape)
+    itemsize = dtype.itemsize
+    payload = source.read(offset + span.start * itemsize, offset + span.stop * itemsize)
+    part: NDArray[Any] = np.ndarray(
+        selection.shape,
+        dtype,
+        np.frombuffer(payload, np.uint8),
+        span.origin * itemsize,
+        tuple(step * itemsize for step in span.steps),
+    )
+    return selection.finish(part)
+
+
+def _swap_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy with every number's bytes in the other order (complex: of each component)."""
+    if array.dtype.itemsize == 1:
+        return array.copy()
+    if array.dtype.kind != "V":
+        swapped: NDArray[Any] = array.byteswap()
+        return swapped
+    # numpy does not know how to swap a type of ml_dtypes; all that are wider than a byte have two.
+    swapped = np.ascontiguousarray(array).view(np.uint16).byteswap()
+    return swapped.view(array.dtype).reshape(array.shape)

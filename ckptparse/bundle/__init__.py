@@ -1,0 +1,9 @@
+"""The V2 format, "tensor bundle": an index table and data shards.
+
+`entries` decodes what the index says, `shards` opens data files, `payload` decodes the two kinds
+of tensors that are not plain bytes, and `reader` puts them together.
+"""
+
+from ckptparse.bundle.reader import BundleReader
+
+__all__ = ["BundleReader"]

@@ -1,0 +1,84 @@
+"""The data files of a bundle.
+
+Shard i of n of a prefix is ``<prefix>.data-%05d-of-%05d``; five digits are the least, not the
+most.  n stands in the header, i in each entry.  Source: core/util/tensor_bundle/naming.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckptparse.errors import MissingShardError, TruncatedError
+from ckptparse.foreign import name_foreign_format
+from ckptparse.sources import Source
+
+
+def shard_path(prefix: str, shard_id: int, num_shards: int) -> str:
+    """Path of a data file."""
+    return f"{prefix}.data-{shard_id:05d}-of-{num_shards:05d}"
+
+
+class Shards:
+    """The data files, each opened at its first use."""
+
+    def __init__(self, prefix: str, num_shards: int, open_source: Callable[[str], Source]) -> None:
+        self.num_shards = num_shards
+        self._prefix = prefix
+        self._open_source = open_source
+        self._opened: dict[int, Source] = {}
+
+    def path(self, shard_id: int) -> str:
+        """Path of a shard, there or not."""
+        return shard_path(self._prefix, shard_id, self.num_shards)
+
+    def source(self, shard_id: int) -> Source:
+        """A shard's bytes.
+
+        Raises:
+            MissingShardError: there is no such file.
+        """
+        source = self._opened.get(shard_id)
+        if source is None:
+            path = self.path(shard_id)
+            try:
+                source = self._open_source(path)
+            except FileNotFoundError as error:
+                raise MissingShardError(
+                    "the data file that holds it is missing",
+                    file=path,
+                    expected=f"shard {shard_id} of {self.num_shards} beside the index",
+                    found="no such file",
+                ) from error
+            # Two threads may both have opened it: the first one's source stays.
+            source = self._opened.setdefault(shard_id, source)
+        return source
+
+    def require_range(self, shard_id: int, offset: int, nbytes: int) -> Source:
+        """A shard that really holds these bytes.
+
+        Raises:
+            MissingShardError: there is no such file.
+            TruncatedError: it ends before them.
+        """
+        source = self.source(shard_id)
+        if offset + nbytes > source.nbytes:
+            head = bytes(source.read(0, min(source.nbytes, 64)))
+            raise TruncatedError(
+                "the data file is too short",
+                file=source.name,
+                offset=offset,
+                expected=f"{nbytes} bytes up to byte {offset + nbytes}",
+                found=f"a file of {source.nbytes} bytes{_explain(head)}",
+            )
+        return source
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for source in self._opened.values():
+            source.close()
+        self._opened.clear()
+
+
+def _explain(head: bytes) -> str:
+    foreign = name_foreign_format(head, b"")
+    return f": {foreign}" if foreign else ""

@@ -1,0 +1,231 @@
+"""The Python face: a checkpoint as a mapping from names to arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ckptparse.bundle import BundleReader
+from ckptparse.bundle.entries import Entry
+from ckptparse.bundle.reader import decode_name, encode_name
+from ckptparse.errors import CheckpointError, CheckpointNotFoundError, TensorNotFoundError, located
+from ckptparse.indexing import Index
+from ckptparse.locate import INDEX_SUFFIX, find_prefix
+from ckptparse.report import Damage, VerifyReport
+from ckptparse.similar import nearest_names
+from ckptparse.sources import Source, open_source
+from ckptparse.tensors import TensorInfo
+
+Progress = Callable[[int, int], object]
+"""Called with (bytes done, bytes in all)."""
+
+
+def open_checkpoint(
+    path: str | os.PathLike[str], *, verify: bool = True, mmap: bool = True
+) -> Checkpoint:
+    """Open a checkpoint that TensorFlow wrote.
+
+    Reads the index's footer and two of its blocks, whatever the number of tensors.
+
+    Args:
+        path: the prefix (``model.ckpt-200``), or one of the checkpoint's files: ``.index``,
+            ``.data-00000-of-00001``, ``.meta``.
+        verify: compare the stored CRC-32C with a tensor's bytes at its first access.  False
+            touches no page before you do.  The index is always checked.
+        mmap: map data files into memory, so that arrays are views and cost nothing.  False reads
+            copies: the choice for storage whose files others change or take away, where touching
+            a map can end the process with SIGBUS.
+
+    Returns:
+        A `Checkpoint`; closing it (or ``with``) is good manners, its arrays outlive it.
+
+    Raises:
+        CheckpointNotFoundError: nothing there; the text says what was looked for.
+        NotACheckpointError: a file of another kind.
+        CorruptCheckpointError: a damaged index.
+        UnsupportedError: a checkpoint for newer readers only.
+        UnreadableError: the operating system refuses.
+    """
+
+    def open_data(path: str) -> Source:
+        return open_source(path, mmap=mmap)
+
+    prefix = find_prefix(os.fsdecode(path))
+    index_path = prefix + INDEX_SUFFIX
+    try:
+        # The index is copied out of its file block by block, never mapped: what was checked stays.
+        index = open_source(index_path, mmap=False)
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError("the index is gone", file=index_path) from error
+    return Checkpoint(BundleReader(prefix, index, open_data, verify=verify, mapped=mmap))
+
+
+class Checkpoint(Mapping[str, NDArray[Any]]):
+    """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
+
+    Names come in the stored order of keys.  Slices of partitioned tensors are not names.  Nothing
+    is read before it is asked for.
+
+    Safe to use from several threads, and after a fork.  Two checkpoints are equal only if they are
+    the same object.
+    """
+
+    def __init__(self, reader: BundleReader) -> None:
+        """Use `open_checkpoint`."""
+        self._open_reader: BundleReader | None = reader
+        self._names: tuple[str, ...] | None = None
+        self.path = reader.prefix
+        """The prefix."""
+        self.format = reader.format
+        """"v2"."""
+
+    @property
+    def _reader(self) -> BundleReader:
+        if self._open_reader is None:
+            raise ValueError(f"the checkpoint {self.path} is closed")
+        return self._open_reader
+
+    # Mapping
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """The whole tensor: ``read(name)``."""
+        return self.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all_names())
+
+    def __len__(self) -> int:
+        return len(self._all_names())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._reader.find(encode_name(name)) is not None
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def _all_names(self) -> tuple[str, ...]:
+        if self._names is None:
+            self._names = tuple(map(decode_name, self._reader.keys()))
+        return self._names
+
+    # Tensors
+
+    def read(self, name: str, index: Index = ...) -> NDArray[Any]:
+        """A tensor, or the part of it that a numpy index takes.
+
+        Args:
+            name: one of the names.
+            index: whatever numpy takes between square brackets (``np.s_[:, :, 0]``).  Of a
+                partitioned tensor only the slices are read that the index needs; of a tensor
+                stored whole, with ``mmap=False``, only the bytes from the first to the last
+                element.  (A first access with ``verify=True`` checks all bytes of the tensor,
+                or of those slices, once.)
+
+        Returns:
+            An array, never a bare scalar.  Numbers stored whole: a read-only view over the mapped
+            file, which may be unaligned; a read-only copy with ``mmap=False`` or from a big-endian
+            checkpoint.  Partitioned: a new array.  Strings: a new `object` array of `bytes`.
+
+        Raises:
+            TensorNotFoundError: no such tensor.
+            MissingShardError, TruncatedError: its data file is not there, or ends too early.
+            ChecksumError: its bytes are not those that were written (``verify=True``).
+            CorruptCheckpointError: slices with holes or overlaps, lengths that do not add up ...
+            UnsupportedError: a variant, a resource, or a type of a newer TensorFlow.
+            IndexError: the index does not fit the shape.
+        """
+        key, entry = self._find(name)
+        with located(tensor=name):
+            return self._reader.read(key, entry, index)
+
+    def info(self, name: str) -> TensorInfo:
+        """What the index says of a tensor; reads none of its bytes.
+
+        Raises:
+            TensorNotFoundError: no such tensor.
+        """
+        return self._reader.info(*self._find(name))
+
+    def infos(self) -> list[TensorInfo]:
+        """`info` of every tensor, in the order of names; reads the whole index.
+
+        Raises:
+            CorruptCheckpointError: any part of the index is damaged.
+        """
+        reader = self._reader
+        return [reader.info(key, entry) for key, entry in reader.entries()]
+
+    def _find(self, name: str) -> tuple[bytes, Entry]:
+        key = encode_name(name)
+        entry = self._reader.find(key)
+        if entry is not None:
+            return key, entry
+        names = nearest_names(name, self._all_names())
+        hint = f"; the nearest of {len(self)}: {', '.join(names)}" if names else ""
+        raise TensorNotFoundError(f"no such tensor{hint}", file=self.path, tensor=name)
+
+    # Checks
+
+    def verify(
+        self, names: Iterable[str] | None = None, *, progress: Progress | None = None
+    ) -> VerifyReport:
+        """Check every stored byte, of the index and of tensors, and report all damage.
+
+        Does not stop at the first damage and does not raise for any.  Memory stays small: data is
+        read in pieces.
+
+        Args:
+            names: only these tensors (and the index); None for all.
+            progress: called with (bytes done, bytes in all) after every tensor.
+
+        Raises:
+            TensorNotFoundError: one of `names` is not there.
+        """
+        reader = self._reader
+        if names is None:
+            entries, index_errors = reader.surviving_entries()
+            damaged = [Damage(error.tensor, error) for error in index_errors]
+        else:
+            entries, damaged = [self._find(name) for name in names], []
+        sizes = [reader.info(key, entry).nbytes for key, entry in entries]
+        done = 0
+        unchecked = []
+        for (key, entry), nbytes in zip(entries, sizes):
+            name = decode_name(key)
+            try:
+                with located(tensor=name):
+                    if not reader.verify(key, entry):
+                        unchecked.append(name)
+            except CheckpointError as error:
+                damaged.append(Damage(name, error))
+            done += nbytes
+            if progress is not None:
+                progress(done, sum(sizes))
+        return VerifyReport(tuple(damaged), len(entries), done, tuple(unchecked))
+
+    # Life
+
+    def close(self) -> None:
+        """Let go of the files.  Arrays stay valid; they hold what they need."""
+        if self._open_reader is not None:
+            self._open_reader.close()
+            self._open_reader = None
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed " if self._open_reader is None else ""
+        return f"<{state}Checkpoint {self.path!r} ({self.format})>"

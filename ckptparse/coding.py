@@ -1,0 +1,145 @@
+"""Integers and keys as TensorFlow codes them.
+
+varint
+    Base 128, little-endian groups, high bit set on all bytes but the last; at most 10 bytes for
+    64 bits (5 for 32).  tensorflow/core/lib/core/coding.cc.
+
+ordered code
+    A coding whose byte order is the order of the values, so that coded keys sort as they should:
+
+    ====================  ======================================================================
+    unsigned integer n    one byte k, then k bytes big-endian without leading zeros (0 is ``00``)
+    string                ``00`` -> ``00 ff``, ``ff`` -> ``ff 00``, closed by ``00 01``
+    signed integer v>=0   smallest L with v < 2**(7*L-1); L bytes big-endian whose top L bits are 1,
+                          followed by a 0 bit and the value
+    signed integer v<0    the bitwise complement of the code of -1-v
+    ====================  ======================================================================
+
+    tensorflow/core/lib/strings/ordered_code.cc.
+
+Every decoder takes a buffer and a position and returns the value and the position behind it; a
+buffer that ends too early or a varint that never ends is a CorruptCheckpointError.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckptparse.errors import CorruptCheckpointError
+
+MAX_VARINT32_NBYTES = 5
+MAX_VARINT64_NBYTES = 10
+
+
+def decode_varint(
+    buffer: bytes | memoryview, pos: int, stop: int, max_nbytes: int = MAX_VARINT64_NBYTES
+) -> tuple[int, int]:
+    """One varint at `pos`, no byte of it at or after `stop`: (value, position behind it)."""
+    value = 0
+    last = min(stop, pos + max_nbytes)
+    for i in range(pos, last):
+        byte = buffer[i]
+        value |= (byte & 0x7F) << (7 * (i - pos))
+        if byte < 0x80:
+            if value >> (32 if max_nbytes == MAX_VARINT32_NBYTES else 64):
+                break
+            return value, i + 1
+    raise CorruptCheckpointError(
+        "varint",
+        offset=pos,
+        expected=f"one that ends within {max_nbytes} bytes and before byte {stop} of its buffer",
+        found=bytes(buffer[pos:last]).hex(" ") or "nothing",
+    )
+
+
+def decode_varints(buffer: bytes | memoryview, count: int) -> tuple[NDArray[np.uint64], int]:
+    """The first `count` varints of a buffer, in bulk: (values, bytes that they take).
+
+    Values of more than 64 bits are cut to their low 64, as protobuf does.
+    """
+    # `count` may be a lie: it is compared with what is there before anything is allocated for it.
+    region = np.frombuffer(buffer, np.uint8)[: count * MAX_VARINT64_NBYTES]
+    last_bytes = np.flatnonzero(region < 0x80)[:count]
+    if len(last_bytes) < count:
+        raise CorruptCheckpointError(
+            "varints", expected=f"{count} of them", found=f"{len(last_bytes)} that end"
+        )
+    if count == 0:
+        return np.zeros(0, np.uint64), 0
+    stop = int(last_bytes[-1]) + 1
+    first_bytes = np.concatenate(([0], last_bytes[:-1] + 1))
+    lengths = last_bytes - first_bytes + 1
+    longest = int(lengths.max())
+    if longest > MAX_VARINT64_NBYTES:
+        raise CorruptCheckpointError(
+            "varint",
+            offset=int(first_bytes[lengths.argmax()]),
+            expected=f"at most {MAX_VARINT64_NBYTES} bytes",
+            found=f"{longest} bytes",
+        )
+    values = (region[first_bytes] & 0x7F).astype(np.uint64)
+    for i in range(1, longest):
+        longer = np.flatnonzero(lengths > i)
+        groups = (region[first_bytes[longer] + i] & 0x7F).astype(np.uint64)
+        values[longer] |= groups << np.uint64(7 * i)
+    return values, stop
+
+
+def encode_varint(value: int) -> bytes:
+    """The shortest varint of a non-negative integer."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_ordered_uint(value: int) -> bytes:
+    """Ordered code of a non-negative integer."""
+    digits = value.to_bytes((value.bit_length() + 7) // 8, "big")
+    return bytes([len(digits)]) + digits
+
+
+def encode_ordered_string(value: bytes) -> bytes:
+    """Ordered code of a byte string, with its terminator."""
+    if b"\x00" in value or b"\xff" in value:
+        value = b"".join(_ESCAPES.get(byte, bytes([byte])) for byte in value)
+    return value + b"\x00\x01"
+
+
+_ESCAPES = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
+
+
+def decode_ordered_string(buffer: bytes, pos: int) -> tuple[bytes, int]:
+    """An ordered-code string at `pos`: (its bytes, position behind the terminator)."""
+    out = bytearray()
+    start = pos
+    while pos + 1 < len(buffer):
+        byte, after = buffer[pos], buffer[pos + 1]
+        if byte == 0x00 and after == 0x01:
+            return bytes(out), pos + 2
+        if (byte, after) in ((0x00, 0xFF), (0xFF, 0x00)):
+            pos += 1
+        elif byte in (0x00, 0xFF):
+            break
+        out.append(byte)
+        pos += 1
+    raise CorruptCheckpointError(
+        "ordered-code string",
+        offset=start,
+        expected="a terminator 00 01",
+        found=bytes(buffer[start:]).hex(" ") or "nothing",
+    )
+
+
+def encode_ordered_int(value: int) -> bytes:
+    """Ordered code of a signed 64-bit integer."""
+    magnitude = ~value if value < 0 else value
+    nbytes = magnitude.bit_length() // 7 + 1
+    ones = (1 << nbytes) - 1
+    coded = ones << (7 * nbytes) | magnitude
+    if value < 0:
+        coded ^= (1 << (8 * nbytes)) - 1
+    return coded.to_bytes(nbytes, "big")

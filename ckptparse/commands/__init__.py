@@ -1,0 +1,66 @@
+"""The command line: one module per command.
+
+A command module has NAME, a docstring whose first line is its help, `add_arguments(parser)` and
+`run(arguments) -> exit status`.
+
+Exit status: 0 done; 1 the answer is "no" (damaged, no such tensor); 2 trouble (wrong use, no such
+checkpoint, unreadable).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import ckptparse
+from ckptparse.commands import ls, show, verify
+from ckptparse.commands.text import printable
+from ckptparse.errors import CheckpointError, TensorNotFoundError
+
+COMMANDS = (ls, show, verify)
+
+DONE, NO, TROUBLE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    arguments = _build_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters the terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `ckptparse ls ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except CheckpointError as error:
+        print(f"ckptparse: {printable(str(error))}", file=sys.stderr)
+        return NO if isinstance(error, TensorNotFoundError) else TROUBLE
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ckptparse",
+        description="Look into TensorFlow checkpoints, without TensorFlow.",
+        epilog="Exit status: 0 done, 1 the answer is no (damaged, no such tensor), 2 trouble.",
+    )
+    parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        text = (module.__doc__ or "").strip()
+        command = commands.add_parser(
+            module.NAME, help=text.splitlines()[0].rstrip("."), description=text
+        )
+        command.add_argument(
+            "path", metavar="PATH", help="prefix of the checkpoint, or one of its files"
+        )
+        module.add_arguments(command)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.set_defaults(run=module.run)
+    return parser

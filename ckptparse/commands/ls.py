@@ -1,0 +1,69 @@
+"""List the tensors: dtype, shape, size, name.
+
+Partitioned tensors are marked with the number of their slices.
+"""
+
+from __future__ import annotations
+
+import argparse
+from fnmatch import fnmatchcase
+
+from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.text import (
+    align,
+    count,
+    format_nbytes,
+    format_shape,
+    info_to_json,
+    print_json,
+    printable,
+)
+from ckptparse.tensors import TensorInfo
+
+NAME = "ls"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument(
+        "patterns", metavar="PATTERN", nargs="*", help="only names like this: 'vgg_16/conv*'"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List; 1 when patterns are given and no name is like them."""
+    with open_checkpoint(arguments.path) as ckpt:
+        infos = [info for info in ckpt.infos() if _is_like(info.name, arguments.patterns)]
+        size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
+        if arguments.json:
+            print_json(
+                {
+                    "path": ckpt.path,
+                    "format": ckpt.format,
+                    "num_tensors": len(infos),
+                    "size": size,
+                    "nbytes": nbytes,
+                    "tensors": [info_to_json(info) for info in infos],
+                }
+            )
+        else:
+            for line in align([_row(info) for info in infos], right=[2]):
+                print(line)
+            print(
+                f"{count(len(infos), 'tensor')}, {count(size, 'element')}, {format_nbytes(nbytes)}"
+            )
+    return 1 if arguments.patterns and not infos else 0
+
+
+def _is_like(name: str, patterns: list[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _row(info: TensorInfo) -> tuple[str, str, str, str]:
+    note = f"  ({count(len(info.slices), 'slice')})" if info.slices else ""
+    return (
+        info.tensorflow_dtype,
+        format_shape(info.shape),
+        format_nbytes(info.nbytes),
+        printable(info.name) + note,
+    )

@@ -1,0 +1,132 @@
+"""Show one tensor: where it is, its range, its first and last values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.text import (
+    align,
+    count,
+    format_nbytes,
+    format_shape,
+    info_to_json,
+    print_json,
+    printable,
+)
+from ckptparse.tensors import TensorInfo
+
+NAME = "show"
+
+_MOST_VALUES = 4
+_MOST_LETTERS = 60
+_CHUNK_SIZE = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument("name", metavar="NAME", help="name of the tensor")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show."""
+    with open_checkpoint(arguments.path) as ckpt:
+        info = ckpt.info(arguments.name)
+        values = ckpt[arguments.name].reshape(-1)
+        statistics = _statistics(values)
+        if arguments.json:
+            ends = {"first": values[:_MOST_VALUES], "last": values[-_MOST_VALUES:]}
+            print_json(
+                {
+                    **info_to_json(info),
+                    **{key: _to_json(value) for key, value in statistics.items()},
+                    **{key: [_to_json(v) for v in end.tolist()] for key, end in ends.items()},
+                }
+            )
+        else:
+            _print(info, values, statistics)
+    return 0
+
+
+def _print(info: TensorInfo, values: NDArray[Any], statistics: dict[str, Any]) -> None:
+    rows = [
+        ("dtype", info.tensorflow_dtype),
+        ("shape", format_shape(info.shape)),
+        ("size", f"{count(info.size, 'element')}, {format_nbytes(info.nbytes)}"),
+    ]
+    if info.slices:
+        rows.append(("stored", f"in {count(len(info.slices), 'slice')}"))
+        for piece in info.slices:
+            box = ",".join(f"{part.start}:{part.stop}" for part in piece.index)
+            rows.append(("", f"[{box}] at {_place(piece.file, piece.offset)}"))
+    else:
+        rows.append(("stored", f"at {_place(info.file, info.offset)}"))
+    rows += [(key, _to_text(value)) for key, value in statistics.items()]
+    first, last = values[:_MOST_VALUES].tolist(), values[_MOST_VALUES:][-_MOST_VALUES:].tolist()
+    rows += [("first" if i == 0 else "", _to_text(value)) for i, value in enumerate(first)]
+    rows += [("last" if i == 0 else "", _to_text(value)) for i, value in enumerate(last)]
+    print(printable(info.name))
+    for line in align([("", key, value) for key, value in rows]):
+        print(line)
+
+
+def _place(file: str | None, offset: int | None) -> str:
+    return f"byte {offset} of {printable(os.path.basename(file or ''))}" if file else "no place"
+
+
+def _statistics(values: NDArray[Any]) -> dict[str, Any]:
+    """min, max and mean of numbers, in the precision of float64; NaNs are counted apart.
+
+    Complex numbers have a mean only, strings nothing; nor has a tensor without elements.
+    """
+    if values.dtype == object or not len(values):
+        return {}
+    exact = values.dtype.kind in "iub"
+    if values.dtype.kind == "c":
+        return {"mean": complex(values.mean(dtype=np.complex128))}
+    low, high, total, num_nan = math.inf, -math.inf, 0.0, 0
+    for start in range(0, len(values), _CHUNK_SIZE):
+        chunk = values[start : start + _CHUNK_SIZE]
+        if not exact:
+            chunk = chunk.astype(np.float64)
+            missing = np.isnan(chunk)
+            num_nan += int(missing.sum())
+            chunk = chunk[~missing]
+        if len(chunk):
+            low, high = min(low, chunk.min().item()), max(high, chunk.max().item())
+            with np.errstate(invalid="ignore"):  # inf - inf
+                total += float(chunk.sum(dtype=np.float64))
+    num_numbers = len(values) - num_nan
+    found: dict[str, Any] = {}
+    if num_numbers:
+        found = {"min": low, "max": high, "mean": total / num_numbers}
+    return {**found, "nan": num_nan} if num_nan else found
+
+
+def _to_text(value: Any) -> str:
+    """One value for people."""
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "backslashreplace")
+        more = f"... ({count(len(value), 'byte')})" if len(text) > _MOST_LETTERS else ""
+        return f'"{printable(text[:_MOST_LETTERS])}"{more}'
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return str(value)
+
+
+def _to_json(value: Any) -> Any:
+    """One value for programs: what JSON does not have (NaN, infinities, complex) as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    number = getattr(value, "item", lambda: value)()
+    if isinstance(number, float) and math.isfinite(number):
+        return number
+    return str(number)

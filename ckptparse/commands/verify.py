@@ -1,0 +1,91 @@
+"""Check every stored byte against its checksum and report all damage."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from ckptparse.checkpoint import Progress, open_checkpoint
+from ckptparse.commands.text import count, format_nbytes, print_json, printable
+from ckptparse.errors import CorruptCheckpointError
+from ckptparse.report import Damage, VerifyReport
+
+NAME = "verify"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="only these tensors (default: all)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify; 1 when anything is damaged."""
+    try:
+        with open_checkpoint(arguments.path) as ckpt, _ProgressBar() as bar:
+            report = ckpt.verify(arguments.names or None, progress=bar.progress)
+    except CorruptCheckpointError as error:  # too damaged to open
+        report = VerifyReport((Damage(None, error),), 0, 0, ())
+    if arguments.json:
+        print_json(_to_json(report))
+    else:
+        _print(report)
+    return 0 if report.ok else 1
+
+
+def _print(report: VerifyReport) -> None:
+    for damage in report.damaged:
+        print(f"damaged: {printable(str(damage.error))}")
+    for name in report.unchecked:
+        print(f"unchecked, of a type that this version does not know: {printable(name)}")
+    verdict = f"{len(report.damaged)} damaged" if report.damaged else "all intact"
+    print(f"{count(report.num_tensors, 'tensor')}, {format_nbytes(report.nbytes)}: {verdict}")
+
+
+def _to_json(report: VerifyReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "num_tensors": report.num_tensors,
+        "nbytes": report.nbytes,
+        "damaged": [
+            {
+                "name": damage.name,
+                "error": type(damage.error).__name__,
+                "message": damage.error.message,
+                "file": damage.error.file,
+                "offset": damage.error.offset,
+                "expected": damage.error.expected,
+                "found": damage.error.found,
+            }
+            for damage in report.damaged
+        ],
+        "unchecked": report.unchecked,
+    }
+
+
+class _ProgressBar:
+    """A bar on a terminal, if the extra `cli` is installed; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self._bar: Any = None
+
+    def __enter__(self) -> _ProgressBar:
+        if sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return self
+            self._bar = tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False)
+            self.progress = self._show
+        return self
+
+    def _show(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

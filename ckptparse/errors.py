@@ -1,0 +1,131 @@
+"""The errors of ckptparse, one tree.
+
+::
+
+    CheckpointError
+    ├── CheckpointNotFoundError     also FileNotFoundError: nothing at that path
+    ├── MissingShardError           also FileNotFoundError: the index names a file that is not there
+    ├── TensorNotFoundError         also KeyError: no tensor of that name
+    ├── NotACheckpointError         also ValueError: the file is something else
+    ├── CorruptCheckpointError      also ValueError: the file contradicts itself or its checksums
+    │   ├── ChecksumError           a stored CRC-32C and the bytes disagree
+    │   └── TruncatedError          the file ends before the bytes that it should hold
+    ├── UnsupportedError            also NotImplementedError: sound, but not readable as an array
+    └── UnreadableError             also OSError: the operating system refused or failed
+
+Each one also is the builtin that callers already catch.  The text always has the same order:
+file, byte, tensor, what is wrong, what was expected, what was found.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class CheckpointError(Exception):
+    """Base of every error that a checkpoint can cause.
+
+    Attributes:
+        message: what is wrong, without its place.
+        file: path or URL of the file, or None.
+        offset: byte offset in that file, or None.
+        tensor: name of the tensor concerned, or None.
+        expected, found: the two sides of the contradiction, as text, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        offset: int | None = None,
+        tensor: str | None = None,
+        expected: object = None,
+        found: object = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.offset = offset
+        self.tensor = tensor
+        self.expected = None if expected is None else str(expected)
+        self.found = None if found is None else str(found)
+
+    def __str__(self) -> str:
+        place = []
+        if self.file is not None:
+            place.append(self.file)
+        if self.offset is not None:
+            place.append(f"byte {self.offset}")
+        if self.tensor is not None:
+            place.append(f"tensor {self.tensor!r}")
+        text = ": ".join([", ".join(place), self.message]) if place else self.message
+        if self.expected is not None:
+            text += f": expected {self.expected}"
+        if self.found is not None:
+            text += f"{':' if self.expected is None else ','} found {self.found}"
+        return text
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """No checkpoint at the given path; the text says what was looked for and what is there."""
+
+    def __init__(self, message: str, **place: object) -> None:
+        super().__init__(message, **place)  # type: ignore[arg-type]  # same keywords as the base
+        self.errno = errno.ENOENT
+
+
+class MissingShardError(CheckpointError, FileNotFoundError):
+    """The index is there, but a data file that it refers to is not."""
+
+    def __init__(self, message: str, **place: object) -> None:
+        super().__init__(message, **place)  # type: ignore[arg-type]  # same keywords as the base
+        self.errno = errno.ENOENT
+
+
+class TensorNotFoundError(CheckpointError, KeyError):
+    """The checkpoint holds no tensor of that name; the text offers the nearest names."""
+
+
+class NotACheckpointError(CheckpointError, ValueError):
+    """The file is not a TensorFlow checkpoint at all."""
+
+
+class CorruptCheckpointError(CheckpointError, ValueError):
+    """The file is a checkpoint whose bytes contradict each other."""
+
+
+class ChecksumError(CorruptCheckpointError):
+    """The stored CRC-32C does not fit the bytes."""
+
+
+class TruncatedError(CorruptCheckpointError):
+    """The file ends before the bytes that its own structure promises."""
+
+
+class UnsupportedError(CheckpointError, NotImplementedError):
+    """A sound file or tensor that has no meaning as a numpy array, or needs a newer reader."""
+
+
+class UnreadableError(CheckpointError, OSError):
+    """The operating system would not open or read a file (permissions, a failing disk ...)."""
+
+
+@contextmanager
+def located(*, file: str | None = None, base: int = 0, tensor: str | None = None) -> Iterator[None]:
+    """Complete the place of errors raised inside, by what only the caller knows.
+
+    Decoders of memory know a position in their buffer, not the file or where the buffer lies in it:
+    `base` is that distance in bytes.  What an error already says is left alone.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        if error.file is None and file is not None:
+            error.file = file
+            error.offset = None if error.offset is None else error.offset + base
+        if error.tensor is None:
+            error.tensor = tensor
+        raise

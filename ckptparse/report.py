@@ -1,0 +1,43 @@
+"""What a verification found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckptparse.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong.
+
+    Attributes:
+        name: the tensor that cannot be read, None for damage to the index, which may hide any
+            number of tensors.
+        error: what reading it raises.
+    """
+
+    name: str | None
+    error: CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """All that `Checkpoint.verify` found.
+
+    Attributes:
+        damaged: every damage, in the order of the checkpoint.
+        num_tensors: how many tensors were checked, damaged ones included.
+        nbytes: how many bytes of tensors were checked.
+        unchecked: names of tensors of a type whose checksum this version does not know.
+    """
+
+    damaged: tuple[Damage, ...]
+    num_tensors: int
+    nbytes: int
+    unchecked: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.damaged

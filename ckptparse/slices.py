@@ -1,0 +1,111 @@
+"""Partitioned tensors: how slices are named, and whether they make up the whole.
+
+A slice is one extent, (start, length), per dimension; length -1 stands for a whole dimension.
+Its key in the table is, in ordered code (see `coding`)::
+
+    uint 0 | string name | uint rank | for each dimension: int start, int length
+
+A whole dimension is written as start 0, length -1, and differs from the same range in numbers:
+keys are built from extents as they are stored.
+
+Sources: tensorflow/core/framework/tensor_slice.cc, core/util/saved_tensor_slice_util.cc.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ckptparse.coding import decode_ordered_string, encode_ordered_int, encode_ordered_string
+from ckptparse.coding import encode_ordered_uint as encode_uint
+from ckptparse.errors import CorruptCheckpointError
+from ckptparse.indexing import Box
+
+Extents = tuple[tuple[int, int], ...]
+"""(start, length) per dimension; length WHOLE for all of a dimension."""
+
+WHOLE = -1
+KEY_PREFIX = b"\x00"
+"""First byte of every slice key, and of hardly any name."""
+
+_SMALL_GRID = 1 << 20
+
+
+def encode_slice_key(name: bytes, extents: Extents) -> bytes:
+    """The key under which a slice of a tensor is stored."""
+    parts = [KEY_PREFIX, encode_ordered_string(name), encode_uint(len(extents))]
+    for start, length in extents:
+        parts += [encode_ordered_int(start), encode_ordered_int(length)]
+    return b"".join(parts)
+
+
+def decode_slice_key_name(key: bytes) -> bytes | None:
+    """The tensor's name in a key that could be a slice key; None in any other key."""
+    if not key.startswith(KEY_PREFIX):
+        return None
+    try:
+        return decode_ordered_string(key, len(KEY_PREFIX))[0]
+    except CorruptCheckpointError:
+        return None
+
+
+def resolve(extents: Extents, shape: tuple[int, ...]) -> Box:
+    """The box that a slice covers, WHOLE dimensions in numbers."""
+    return Box(
+        tuple(start for start, _ in extents),
+        tuple(size if n == WHOLE else n for (_, n), size in zip(extents, shape)),
+    )
+
+
+def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> None:
+    """Check that boxes cover an array exactly once.
+
+    The boxes' bounds cut the array into a grid; the boxes are painted on that grid, which has
+    few cells whatever the size of the array.  `max_cells` bounds the memory for grids of damaged
+    or hostile files: what the real bytes of the checkpoint justify.
+
+    Raises:
+        CorruptCheckpointError: a box outside the array, an overlap, a hole.
+    """
+    for box in boxes:
+        if any(a < 0 or n < min(size, 1) or a + n > size for a, n, size in zip(*box, shape)):
+            raise CorruptCheckpointError(
+                "slice", expected=f"a part of the shape {list(shape)}", found=describe(box)
+            )
+    covered = sum(prod(box.shape) for box in boxes)
+    if covered < prod(shape):
+        raise CorruptCheckpointError(
+            "slices do not cover the tensor",
+            expected=f"{prod(shape)} elements",
+            found=f"{covered} in {len(boxes)} slices",
+        )
+    cuts = []
+    for axis, size in enumerate(shape):
+        starts = {box.start[axis] for box in boxes}
+        stops = {box.start[axis] + box.shape[axis] for box in boxes}
+        cuts.append(sorted(starts | stops | {0, size}))
+    cells = [len(bounds) - 1 for bounds in cuts]
+    if prod(cells) > max(max_cells, _SMALL_GRID):
+        raise CorruptCheckpointError(
+            "slices",
+            expected=f"a tiling of at most {max(max_cells, _SMALL_GRID)} cells",
+            found=f"{len(boxes)} slices that cut the tensor into {prod(cells)}",
+        )
+    painted = np.zeros(cells, bool)
+    places = [{bound: i for i, bound in enumerate(bounds)} for bounds in cuts]
+    for box in boxes:
+        cell = tuple(
+            slice(place[a], place[a + n]) for place, a, n in zip(places, box.start, box.shape)
+        )
+        if painted[cell].any():
+            raise CorruptCheckpointError(
+                "slices overlap", expected="every element once", found=f"{describe(box)} again"
+            )
+        painted[cell] = True
+    # No overlap, nothing outside, and as many elements as the tensor: no hole is left.
+
+
+def describe(box: Box) -> str:
+    """A box in numpy's notation: [0:3, 4:8]."""
+    return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(box.start, box.shape)) + "]"

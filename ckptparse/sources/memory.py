@@ -1,0 +1,24 @@
+"""Bytes that are in memory already."""
+
+from __future__ import annotations
+
+from ckptparse.sources.base import require_inside
+
+
+class MemorySource:
+    """A source over a bytes object."""
+
+    mapped = False
+
+    def __init__(self, name: str, contents: bytes) -> None:
+        self.name = name
+        self.nbytes = len(contents)
+        self._view = memoryview(contents)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        require_inside(self.name, start, stop, self.nbytes)
+        return self._view[start:stop]
+
+    def close(self) -> None:
+        self._view = memoryview(b"")
+        self.nbytes = 0

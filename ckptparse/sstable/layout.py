@@ -1,0 +1,159 @@
+"""Where things are in a table file, and the one function that reads a block.
+
+::
+
+    data block 0 | data block 1 | ... | metaindex block | index block | footer
+
+    footer, the last 48 bytes:
+        metaindex handle | index handle | padding to 40 bytes | magic 57 fb 80 8b 24 75 47 db
+    handle:
+        varint64 offset | varint64 size of the contents, without the trailer
+    block:
+        contents (`size` bytes) | type, 1 byte | masked CRC-32C of contents and type, LE32
+    type:
+        0 as it is, 1 raw snappy
+
+The metaindex block is empty in every file that TensorFlow writes, and TensorFlow never reads it;
+nor do we.  Source: tensorflow/core/lib/io/format.cc (newer: xla/tsl/lib/io/format.cc).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ckptparse.checksum import crc32c, require_crc32c
+from ckptparse.coding import decode_varint
+from ckptparse.errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    NotACheckpointError,
+    TruncatedError,
+    located,
+)
+from ckptparse.foreign import name_foreign_format
+from ckptparse.sources import Source
+
+FOOTER_NBYTES = 48
+MAGIC = bytes.fromhex("57fb808b247547db")
+TRAILER_NBYTES = 5
+TYPE_NONE = 0
+TYPE_SNAPPY = 1
+
+_EMPTY_KEY_ENTRY = b"\x00\x00"
+"""How the first entry of every checkpoint table begins: nothing shared, key of no bytes."""
+
+
+class BlockHandle(NamedTuple):
+    """Place of a block: offset in the file and size of its contents, in bytes."""
+
+    offset: int
+    nbytes: int
+
+
+def decode_handle(buffer: bytes | memoryview, pos: int) -> tuple[BlockHandle, int]:
+    """A handle at `pos` of a buffer: (handle, position behind it)."""
+    offset, pos = decode_varint(buffer, pos, len(buffer))
+    nbytes, pos = decode_varint(buffer, pos, len(buffer))
+    return BlockHandle(offset, nbytes), pos
+
+
+def read_footer(source: Source) -> BlockHandle:
+    """The handle of the index block.
+
+    Raises:
+        TruncatedError: the file is shorter than a footer, or begins like a table without ending
+            like one.
+        NotACheckpointError: the file is something else; the text says what, where that is known.
+    """
+    start = source.nbytes - FOOTER_NBYTES
+    head = bytes(source.read(0, min(source.nbytes, 512)))
+    footer = bytes(source.read(max(start, 0), source.nbytes))
+    if footer.endswith(MAGIC) and start >= 0:
+        with located(file=source.name, base=start):
+            _, pos = decode_handle(footer, 0)
+            index, _ = decode_handle(footer, pos)
+        return index
+    foreign = name_foreign_format(head, footer)
+    if foreign is None and (start < 0 or head.startswith(_EMPTY_KEY_ENTRY)):
+        raise TruncatedError(
+            "the file ends before its table does",
+            file=source.name,
+            offset=max(start, 0),
+            expected=f"a footer of {FOOTER_NBYTES} bytes that ends in the magic {MAGIC.hex(' ')}",
+            found=f"{footer[-8:].hex(' ')} at the end of {source.nbytes} bytes"
+            if footer
+            else "an empty file",
+        )
+    raise NotACheckpointError(
+        "not a checkpoint table",
+        file=source.name,
+        offset=max(source.nbytes - len(MAGIC), 0),
+        expected=f"the magic {MAGIC.hex(' ')} at the end",
+        found=foreign or footer[-len(MAGIC) :].hex(" "),
+    )
+
+
+def read_block(source: Source, handle: BlockHandle) -> bytes | memoryview:
+    """The contents of a block: read, checked, decompressed.
+
+    A view into the source for an uncompressed block of a source that gives views.
+
+    Raises:
+        CorruptCheckpointError: the handle points outside the file, an unknown block type, or
+            compressed bytes that do not decompress.
+        ChecksumError: the stored CRC-32C does not fit.
+    """
+    end = handle.offset + handle.nbytes + TRAILER_NBYTES
+    if end > source.nbytes - FOOTER_NBYTES:
+        raise CorruptCheckpointError(
+            "block handle",
+            file=source.name,
+            expected=f"a block before the footer at byte {source.nbytes - FOOTER_NBYTES}",
+            found=f"offset {handle.offset}, size {handle.nbytes}",
+        )
+    stored = source.read(handle.offset, end)
+    checked, crc = stored[: handle.nbytes + 1], stored[handle.nbytes + 1 :]
+    try:
+        require_crc32c("block", crc32c(checked), int.from_bytes(crc, "little"))
+        block_type = checked[handle.nbytes]
+        contents = checked[: handle.nbytes]
+        if block_type == TYPE_NONE:
+            return contents
+        if block_type == TYPE_SNAPPY:
+            return _decompress(contents)
+        raise CorruptCheckpointError(
+            "block type", expected=f"{TYPE_NONE} (as it is) or {TYPE_SNAPPY} (snappy)",
+            found=block_type,
+        )  # fmt: skip
+    except CheckpointError as error:
+        error.file = source.name
+        error.offset = handle.offset
+        raise
+
+
+_SNAPPY_MAX_RATIO = 22
+"""Raw snappy cannot expand more: its densest element is 3 bytes for 64."""
+
+
+def _decompress(compressed: bytes | memoryview) -> bytes:
+    """Raw snappy: varint32 length of the plain bytes, then the elements."""
+    nbytes, _ = decode_varint(compressed, 0, len(compressed))
+    if nbytes > _SNAPPY_MAX_RATIO * len(compressed):
+        raise CorruptCheckpointError(
+            "snappy block",
+            expected=f"at most {_SNAPPY_MAX_RATIO} times its {len(compressed)} bytes",
+            found=f"a declared length of {nbytes} bytes",
+        )
+    import snappy  # only files of some builds of TensorFlow need it
+
+    try:
+        contents: bytes = snappy.uncompress(bytes(compressed))
+    except Exception as error:  # the library's own error type differs between its versions
+        raise CorruptCheckpointError(
+            "snappy block", expected=f"{nbytes} bytes of plain contents", found=error
+        ) from error
+    if len(contents) != nbytes:
+        raise CorruptCheckpointError(
+            "snappy block", expected=f"{nbytes} bytes of plain contents", found=len(contents)
+        )
+    return contents

@@ -1,0 +1,112 @@
+"""A whole table: keys to values, over any byte source."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from ckptparse.errors import CorruptCheckpointError, located
+from ckptparse.sources import Source
+from ckptparse.sstable.block import Block
+from ckptparse.sstable.layout import BlockHandle, decode_handle, read_block, read_footer
+
+
+class Table:
+    """An open table.
+
+    Opening reads the footer and the index block.  The index block has one entry per data block:
+    a separator (at or above every key of the block, below the first key of the next; not
+    necessarily a key itself) and the block's handle.  `get` reads one data block, `scan` all.
+
+    Every block's CRC-32C is checked when it is read.  TensorFlow steps over a damaged block and
+    loses its keys (tensorflow/core/lib/io/two_level_iterator.cc); here it is an error.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """
+        Raises:
+            NotACheckpointError, TruncatedError: see `layout.read_footer`.
+            CorruptCheckpointError: a damaged index block.
+        """
+        self._source = source
+        self.name = source.name
+        self.nbytes = source.nbytes
+        index = read_footer(source)
+        self._separators: list[bytes] = []
+        self._handles: list[BlockHandle] = []
+        end = 0
+        with located(file=source.name, base=index.offset):
+            for separator, value in Block(read_block(source, index)):
+                handle, _ = decode_handle(value, 0)
+                if handle.offset < end:
+                    raise CorruptCheckpointError(
+                        f"handle of block {len(self._handles)}",
+                        expected=f"an offset from {end} on, behind the block before",
+                        found=handle.offset,
+                    )
+                end = handle.offset + handle.nbytes
+                self._separators.append(separator)
+                self._handles.append(handle)
+        self._latest: tuple[int, Block] | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        """How many data blocks there are."""
+        return len(self._handles)
+
+    def get(self, key: bytes) -> bytes | memoryview | None:
+        """The value of a key, None when there is none.  Touches one block.
+
+        Raises:
+            CorruptCheckpointError: the block that would hold the key is damaged.
+        """
+        i = bisect_left(self._separators, key)
+        if i == len(self._separators):
+            return None
+        with located(file=self.name, base=self._handles[i].offset):
+            found = self._block(i).seek(key)
+        return found[1] if found is not None and found[0] == key else None
+
+    def scan(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        """All (key, value) in order of keys.
+
+        Raises:
+            CorruptCheckpointError: a damaged block, when it is reached.
+        """
+        for i in range(self.num_blocks):
+            yield from self.scan_block(i)
+
+    def scan_block(self, i: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        """All (key, value) of data block `i`, in order; the rest as `scan`."""
+        handle, separator = self._handles[i], self._separators[i]
+        below = self._separators[i - 1] if i else None
+        key: bytes | None = None
+        with located(file=self.name, base=handle.offset):
+            for key, value in self._block(i):
+                if below is not None and key <= below:
+                    raise CorruptCheckpointError(
+                        f"first key of block {i}",
+                        expected=f"one above the separator before it, {below!r}",
+                        found=repr(key),
+                    )
+                below = None
+                yield key, value
+            if key is not None and key > separator:
+                raise CorruptCheckpointError(
+                    f"last key of block {i}",
+                    expected=f"at most its separator {separator!r}",
+                    found=repr(key),
+                )
+
+    def _block(self, i: int) -> Block:
+        """Data block `i`; the last one used is kept, for lookups in order of keys."""
+        latest = self._latest
+        if latest is None or latest[0] != i:
+            latest = i, Block(read_block(self._source, self._handles[i]))
+            self._latest = latest
+        return latest[1]
+
+    def close(self) -> None:
+        """Close the source."""
+        self._latest = None
+        self._source.close()

@@ -1,0 +1,63 @@
+"""What is known of a tensor without reading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSlice:
+    """One stored slice of a partitioned tensor.
+
+    Attributes:
+        start: first index of the slice in the tensor, per dimension.
+        shape: its size, per dimension.
+        file: path of the file that holds it; None when the checkpoint lacks the slice.
+        offset: byte offset in that file; None when the checkpoint lacks the slice.
+        nbytes: bytes that it takes there.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    file: str | None
+    offset: int | None
+    nbytes: int
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """The numpy index of this slice in the whole tensor."""
+        return tuple(slice(a, a + n) for a, n in zip(self.start, self.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What a checkpoint says of a tensor; none of its bytes were read for this.
+
+    Attributes:
+        name: name in the checkpoint; bytes that are not UTF-8 stand as lone surrogates
+            ("surrogateescape").
+        dtype: numpy dtype of the array that reading gives; `object` for strings (of `bytes`) and
+            for what cannot be read (variants, resources, types of a newer TensorFlow).
+        tensorflow_dtype: TensorFlow's name of the stored type: "float32", "string", "qint8" ...
+        shape: () for a scalar.
+        size: number of elements.
+        nbytes: bytes that it takes on disk.
+        slices: the stored slices of a partitioned tensor; () for one stored whole.
+        mapped: whether reading gives a view over the mapped file instead of a copy.
+        file: path of the file that holds it; None for a partitioned tensor.
+        offset: byte offset in that file; None for a partitioned tensor.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    tensorflow_dtype: str
+    shape: tuple[int, ...]
+    size: int
+    nbytes: int
+    slices: tuple[TensorSlice, ...]
+    mapped: bool
+    file: str | None
+    offset: int | None

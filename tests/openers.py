@@ -1,0 +1,35 @@
+"""Every way in which a checkpoint's bytes can reach the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ckptparse import Checkpoint, open_checkpoint
+from ckptparse.bundle import BundleReader
+from ckptparse.sources import MemorySource
+
+Opener = Callable[..., Checkpoint]
+
+
+def open_mapped(prefix: Path, *, verify: bool = True) -> Checkpoint:
+    """Data files as memory maps, the default."""
+    return open_checkpoint(prefix, verify=verify)
+
+
+def open_pread(prefix: Path, *, verify: bool = True) -> Checkpoint:
+    """Data files read by position."""
+    return open_checkpoint(prefix, verify=verify, mmap=False)
+
+
+def open_in_memory(prefix: Path, *, verify: bool = True) -> Checkpoint:
+    """All files as bytes objects."""
+
+    def open_source(path: str) -> MemorySource:
+        return MemorySource(path, Path(path).read_bytes())
+
+    index = open_source(f"{prefix}.index")
+    return Checkpoint(BundleReader(str(prefix), index, open_source, verify=verify, mapped=False))
+
+
+OPENERS: list[Opener] = [open_mapped, open_pread, open_in_memory]

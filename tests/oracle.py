@@ -1,0 +1,72 @@
+"""What TensorFlow said of the checkpoints in fixtures/."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One tensor as TensorFlow listed and read it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    read_by: str | None
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Case:
+    """One checkpoint of fixtures/ and what TensorFlow said of it."""
+
+    folder: Path
+    prefix: Path
+    tensors: tuple[Expected, ...]
+    errors: Any
+
+    def __str__(self) -> str:
+        return "/".join(self.folder.parts[-2:])
+
+
+@lru_cache(maxsize=None)
+def load_case(name: str) -> Case:
+    """A case by "version/name"."""
+    folder = FIXTURES / name
+    said = json.loads((folder / "expected.json").read_text())
+    payloads = (folder / "expected.bin").read_bytes()
+    tensors = []
+    for tensor in said["tensors"]:
+        key = bytes.fromhex(tensor["name_hex"]) if "name_hex" in tensor else tensor["name"].encode()
+        payload = payloads[tensor["offset"] : tensor["offset"] + tensor["nbytes"]]
+        tensors.append(
+            Expected(
+                key.decode("utf-8", "surrogateescape"),
+                tensor["dtype"],
+                tuple(tensor["shape"]),
+                tensor["read_by"],
+                payload,
+            )
+        )
+    return Case(folder, folder / said["prefix"], tuple(tensors), said.get("errors"))
+
+
+def case_names() -> list[str]:
+    """All cases, "version/name"."""
+    manifest = json.loads((FIXTURES / "manifest.json").read_text())
+    return sorted(manifest["cases"])
+
+
+def payload_of(array: np.ndarray[Any, Any]) -> bytes:
+    """An array in the form of expected.bin."""
+    if array.dtype == object:
+        return b"".join(len(x).to_bytes(8, "little") + x for x in array.ravel().tolist())
+    return np.ascontiguousarray(array).tobytes()
