@@ -6,6 +6,7 @@ process whichever is imported first.  Message classes do not leave the format la
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
@@ -18,13 +19,22 @@ _pool = descriptor_pool.DescriptorPool()
 for _serialized in FILES.values():
     _pool.AddSerializedFile(_serialized)
 
+# Every class is kept, those of fields too: protobuf before 4.25 crashes when it reads a field whose
+# class nobody holds (github.com/protocolbuffers/protobuf issue 12047).
+_classes: dict[str, Any] = {}
 
-def _message_class(name: str) -> Any:
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"ckptparse.{name}"))
+
+def _keep_classes(descriptors: Iterable[Any]) -> None:
+    for descriptor in descriptors:
+        _classes[descriptor.full_name] = message_factory.GetMessageClass(descriptor)
+        _keep_classes(descriptor.nested_types)
 
 
-BundleHeaderProto = _message_class("BundleHeaderProto")
-BundleEntryProto = _message_class("BundleEntryProto")
+for _name in FILES:
+    _keep_classes(_pool.FindFileByName(_name).message_types_by_name.values())
+
+BundleHeaderProto = _classes["ckptparse.BundleHeaderProto"]
+BundleEntryProto = _classes["ckptparse.BundleEntryProto"]
 
 
 def parse(message_class: Any, serialized: bytes | memoryview) -> Any:

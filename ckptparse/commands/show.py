@@ -89,7 +89,8 @@ def _statistics(values: NDArray[Any]) -> dict[str, Any]:
         return {}
     exact = values.dtype.kind in "iub"
     if values.dtype.kind == "c":
-        return {"mean": complex(values.mean(dtype=np.complex128))}
+        with np.errstate(invalid="ignore"):  # inf - inf
+            return {"mean": complex(values.mean(dtype=np.complex128))}
     low, high, total, num_nan = math.inf, -math.inf, 0.0, 0
     for start in range(0, len(values), _CHUNK_SIZE):
         chunk = values[start : start + _CHUNK_SIZE]

@@ -1,0 +1,89 @@
+"""The public face: what is exported, what importing costs, what the README claims."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ckptparse
+
+ROOT = Path(__file__).resolve().parent.parent
+
+EXPORTED = [
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointNotFoundError",
+    "ChecksumError",
+    "CorruptCheckpointError",
+    "Damage",
+    "MissingShardError",
+    "NotACheckpointError",
+    "TensorInfo",
+    "TensorNotFoundError",
+    "TensorSlice",
+    "TruncatedError",
+    "UnreadableError",
+    "UnsupportedError",
+    "VerifyReport",
+    "open_checkpoint",
+]
+
+
+def test_exported_names() -> None:
+    assert sorted(ckptparse.__all__) == sorted(EXPORTED)
+    assert all(hasattr(ckptparse, name) for name in EXPORTED)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules that a fresh process has loaded after a statement."""
+    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module", ["tensorflow", "ml_dtypes", "snappy", "tqdm", "argparse", "fsspec", "h5py", "torch"]
+)
+def test_import_is_light(module: str) -> None:
+    plain = loaded_by("import numpy, crc32c, google.protobuf.message_factory")
+    assert module not in loaded_by("import ckptparse") - plain
+
+
+def readme_blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_first_two_shell_lines_install_and_test() -> None:
+    lines = "".join(readme_blocks("shell")).splitlines()
+    assert lines[0].startswith("pip install . && ckptparse ls fixtures/")
+    assert lines[1] == "pip install '.[test]' && pytest"
+
+
+@pytest.mark.parametrize("number", range(len(readme_blocks("python"))))
+def test_readme_python_runs(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(compile(readme_blocks("python")[number], f"README.md, block {number}", "exec"), {})
+
+
+def readme_sessions() -> list[tuple[str, str]]:
+    """(command, output) of each console session."""
+    sessions = []
+    for block in readme_blocks("console"):
+        for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = session.partition("\n")
+            sessions.append((command, output))
+    return sessions
+
+
+@pytest.mark.parametrize(("command", "output"), readme_sessions())
+def test_readme_sessions_are_real(command: str, output: str) -> None:
+    """`...` in the output stands for lines left out."""
+    words = command.replace("ckptparse", f"{sys.executable} -m ckptparse", 1)
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd=ROOT)
+    pattern = re.escape(output).replace(re.escape("...\n"), "(.*\n)*")
+    assert re.fullmatch(pattern, done.stdout), done.stdout + done.stderr
