@@ -1,0 +1,1 @@
+"""The cases: each function writes one checkpoint into the working directory and has it recorded."""

@@ -1,0 +1,89 @@
+"""One pinned virtual environment per TensorFlow version."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / ".environments"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A TensorFlow version, the Python it runs on and everything that can change what it writes."""
+
+    tensorflow: str
+    python: str
+    pins: tuple[str, ...]
+
+    @property
+    def requirements(self) -> list[str]:
+        return [f"tensorflow=={self.tensorflow}", *self.pins]
+
+
+# Old TensorFlow versions name no upper bounds for what they need, and later releases broke them:
+# their pins are releases that they import with. The other pins can change what is written or read.
+ENVIRONMENTS = {
+    environment.tensorflow: environment
+    for environment in (
+        Environment("0.12.1", "3.6", ("numpy==1.16.6", "protobuf==3.19.6", "wheel==0.37.1")),
+        Environment("1.15.5", "3.7", ("numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0")),
+        Environment("2.4.4", "3.8", ("numpy==1.19.5", "protobuf==3.20.3", "h5py==2.10.0")),
+        Environment("2.13.1", "3.11", ("numpy==1.24.3", "protobuf==4.25.8", "keras==2.13.1")),
+        Environment(
+            "2.21.0",
+            "3.12",
+            (
+                "numpy==2.5.1",
+                "protobuf==7.36.2",
+                "keras==3.15.1",
+                "ml_dtypes==0.6.0",
+                "python-snappy==0.7.3",
+            ),
+        ),
+    )
+}
+
+
+def find_interpreter(version: str) -> Path:
+    """The executable of Python `version` ("3.8"), from PATH or from pyenv.
+
+    Raises:
+        FileNotFoundError: there is no such Python.
+    """
+    found = shutil.which(f"python{version}")
+    # A pyenv shim is on PATH for every version but works only for the selected ones.
+    if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+        return Path(found)
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for executable in sorted(versions.glob(f"{version}*/bin/python{version}"), reverse=True):
+        return executable
+    raise FileNotFoundError(f"Python {version} is neither on PATH nor below {versions}")
+
+
+def executable(folder: Path) -> Path:
+    """The Python of the virtual environment in `folder`."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def build(environment: Environment, environments: Path) -> Path:
+    """Build the environment below `environments` unless it is there; return its Python.
+
+    A file with the requirements marks a finished environment, so an interrupted build and a changed
+    pin both lead to a new one.
+    """
+    folder = environments / f"tf-{environment.tensorflow}"
+    finished = folder / "requirements.txt"
+    requirements = "\n".join(environment.requirements) + "\n"
+    if finished.exists() and finished.read_text() == requirements:
+        return executable(folder)
+    environments.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([find_interpreter(environment.python), "-m", "venv", folder], check=True)
+    install = [executable(folder), "-m", "pip", "install", "--quiet", *environment.requirements]
+    subprocess.run(install, check=True)
+    finished.write_text(requirements)
+    return executable(folder)

@@ -1,0 +1,88 @@
+"""TensorFlow's SaveV2 and RestoreV2 ops, called alike with and without eager execution."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2, tensor_pb2, tensor_shape_pb2
+
+# `tf.raw_ops` came with 1.14; the generated module behind it has been there all along.
+from tensorflow.python.ops.gen_io_ops import restore_v2, save_v2
+
+EAGER = tf.__version__.startswith("2.")
+
+
+def save(prefix, items):
+    """Write (key, spec, dtype name, value) items with one SaveV2, in the order given.
+
+    `value` is a numpy array, or a tensor where numpy has no such type (eager only). `spec` is the
+    op's `shape_and_slices` text: empty for a whole tensor, "7 4 0,3:-" for rows 0 to 2 of a [7, 4].
+    """
+    keys = [key for key, _, _, _ in items]
+    specs = [spec for _, spec, _, _ in items]
+    if EAGER:
+        tensors = [tf.convert_to_tensor(value, dtype=dtype) for _, _, dtype, value in items]
+        save_v2(prefix, keys, specs, tensors)
+        return
+    with tf.Graph().as_default(), tf.Session() as session:
+        tensors = [constant(dtype, np.asarray(value)) for _, _, dtype, value in items]
+        session.run(save_v2(prefix, keys, specs, tensors))
+
+
+def constant(dtype, value):
+    """A Const op with the very bytes of an array; 0.12.1 has dtypes that it cannot be fed."""
+    dtype = tf.as_dtype(dtype)
+    sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in value.shape]
+    proto = tensor_pb2.TensorProto(
+        dtype=dtype.as_datatype_enum, tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=sizes)
+    )
+    if dtype == tf.string:
+        proto.string_val.extend(value.ravel().tolist())
+    else:
+        proto.tensor_content = value.tobytes()
+    attributes = {
+        "dtype": attr_value_pb2.AttrValue(type=dtype.as_datatype_enum),
+        "value": attr_value_pb2.AttrValue(tensor=proto),
+    }
+    graph = tf.get_default_graph()
+    return graph.create_op("Const", [], [dtype], attrs=attributes).outputs[0]
+
+
+def save_arrays(prefix, tensors):
+    """Write {key: (dtype name, array)} as whole tensors, in the order of the dict."""
+    save(prefix, [(key, "", dtype, value) for key, (dtype, value) in tensors.items()])
+
+
+def save_slices(prefix, tensors):
+    """Write {key: (dtype name, array, specs)} with each array cut by its specs."""
+    save(
+        prefix,
+        [
+            (key, spec, dtype, value[region(spec)] if spec else value)
+            for key, (dtype, value, specs) in tensors.items()
+            for spec in specs
+        ],
+    )
+
+
+def restore(prefix, key, spec, dtype):
+    """The array that RestoreV2 reads."""
+    if EAGER:
+        return restore_v2(prefix, [key], [spec], [dtype])[0].numpy()
+    with tf.Graph().as_default(), tf.Session() as session:
+        return session.run(restore_v2(prefix, [key], [spec], [dtype]))[0]
+
+
+def full_shape(spec):
+    """The shape of the whole tensor: "7 4 0,3:-" -> (7, 4)."""
+    return tuple(int(size) for size in spec.split(" ")[:-1])
+
+
+def region(spec):
+    """The index of a slice in the whole tensor: "7 4 0,3:-" -> (slice(0, 3), slice(None))."""
+    index = []
+    for extent in spec.split(" ")[-1].split(":"):
+        if extent == "-":
+            index.append(slice(None))
+        else:
+            start, length = extent.split(",")
+            index.append(slice(int(start), int(start) + int(length)))
+    return tuple(index)

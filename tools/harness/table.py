@@ -1,0 +1,131 @@
+"""A small encoder of table files (`.index`), independent of ckptparse.
+
+A table is data blocks, an empty metaindex block, the index block and a footer of 48 bytes. A block
+is entries whose keys share prefixes, then the offsets of those that share nothing ("restarts").
+"""
+
+import struct
+
+MAGIC = 0xDB4775248B80FB57
+
+
+def crc32c(data, crc=0):
+    """CRC-32C of `data`, going on from `crc`."""
+    crc ^= 0xFFFFFFFF
+    for byte in bytearray(data):
+        crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def crc_table():
+    """The CRC of each byte (Castagnoli's polynomial, reflected)."""
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+CRC_TABLE = crc_table()
+
+
+def masked(crc):
+    """The form in which every checksum is stored."""
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def varint(number):
+    """A number in groups of 7 bits, the lowest first."""
+    result = bytearray()
+    while number >= 0x80:
+        result.append(number & 0x7F | 0x80)
+        number >>= 7
+    result.append(number)
+    return bytes(result)
+
+
+def encode_block(entries, restart_interval):
+    """The contents of a block of (key, value) entries."""
+    result, restarts, previous = bytearray(), [], b""
+    for number, (key, value) in enumerate(entries):
+        shared = 0
+        if number % restart_interval == 0:
+            restarts.append(len(result))
+        else:
+            while shared < min(len(key), len(previous)) and key[shared] == previous[shared]:
+                shared += 1
+        result += varint(shared) + varint(len(key) - shared) + varint(len(value))
+        result += key[shared:] + value
+        previous = key
+    restarts = restarts or [0]
+    return bytes(result) + struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
+
+
+def encode_table(entries, restart_interval=16, compress=None, compress_index=None, num_blocks=1):
+    """A whole table of sorted (key, value) entries.
+
+    compress, compress_index: raw snappy for the data blocks and for the index block.
+    """
+    result, handles = bytearray(), []
+
+    def append(contents, compressor=None):
+        """Append a block with its trailer; return its handle."""
+        stored = compressor(contents) if compressor else contents
+        stored += b"\x01" if compressor else b"\x00"
+        handle = varint(len(result)) + varint(len(stored) - 1)
+        result.extend(stored + struct.pack("<I", masked(crc32c(stored))))
+        return handle
+
+    per_block = -(-len(entries) // num_blocks)
+    for start in range(0, len(entries), per_block):
+        block = entries[start : start + per_block]
+        # A block's key in the index may be anything from its last key up to the next block's first.
+        handles.append((block[-1][0], append(encode_block(block, restart_interval), compress)))
+    metaindex = append(encode_block([], 16))
+    index = append(encode_block(handles, 1), compress_index)
+    footer = (metaindex + index).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+    return bytes(result) + footer
+
+
+def decode_table(data):
+    """The (key, value) entries of an uncompressed table, as TensorFlow wrote it."""
+    pos = len(data) - 48
+    _, pos = read_varint(data, pos)
+    _, pos = read_varint(data, pos)
+    offset, pos = read_varint(data, pos)
+    size, pos = read_varint(data, pos)
+    entries = []
+    for _, handle in decode_block(data[offset : offset + size]):
+        start, pos = read_varint(handle, 0)
+        length, _ = read_varint(handle, pos)
+        entries.extend(decode_block(data[start : start + length]))
+    return entries
+
+
+def decode_block(contents):
+    """The (key, value) entries of a block's contents."""
+    num_restarts = struct.unpack("<I", contents[-4:])[0]
+    stop = len(contents) - 4 - 4 * num_restarts
+    pos, key, entries = 0, b"", []
+    while pos < stop:
+        shared, pos = read_varint(contents, pos)
+        non_shared, pos = read_varint(contents, pos)
+        length, pos = read_varint(contents, pos)
+        key = key[:shared] + contents[pos : pos + non_shared]
+        pos += non_shared
+        entries.append((key, contents[pos : pos + length]))
+        pos += length
+    return entries
+
+
+def read_varint(data, pos):
+    """The number at `pos` and the position after it."""
+    number = shift = 0
+    while True:
+        byte = data[pos]
+        number |= (byte & 0x7F) << shift
+        pos += 1
+        shift += 7
+        if byte < 0x80:
+            return number, pos
