@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,20 +25,13 @@ from ckptparse import (
     UnsupportedError,
     open_checkpoint,
 )
+from damage import copy_case, flip_bit
 from oracle import FIXTURES, load_case, payload_of
 
 VGG = load_case("tf-1.15.5/vgg_16")
 FC6 = "vgg_16/fc6/weights"
 PARTITIONED = load_case("tf-2.21.0/max_shard_size")
 MATRIX = "matrix/.ATTRIBUTES/VARIABLE_VALUE"
-
-
-def copy_case(name: str, folder: Path) -> Path:
-    """A case's files in a folder that a test may damage; its prefix there."""
-    case = load_case(name)
-    for path in case.folder.iterdir():
-        shutil.copy(path, folder)
-    return folder / case.prefix.name
 
 
 def expected_array(name: str) -> np.ndarray:
@@ -264,7 +256,7 @@ class TestChecksums:
         prefix = copy_case("tf-1.15.5/vgg_16", tmp_path)
         with open_checkpoint(prefix) as ckpt:
             info = ckpt.info(FC6)
-        flip_bit(Path(info.file), info.offset + 5)
+        flip_bit(info.file, info.offset + 5)
         return prefix
 
     @pytest.mark.parametrize("mmap", [True, False])
@@ -293,7 +285,7 @@ class TestChecksums:
         with open_checkpoint(prefix) as ckpt:
             array = ckpt[FC6]
             info = ckpt.info(FC6)
-            flip_bit(Path(info.file), info.offset)
+            flip_bit(info.file, info.offset)
             ckpt[FC6]  # not checked again
             assert not ckpt.verify([FC6]).ok  # unless asked to
             assert array.tobytes() != expected_array(FC6).tobytes()  # a view of the file as it is
@@ -301,7 +293,7 @@ class TestChecksums:
     def test_verify_reports_every_damage(self, damaged: Path) -> None:
         with open_checkpoint(damaged) as ckpt:
             info = ckpt.info("vgg_16/mean_rgb")
-            flip_bit(Path(info.file), info.offset + info.nbytes - 1)
+            flip_bit(info.file, info.offset + info.nbytes - 1)
             seen = []
             report = ckpt.verify(progress=lambda *now: seen.append(now))
             total = sum(info.nbytes for info in ckpt.infos())
@@ -326,7 +318,7 @@ class TestChecksums:
         with open_checkpoint(prefix) as ckpt:
             whole = ckpt[MATRIX]
             first, *_, last = ckpt.info(MATRIX).slices
-        flip_bit(Path(last.file), last.offset)
+        flip_bit(last.file, last.offset)
         with open_checkpoint(prefix, mmap=mmap) as ckpt:
             np.testing.assert_array_equal(ckpt.read(MATRIX, first.index), whole[first.index])
             with pytest.raises(ChecksumError) as error:
@@ -340,7 +332,7 @@ class TestChecksums:
         prefix = copy_case("tf-2.21.0/strings", tmp_path)
         with open_checkpoint(prefix) as ckpt:
             info = ckpt.info("cube")
-        flip_bit(Path(info.file), info.offset + info.nbytes - 1)
+        flip_bit(info.file, info.offset + info.nbytes - 1)
         with open_checkpoint(prefix) as ckpt, pytest.raises(ChecksumError):
             ckpt["cube"]
         with open_checkpoint(prefix, verify=False) as ckpt:
@@ -352,7 +344,7 @@ class TestChecksums:
             info = ckpt.info("lists")
             with pytest.raises(UnsupportedError, match="variant"):
                 ckpt["lists"]
-        flip_bit(Path(info.file), info.offset + info.nbytes // 2)
+        flip_bit(info.file, info.offset + info.nbytes // 2)
         with open_checkpoint(prefix) as ckpt:
             assert [damage.name for damage in ckpt.verify().damaged] == ["lists"]
 
@@ -419,14 +411,6 @@ class TestSharing:
                 os._exit(0 if same and len(ckpt) == 34 else 1)
             np.testing.assert_array_equal(ckpt[FC6], expected_array(FC6))
             assert os.waitpid(child, 0)[1] == 0
-
-
-def flip_bit(path: Path, offset: int) -> None:
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        (byte,) = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte ^ 0x10]))
 
 
 def test_fixtures_are_not_written_to() -> None:

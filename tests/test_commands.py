@@ -14,8 +14,9 @@ import pytest
 
 import ckptparse
 from ckptparse.commands import COMMANDS, main
+from damage import copy_case, flip_bit
 from oracle import load_case
-from test_checkpoint import FC6, MATRIX, PARTITIONED, VGG, copy_case, expected_array, flip_bit
+from test_checkpoint import FC6, MATRIX, PARTITIONED, VGG, expected_array
 
 NAMES = load_case("tf-2.21.0/names")
 STRINGS = load_case("tf-2.21.0/strings")
