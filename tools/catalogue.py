@@ -13,6 +13,7 @@ CASES = Path(__file__).resolve().parent / "cases"
 ALL = tuple(ENVIRONMENTS)
 GRAPH_MODE = ("0.12.1", "1.15.5")
 KERAS_2 = ("2.4.4", "2.13.1")
+EAGER = ("2.4.4", "2.13.1", "2.21.0")
 NEWEST = ("2.21.0",)
 
 # Topic (a file below cases/) -> case (a function in it, and a folder of fixtures) -> versions.
@@ -36,6 +37,15 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
     "names": {"names": NEWEST, "names_not_utf8": NEWEST, "many": NEWEST},
     "layouts": {"zero_elements_only": NEWEST, "misaligned": NEWEST, "single_scalar": NEWEST},
     "variants": {"variants": NEWEST, "iterator_state": NEWEST},
+    "objects": {
+        "nested_objects": EAGER,
+        "root_module": NEWEST,
+        "root_variable": NEWEST,
+        "keras_adam": EAGER,
+        "keras_adam_legacy": ("2.13.1",),
+        "backbone_head": EAGER,
+        "tables_and_state": NEWEST,
+    },
     "crafted": {
         "big_endian": NEWEST,
         "snappy_index": NEWEST,

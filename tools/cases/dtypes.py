@@ -27,13 +27,13 @@ def dtypes():
     oracle.record(errors=errors)
 
 
-def savable():
-    """The dtypes that SaveV2 takes, and TensorFlow's words about the others."""
+def savable(save_arrays=ops.save_arrays):
+    """The dtypes that can be saved, and TensorFlow's words about the others."""
     accepted, errors = [], []
     scratch = tempfile.mkdtemp()
     for dtype in values.DTYPES:
         try:
-            ops.save_arrays(os.path.join(scratch, dtype), {"x": (dtype, values.vector(dtype))})
+            save_arrays(os.path.join(scratch, dtype), {"x": (dtype, values.vector(dtype))})
             accepted.append(dtype)
         except Exception as error:
             errors.append(oracle.refusal("save", error, dtype))

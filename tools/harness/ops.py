@@ -1,30 +1,36 @@
-"""TensorFlow's SaveV2 and RestoreV2 ops, called alike with and without eager execution."""
+"""TensorFlow's ops that save and restore, called alike with and without eager execution."""
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, tensor_pb2, tensor_shape_pb2
 
 # `tf.raw_ops` came with 1.14; the generated module behind it has been there all along.
-from tensorflow.python.ops.gen_io_ops import restore_v2, save_v2
+from tensorflow.python.ops import gen_io_ops
+
+restore_v2, save_v2 = gen_io_ops.restore_v2, gen_io_ops.save_v2
+# The V1 ops were hidden behind an underscore at first.
+save_v1 = getattr(gen_io_ops, "save", None) or gen_io_ops._save
+save_slices_v1 = getattr(gen_io_ops, "save_slices", None) or gen_io_ops._save_slices
 
 EAGER = tf.__version__.startswith("2.")
 
 
-def save(prefix, items):
+def save(prefix, items, op=save_v2):
     """Write (key, spec, dtype name, value) items with one SaveV2, in the order given.
 
     `value` is a numpy array, or a tensor where numpy has no such type (eager only). `spec` is the
     op's `shape_and_slices` text: empty for a whole tensor, "7 4 0,3:-" for rows 0 to 2 of a [7, 4].
+    op: `save_slices_v1` for a V1 file.
     """
     keys = [key for key, _, _, _ in items]
     specs = [spec for _, spec, _, _ in items]
     if EAGER:
         tensors = [tf.convert_to_tensor(value, dtype=dtype) for _, _, dtype, value in items]
-        save_v2(prefix, keys, specs, tensors)
+        op(prefix, keys, specs, tensors)
         return
     with tf.Graph().as_default(), tf.Session() as session:
         tensors = [constant(dtype, np.asarray(value)) for _, _, dtype, value in items]
-        session.run(save_v2(prefix, keys, specs, tensors))
+        session.run(op(prefix, keys, specs, tensors))
 
 
 def constant(dtype, value):
@@ -51,7 +57,16 @@ def save_arrays(prefix, tensors):
     save(prefix, [(key, "", dtype, value) for key, (dtype, value) in tensors.items()])
 
 
-def save_slices(prefix, tensors):
+def save_arrays_v1(path, tensors):
+    """The same as one V1 file, by the op that knows no slices."""
+
+    def whole(path, keys, specs, values):
+        return save_v1(path, keys, values)
+
+    save(path, [(key, "", dtype, value) for key, (dtype, value) in tensors.items()], whole)
+
+
+def save_slices(prefix, tensors, op=save_v2):
     """Write {key: (dtype name, array, specs)} with each array cut by its specs."""
     save(
         prefix,
@@ -60,7 +75,13 @@ def save_slices(prefix, tensors):
             for key, (dtype, value, specs) in tensors.items()
             for spec in specs
         ],
+        op,
     )
+
+
+def save_slices_v1_file(path, tensors):
+    """The same as one V1 file."""
+    save_slices(path, tensors, save_slices_v1)
 
 
 def restore(prefix, key, spec, dtype):

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import struct
 import sys
 
@@ -17,12 +18,23 @@ assert sys.byteorder == "little", "expected.bin is little-endian"
 
 PREFIX = "model.ckpt"
 
-# Readers of 0.12.1 find no files without a folder in the path.
-PATH = "./" + PREFIX
-
 
 class IncompleteError(Exception):
     """The slices do not make up the tensor, so there is no value to expect."""
+
+
+class Checkpoint:
+    """What to open, and in which of the two formats it is."""
+
+    def __init__(self, path, version):
+        # Readers of 0.12.1 find no files without a folder in the path.
+        self.path = "./" + path
+        self.version = version
+
+    def open_reader(self):
+        """A CheckpointReader, by the name that this TensorFlow has for it."""
+        train = tf.train if hasattr(tf.train, "NewCheckpointReader") else tf.compat.v1.train
+        return train.NewCheckpointReader(self.path)
 
 
 def record(specs=None, written=None, errors=()):
@@ -32,12 +44,29 @@ def record(specs=None, written=None, errors=()):
     written: {key: (dtype name, shape)} for a checkpoint that TensorFlow's reader fails to list.
     errors: what TensorFlow refused to write, from `refusal`.
     """
+    document = describe(Checkpoint(PREFIX, "v2"), "expected.bin", specs, written, errors)
+    write_json("expected.json", dict({"prefix": PREFIX}, **document))
+
+
+def record_v1(specs=None, written=None, errors=(), path=PREFIX, stem="expected"):
+    """The same for V1 files.
+
+    path: what to open, a file or a glob of shards.
+    stem: what the two files are called.
+    """
+    document = describe(Checkpoint(path, "v1"), stem + ".bin", specs, written, errors)
+    head = {"prefix": PREFIX, "format": "v1", "path": path}
+    write_json(stem + ".json", dict(head, **document))
+
+
+def describe(checkpoint, payloads, specs, written, errors):
+    """What TensorFlow reads from a checkpoint; the values go to the file `payloads`."""
     specs = {as_bytes(key): value for key, value in (specs or {}).items()}
     errors = list(errors)
     tensors = []
-    with open("expected.bin", "wb") as stream:
-        for key, dtype, shape, listed in contents(written, errors):
-            value, read_by = read(key, dtype, shape, specs.get(key, []), errors)
+    with open(payloads, "wb") as stream:
+        for key, dtype, shape, listed in contents(checkpoint, written, errors):
+            value, read_by = read(checkpoint, key, dtype, shape, specs.get(key, []), errors)
             payload = b"" if value is None else encode(value, dtype, shape)
             entry = named(key)
             entry.update(
@@ -53,13 +82,13 @@ def record(specs=None, written=None, errors=()):
             tensors.append(entry)
             stream.write(payload)
     slices = [dict(named(key), specs=specs[key]) for key in sorted(specs)]
-    write_json({"prefix": PREFIX, "tensors": tensors, "slices": slices, "errors": errors})
+    return {"tensors": tensors, "slices": slices, "errors": errors}
 
 
-def contents(written, errors):
+def contents(checkpoint, written, errors):
     """(key, dtype, shape, listed) of each tensor, as TensorFlow lists them or as written."""
     try:
-        reader = open_reader()
+        reader = checkpoint.open_reader()
         shapes = reader.get_variable_to_shape_map()
         dtypes = dtype_map(reader)
     except Exception as error:
@@ -75,40 +104,37 @@ def contents(written, errors):
     return sorted(found, key=lambda tensor: tensor[0])
 
 
-def open_reader():
-    """A CheckpointReader, by the name that this TensorFlow has for it."""
-    train = tf.train if hasattr(tf.train, "NewCheckpointReader") else tf.compat.v1.train
-    return train.NewCheckpointReader(PATH)
-
-
 def dtype_map(reader):
     """The dtype of each tensor by name."""
     if hasattr(reader, "get_variable_to_dtype_map"):
         return {key: tf.as_dtype(d) for key, d in reader.get_variable_to_dtype_map().items()}
-    # 0.12.1 tells dtypes only in text, one "name (DT_FLOAT) [2,3]" a line, which has the keys of
-    # the slices (not UTF-8) in place of a sliced tensor.
+    # 0.12.1 tells dtypes only in text, one "name (DT_FLOAT) [2,3]" a line, which in V2 has the keys
+    # of the slices (not UTF-8) in place of a sliced tensor, and in V1 ends in ", 3 slices".
     dtypes = {}
     for line in reader.debug_string().decode("utf-8", "replace").splitlines():
-        name, dtype, _ = line.rsplit(" ", 2)
-        dtypes[name] = tf.as_dtype(types_pb2.DataType.Value(dtype.strip("()")))
+        name, dtype = re.match(r"(.*) \((DT_\w+)\) \[[^ ]*\](?:, \d+ slices)?$", line).groups()
+        dtypes[name] = tf.as_dtype(types_pb2.DataType.Value(dtype))
     for name in set(reader.get_variable_to_shape_map()) - set(dtypes):
         dtypes[name] = tf.as_dtype(reader.get_tensor(name).dtype)
     return dtypes
 
 
-def read(key, dtype, shape, specs, errors):
+def read(checkpoint, key, dtype, shape, specs, errors):
     """The value of a tensor and the way that gave it; (None, None) when there is no way.
 
     CheckpointReader comes first, as everybody's way; it refuses some tensors that the op can read.
     """
+    path = checkpoint.path
     ways = [
-        ("get_tensor", lambda: open_reader().get_tensor(key.decode("utf-8"))),
-        ("RestoreV2", lambda: ops.restore(PATH, key, "", dtype)),
+        ("get_tensor", lambda: checkpoint.open_reader().get_tensor(key.decode("utf-8"))),
+        ("RestoreV2", lambda: ops.restore(path, key, "", dtype)),
     ]
     if specs:
-        ways.append(("RestoreV2 of each slice", lambda: assemble(key, dtype, shape, specs)))
+        ways.append(("RestoreV2 of each slice", lambda: assemble(path, key, dtype, shape, specs)))
     if dtype.name == "variant":
         ways = ways[:1]  # RestoreV2 gives an opaque tensor
+    if checkpoint.version == "v1" and len(specs) == 1:
+        ways = ways[1:]  # get_tensor gives uninitialised memory for what the slice leaves out
     for way, attempt in ways:
         try:
             return attempt(), way
@@ -119,9 +145,9 @@ def read(key, dtype, shape, specs, errors):
     return None, None
 
 
-def assemble(key, dtype, shape, specs):
+def assemble(path, key, dtype, shape, specs):
     """Read each slice with RestoreV2 and put the pieces together."""
-    pieces = [(ops.region(spec), ops.restore(PATH, key, spec, dtype)) for spec in specs]
+    pieces = [(ops.region(spec), ops.restore(path, key, spec, dtype)) for spec in specs]
     result = np.empty(shape, dtype=pieces[0][1].dtype)
     times_covered = np.zeros(shape, dtype=int)
     for region, piece in pieces:
@@ -165,11 +191,14 @@ def named(key):
         return {"name_hex": key.hex()}
 
 
-def write_json(document):
-    """One line per tensor, slice and error: short, and fit for reading and for a diff."""
-    with open("expected.json", "w") as stream:
-        stream.write('{"prefix": ' + json.dumps(document["prefix"]))
-        for field in ("tensors", "slices", "errors"):
-            lines = ["\n  " + json.dumps(entry) for entry in document[field]]
-            stream.write(f',\n"{field}": [' + ",".join(lines) + "]")
-        stream.write("}\n")
+def write_json(name, document):
+    """One line per item of a list: short, and fit for reading and for a diff."""
+    fields = []
+    for field, value in document.items():
+        if isinstance(value, list):
+            text = "[" + ",".join("\n  " + json.dumps(entry) for entry in value) + "]"
+        else:
+            text = json.dumps(value)
+        fields.append(json.dumps(field) + ": " + text)
+    with open(name, "w") as stream:
+        stream.write("{" + ",\n".join(fields) + "}\n")
