@@ -6,7 +6,7 @@ process whichever is imported first.  Message classes do not leave the format la
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
@@ -19,22 +19,26 @@ _pool = descriptor_pool.DescriptorPool()
 for _serialized in FILES.values():
     _pool.AddSerializedFile(_serialized)
 
-# Every class is kept, those of fields too: protobuf before 4.25 crashes when it reads a field whose
-# class nobody holds (github.com/protocolbuffers/protobuf issue 12047).
-_classes: dict[str, Any] = {}
 
+@lru_cache(maxsize=None)
+def load(file_name: str) -> dict[str, Any]:
+    """The message classes of one of the protos, by name; nested ones as "Outer.Inner".
 
-def _keep_classes(descriptors: Iterable[Any]) -> None:
-    for descriptor in descriptors:
-        _classes[descriptor.full_name] = message_factory.GetMessageClass(descriptor)
-        _keep_classes(descriptor.nested_types)
-
-
-for _name in FILES:
-    _keep_classes(_pool.FindFileByName(_name).message_types_by_name.values())
-
-BundleHeaderProto = _classes["ckptparse.BundleHeaderProto"]
-BundleEntryProto = _classes["ckptparse.BundleEntryProto"]
+    Classes are made at the first call for their file, and kept for good, together with those of
+    the files that it imports: protobuf before 4.25 crashes when it reads a field whose class nobody
+    holds (github.com/protocolbuffers/protobuf, issue 12047).
+    """
+    file = _pool.FindFileByName(file_name)
+    classes = {}
+    for imported in file.dependencies:
+        classes.update(load(imported.name))
+    pending = list(file.message_types_by_name.values())
+    while pending:
+        descriptor = pending.pop()
+        name = descriptor.full_name.removeprefix(f"{file.package}.")
+        classes[name] = message_factory.GetMessageClass(descriptor)
+        pending += descriptor.nested_types
+    return classes
 
 
 def parse(message_class: Any, serialized: bytes | memoryview) -> Any:

@@ -21,8 +21,12 @@ from typing import Any, NamedTuple
 
 from ckptparse.dtypes import STRING, lookup
 from ckptparse.errors import CorruptCheckpointError, UnsupportedError
-from ckptparse.messages import BundleEntryProto, BundleHeaderProto, parse
+from ckptparse.messages import load, parse
 from ckptparse.slices import WHOLE, Extents
+
+_messages = load("tensor_bundle.proto")
+BundleHeaderProto = _messages["BundleHeaderProto"]
+BundleEntryProto = _messages["BundleEntryProto"]
 
 READER_VERSION = 1
 """What this reader is, in the numbers of VersionDef: kTensorBundleVersion of TensorFlow."""
