@@ -15,15 +15,26 @@ from ckptparse.sources import Source
 MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
 """Dimensions that numpy's arrays can have."""
 
+_MAX_NBYTES = 2**63 - 1
 
-def require_rank(shape: tuple[int, ...]) -> None:
-    """Raise UnsupportedError for a shape of more dimensions than numpy has."""
+
+def require_shape(shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise UnsupportedError for a shape that no array of numpy can have.
+
+    Numpy counts the bytes of an array as if its dimensions of 0 were not there.
+    """
     if len(shape) > MAX_RANK:
         raise UnsupportedError(
             "too many dimensions",
             expected=f"at most {MAX_RANK}, the most that numpy has",
             found=len(shape),
         )
+    nbytes = prod(size for size in shape if size) * itemsize
+    if nbytes > _MAX_NBYTES:
+        raise UnsupportedError(
+            "too large", expected=f"at most {_MAX_NBYTES} bytes, the most that numpy has",
+            found=f"shape {list(shape)}",
+        )  # fmt: skip
 
 
 def read_part(
@@ -42,7 +53,7 @@ def read_part(
     between the first and the last element taken are read; an index by arrays reads all.
     """
     selection = None if source.mapped or index is Ellipsis else select(index, shape)
-    if isinstance(selection, BasicSelection) and 0 not in selection.shape:
+    if isinstance(selection, BasicSelection):
         part = _read_span(source, offset, dtype, shape, selection)
     else:
         nbytes = prod(shape) * dtype.itemsize
@@ -69,6 +80,8 @@ def _read_span(
     shape: tuple[int, ...],
     selection: BasicSelection,
 ) -> NDArray[Any]:
+    if 0 in selection.shape:
+        return selection.finish(np.empty(selection.shape, dtype))
     span = selection.span(shape)
     itemsize = dtype.itemsize
     payload = source.read(offset + span.start * itemsize, offset + span.stop * itemsize)

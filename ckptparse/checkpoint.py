@@ -10,14 +10,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ckptparse.bundle import BundleReader
-from ckptparse.bundle.entries import Entry
-from ckptparse.bundle.reader import decode_name, encode_name
 from ckptparse.errors import CheckpointError, CheckpointNotFoundError, TensorNotFoundError, located
 from ckptparse.indexing import Index
-from ckptparse.locate import INDEX_SUFFIX, find_prefix
+from ckptparse.locate import INDEX_SUFFIX, find_checkpoint
+from ckptparse.names import decode_name, encode_name
+from ckptparse.reader import Entry, Reader
 from ckptparse.report import Damage, VerifyReport
+from ckptparse.saved_slices import SavedSlicesReader
 from ckptparse.similar import nearest_names
-from ckptparse.sources import Source, open_source
+from ckptparse.sources import files_for
 from ckptparse.tensors import TensorInfo
 
 Progress = Callable[[int, int], object]
@@ -25,43 +26,59 @@ Progress = Callable[[int, int], object]
 
 
 def open_checkpoint(
-    path: str | os.PathLike[str], *, verify: bool = True, mmap: bool = True
+    path: str | os.PathLike[str],
+    *,
+    verify: bool = True,
+    mmap: bool = True,
+    format: str | None = None,
+    storage_options: dict[str, object] | None = None,
 ) -> Checkpoint:
     """Open a checkpoint that TensorFlow wrote.
 
-    Reads the index's footer and two of its blocks, whatever the number of tensors.
+    Of a V2 checkpoint this reads the index's footer and two of its blocks, of a V1 checkpoint the
+    table of contents of each file, whatever the number and size of the tensors.
 
     Args:
-        path: the prefix (``model.ckpt-200``), or one of the checkpoint's files: ``.index``,
-            ``.data-00000-of-00001``, ``.meta``.
-        verify: compare the stored CRC-32C with a tensor's bytes at its first access.  False
-            touches no page before you do.  The index is always checked.
+        path: a prefix (``model.ckpt-200``); a file of the checkpoint (``.index``,
+            ``.data-00000-of-00001``, ``.meta``, a V1 file, a V1 shard or ``-?????-of-00004``); a
+            directory with a ``checkpoint`` state file, meaning its latest one; the directory of a
+            SavedModel or TF-Hub module; or a URL of these (extra `remote`).
+        verify: compare stored checksums with a tensor's bytes at its first access.  False touches
+            no page before you do.  Indexes and tables of contents are always checked.
         mmap: map data files into memory, so that arrays are views and cost nothing.  False reads
             copies: the choice for storage whose files others change or take away, where touching
             a map can end the process with SIGBUS.
+        format: "v1" or "v2", where both lie under one prefix; without it V2, as TensorFlow does.
+        storage_options: for URLs, what fsspec passes on to the file system.
 
     Returns:
         A `Checkpoint`; closing it (or ``with``) is good manners, its arrays outlive it.
 
     Raises:
         CheckpointNotFoundError: nothing there; the text says what was looked for.
+        MissingShardError: a V1 set that is not complete.
         NotACheckpointError: a file of another kind.
-        CorruptCheckpointError: a damaged index.
+        CorruptCheckpointError: a damaged index, table of contents or state file.
         UnsupportedError: a checkpoint for newer readers only.
-        UnreadableError: the operating system refuses.
+        UnreadableError: the operating system, or the storage, refuses.
+        ImportError: a URL without the extra `remote`.
     """
-
-    def open_data(path: str) -> Source:
-        return open_source(path, mmap=mmap)
-
-    prefix = find_prefix(os.fsdecode(path))
-    index_path = prefix + INDEX_SUFFIX
+    if format not in (None, "v1", "v2"):
+        raise ValueError(f'format is "v1", "v2" or None, not {format!r}')
+    path = os.fsdecode(path)
+    files = files_for(path, mmap=mmap, storage_options=storage_options)
+    found = find_checkpoint(files, path, format)
     try:
-        # The index is copied out of its file block by block, never mapped: what was checked stays.
-        index = open_source(index_path, mmap=False)
+        if found.format == "v1":
+            shards = [files.open(shard) for shard in found.shards]
+            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify))
+        # An index is copied out of its file block by block, never mapped: what was checked stays.
+        index = files.open(found.prefix + INDEX_SUFFIX, mapped=False)
     except FileNotFoundError as error:
-        raise CheckpointNotFoundError("the index is gone", file=index_path) from error
-    return Checkpoint(BundleReader(prefix, index, open_data, verify=verify, mapped=mmap))
+        raise CheckpointNotFoundError("gone while it was opened", file=found.prefix) from error
+    return Checkpoint(
+        BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps)
+    )
 
 
 class Checkpoint(Mapping[str, NDArray[Any]]):
@@ -74,17 +91,17 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     the same object.
     """
 
-    def __init__(self, reader: BundleReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         """Use `open_checkpoint`."""
-        self._open_reader: BundleReader | None = reader
+        self._open_reader: Reader | None = reader
         self._names: tuple[str, ...] | None = None
-        self.path = reader.prefix
-        """The prefix."""
+        self.path = reader.path
+        """What the names of its files have in common: the prefix, or the V1 file."""
         self.format = reader.format
-        """"v2"."""
+        """Either "v1" or "v2"."""
 
     @property
-    def _reader(self) -> BundleReader:
+    def _reader(self) -> Reader:
         if self._open_reader is None:
             raise ValueError(f"the checkpoint {self.path} is closed")
         return self._open_reader
@@ -186,6 +203,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
             TensorNotFoundError: one of `names` is not there.
         """
         reader = self._reader
+        reader.forget_verified()
         if names is None:
             entries, index_errors = reader.surviving_entries()
             damaged = [Damage(error.tensor, error) for error in index_errors]

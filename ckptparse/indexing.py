@@ -7,6 +7,7 @@ the box is wanted, and where in the result does it go?
 from __future__ import annotations
 
 import operator
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +23,11 @@ class Box(NamedTuple):
 
     start: tuple[int, ...]
     shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
 
 
 class Span(NamedTuple):
@@ -42,8 +48,14 @@ class Span(NamedTuple):
 class Selection(Protocol):
     """Elements of an array that an index takes."""
 
-    shape: tuple[int, ...]
-    """Shape of the array to fill before `finish`."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array to fill before `finish`."""
+        ...
+
+    def touches(self, box: Box) -> bool:
+        """Whether anything of a box may be wanted; costs no more than the index itself."""
+        ...
 
     def part(self, box: Box) -> tuple[Index, Index] | None:
         """(index in the array to fill, index in the box's own array), None if nothing is wanted."""
@@ -63,7 +75,7 @@ def select(index: Index, shape: tuple[int, ...]) -> Selection:
     items = index if isinstance(index, tuple) else (index,)
     if all(_is_basic(item) for item in items):
         return BasicSelection(items, shape)
-    return CoordinateSelection(index, shape)
+    return CoordinateSelection(items, shape)
 
 
 def keep_array(index: Index) -> Index:
@@ -99,6 +111,12 @@ class BasicSelection:
         self.ranges = [_range_of(item, size) for item, size in zip(axes, shape)]
         self.shape = tuple(len(taken) for taken in self.ranges)
 
+    def touches(self, box: Box) -> bool:
+        return all(
+            _positions_within(taken, start, start + size)
+            for taken, start, size in zip(self.ranges, box.start, box.shape)
+        )
+
     def part(self, box: Box) -> tuple[Index, Index] | None:
         targets, sources = [], []
         for taken, start, size in zip(self.ranges, box.start, box.shape):
@@ -124,7 +142,7 @@ class BasicSelection:
             start,
             last + 1,
             origin=sum(taken[0] * stride for taken, stride in ranges) - start,
-            steps=tuple(taken.step * stride for taken, stride in ranges),
+            steps=tuple(taken.step * stride if len(taken) > 1 else 0 for taken, stride in ranges),
         )
 
 
@@ -147,20 +165,53 @@ def _positions_within(taken: range, start: int, stop: int) -> range:
 
 
 class CoordinateSelection:
-    """Arrays of integers or booleans: the coordinates of every element taken.
+    """Arrays of integers or booleans, mixed with anything else: the coordinates of every element.
 
-    Costs eight bytes per element and axis of the result.
+    Costs eight bytes per element and axis of the result, none before `shape` is asked for: what the
+    array's own shape declares costs nothing.
     """
 
-    def __init__(self, index: Index, shape: tuple[int, ...]) -> None:
-        virtual: NDArray[np.bool_] = np.broadcast_to(np.False_, shape)
-        self.shape = virtual[keep_array(index)].shape
-        self._coordinates = []
-        for axis, size in enumerate(shape):
-            along = np.arange(size).reshape([size if i == axis else 1 for i in range(len(shape))])
-            self._coordinates.append(np.broadcast_to(along, shape)[keep_array(index)])
+    def __init__(self, items: tuple[Index, ...], shape: tuple[int, ...]) -> None:
+        self._along: list[range | NDArray[np.intp]] = []  # coordinates taken, axis by axis
+        self._items: list[Index] = []  # the index, in positions of those instead of coordinates
+        for item in _expand(items, len(shape)):
+            if item is None or isinstance(item, bool):  # a new axis
+                self._items.append(item)
+                continue
+            size = shape[len(self._along)]
+            if not isinstance(item, np.ndarray):
+                self._along.append(_range_of(item, size))
+                self._items.append(slice(None) if isinstance(item, slice) else 0)
+                continue
+            for coordinates in _coordinates_of(item, shape[len(self._along) :]):
+                self._along.append(coordinates.reshape(-1))
+                self._items.append(np.arange(coordinates.size).reshape(coordinates.shape))
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        whole = [len(taken) for taken in self._along]
+        virtual: NDArray[np.bool_] = np.broadcast_to(np.False_, whole)
+        return virtual[keep_array(tuple(self._items))].shape
+
+    @cached_property
+    def _coordinates(self) -> list[NDArray[np.intp]]:
+        """The coordinate of every element of the result along each axis."""
+        grid = np.ix_(*(np.asarray(taken, np.intp) for taken in self._along))
+        whole = [len(taken) for taken in self._along]
+        index = keep_array(tuple(self._items))
+        return [np.broadcast_to(along, whole)[index] for along in grid]
+
+    def touches(self, box: Box) -> bool:
+        return all(
+            bool(_positions_within(taken, start, start + size))
+            if isinstance(taken, range)
+            else bool(((taken >= start) & (taken < start + size)).any())
+            for taken, start, size in zip(self._along, box.start, box.shape)
+        )
 
     def part(self, box: Box) -> tuple[Index, Index] | None:
+        if not self.touches(box):
+            return None
         wanted = np.ones(self.shape, bool)
         for coordinates, start, size in zip(self._coordinates, box.start, box.shape):
             wanted &= (coordinates >= start) & (coordinates < start + size)
@@ -171,3 +222,45 @@ class CoordinateSelection:
 
     def finish(self, filled: NDArray[Any]) -> NDArray[Any]:
         return filled
+
+
+def _expand(items: tuple[Index, ...], rank: int) -> list[Index]:
+    """An index without Ellipsis: int, slice, array, or (a new axis) None or a boolean."""
+    arrays = [
+        item if item is None or item is Ellipsis or isinstance(item, slice) else np.asarray(item)
+        for item in items
+    ]
+    expanded: list[Index] = []
+    num_axes = 0
+    for item in arrays:
+        if not isinstance(item, np.ndarray):
+            expanded.append(item)
+            num_axes += isinstance(item, slice)
+        elif item.dtype == bool:
+            expanded.append(item if item.ndim else bool(item))
+            num_axes += item.ndim
+        elif item.ndim == 0:
+            expanded.append(operator.index(item[()]))
+            num_axes += 1
+        elif item.size == 0 or item.dtype.kind in "iu":
+            expanded.append(item.astype(np.intp))
+            num_axes += 1
+        else:
+            raise IndexError(f"an index is made of integers or booleans, not of {item.dtype}")
+    ellipses = [i for i, item in enumerate(expanded) if item is Ellipsis]
+    if len(ellipses) > 1 or num_axes > rank:
+        raise IndexError(f"too many indices for an array of {rank} dimensions")
+    place = ellipses[0] if ellipses else len(expanded)
+    return expanded[:place] + [slice(None)] * (rank - num_axes) + expanded[place + 1 :]
+
+
+def _coordinates_of(item: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
+    """An array of an index as coordinates along the first axes of a shape."""
+    if item.dtype == bool:
+        if item.shape != shape[: item.ndim]:
+            raise IndexError(f"boolean index of shape {item.shape} for axes of {shape}")
+        return item.nonzero()
+    size = shape[0]
+    if item.size and not -size <= item.min() <= item.max() < size:
+        raise IndexError(f"index out of bounds for an axis of size {size}")
+    return (np.where(item < 0, item + size, item),)

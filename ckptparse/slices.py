@@ -73,7 +73,7 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
             raise CorruptCheckpointError(
                 "slice", expected=f"a part of the shape {list(shape)}", found=describe(box)
             )
-    covered = sum(prod(box.shape) for box in boxes)
+    covered = sum(box.size for box in boxes)
     if covered < prod(shape):
         raise CorruptCheckpointError(
             "slices do not cover the tensor",
@@ -85,6 +85,9 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
         starts = {box.start[axis] for box in boxes}
         stops = {box.start[axis] + box.shape[axis] for box in boxes}
         cuts.append(sorted(starts | stops | {0, size}))
+    # Axes that nothing is cut along do not matter, and numpy has not as many as a tensor may have.
+    cut_axes = [axis for axis, bounds in enumerate(cuts) if len(bounds) != 2]
+    cuts = [cuts[axis] for axis in cut_axes]
     cells = [len(bounds) - 1 for bounds in cuts]
     if prod(cells) > max(max_cells, _SMALL_GRID):
         raise CorruptCheckpointError(
@@ -96,7 +99,8 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     places = [{bound: i for i, bound in enumerate(bounds)} for bounds in cuts]
     for box in boxes:
         cell = tuple(
-            slice(place[a], place[a + n]) for place, a, n in zip(places, box.start, box.shape)
+            slice(place[box.start[axis]], place[box.start[axis] + box.shape[axis]])
+            for place, axis in zip(places, cut_axes)
         )
         if painted[cell].any():
             raise CorruptCheckpointError(

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ckptparse import Checkpoint, open_checkpoint
 from ckptparse.bundle import BundleReader
-from ckptparse.sources import MemorySource
+from ckptparse.locate import find_checkpoint
+from ckptparse.saved_slices import SavedSlicesReader
+from ckptparse.sources import LocalFiles, MemorySource
 
 Opener = Callable[..., Checkpoint]
 
@@ -28,8 +30,12 @@ def open_in_memory(prefix: Path, *, verify: bool = True) -> Checkpoint:
     def open_source(path: str) -> MemorySource:
         return MemorySource(path, Path(path).read_bytes())
 
-    index = open_source(f"{prefix}.index")
-    return Checkpoint(BundleReader(str(prefix), index, open_source, verify=verify, mapped=False))
+    found = find_checkpoint(LocalFiles(mmap=False), str(prefix))
+    if found.format == "v1":
+        shards = map(open_source, found.shards)
+        return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify))
+    index = open_source(f"{found.prefix}.index")
+    return Checkpoint(BundleReader(found.prefix, index, open_source, verify=verify, mapped=False))
 
 
 OPENERS: list[Opener] = [open_mapped, open_pread, open_in_memory]

@@ -29,7 +29,9 @@ class Case:
     """One checkpoint of fixtures/ and what TensorFlow said of it."""
 
     folder: Path
+    format: str
     prefix: Path
+    path: Path
     tensors: tuple[Expected, ...]
     errors: Any
 
@@ -56,13 +58,25 @@ def load_case(name: str) -> Case:
                 payload,
             )
         )
-    return Case(folder, folder / said["prefix"], tuple(tensors), said.get("errors"))
+    prefix, path = said["prefix"], said.get("path", said["prefix"])
+    return Case(
+        folder,
+        said.get("format", "v2"),
+        folder / prefix,
+        folder / path,
+        tuple(tensors),
+        said.get("errors"),
+    )
 
 
-def case_names() -> list[str]:
-    """All cases, "version/name"."""
+def case_names(format: str = "") -> list[str]:
+    """Cases with expected tensors, "version/name"; all, or those of "v1" or "v2"."""
     manifest = json.loads((FIXTURES / "manifest.json").read_text())
-    return sorted(manifest["cases"])
+    return sorted(
+        name
+        for name, case in manifest["cases"].items()
+        if "expected.json" in case["files"] and format in ("", case["format"])
+    )
 
 
 def payload_of(array: np.ndarray[Any, Any]) -> bytes:

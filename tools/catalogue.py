@@ -14,7 +14,9 @@ ALL = tuple(ENVIRONMENTS)
 GRAPH_MODE = ("0.12.1", "1.15.5")
 KERAS_2 = ("2.4.4", "2.13.1")
 EAGER = ("2.4.4", "2.13.1", "2.21.0")
+ERAS = ("0.12.1", "1.15.5", "2.21.0")
 NEWEST = ("2.21.0",)
+LAST_AND_NEWEST = ("1.15.5", "2.21.0")
 
 # Topic (a file below cases/) -> case (a function in it, and a folder of fixtures) -> versions.
 TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -46,6 +48,64 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "backbone_head": EAGER,
         "tables_and_state": NEWEST,
     },
+    "graphs": {"training_graph": ERAS},
+    "saved_models": {
+        "saved_model_simple": ("1.15.5",),
+        "saved_model_partitioned": ("1.15.5",),
+        "saved_model_no_variables": ("1.15.5",),
+        "saved_model_text": ("1.15.5",),
+        "saved_model_two_tags": ("1.15.5",),
+        "hub_module": ("1.15.5",),
+        "saved_module": ("2.4.4", "2.21.0"),
+        "saved_module_no_variables": NEWEST,
+        "keras_saved_model": ("2.13.1",),
+        "keras_export": NEWEST,
+    },
+    "assignment": {"init_from_checkpoint": ("1.15.5",), "variables_to_restore": ("1.15.5",)},
+    "v1": {
+        "v1_dtypes": ERAS,
+        "v1_strings": ERAS,
+        "v1_vgg_16": GRAPH_MODE,
+        "v1_sharded": ERAS,
+        "v1_missing_shard": NEWEST,
+        "v1_slices": ("0.12.1", "2.21.0"),
+        "v1_slices_dtypes": NEWEST,
+        "v1_hole": NEWEST,
+        "v1_overlapping": NEWEST,
+        "v1_repeated": NEWEST,
+        "v1_many": ("1.15.5",),
+        "v1_and_v2": ("0.12.1", "2.21.0"),
+        "v1_names_not_utf8": NEWEST,
+    },
+    "crafted_v1": {
+        "v1_no_versions": NEWEST,
+        "v1_newer_version": NEWEST,
+        "v1_snappy": NEWEST,
+        "v1_snappy_index_block": NEWEST,
+        "v1_blocks": NEWEST,
+        "v1_restart_interval_1": NEWEST,
+        "v1_unknown_fields": NEWEST,
+        "v1_unpacked": NEWEST,
+        "v1_wrong_counts": NEWEST,
+    },
+    "states": {
+        "managed": ("2.4.4", "2.21.0"),
+        "saver_directory": LAST_AND_NEWEST,
+        "saver_directory_moved": LAST_AND_NEWEST,
+        "saver_relative": ("1.15.5",),
+        "saver_unicode": LAST_AND_NEWEST,
+        "latest_filename": ("1.15.5",),
+        "lost_latest": LAST_AND_NEWEST,
+        "v1_state": LAST_AND_NEWEST,
+        "state_texts": LAST_AND_NEWEST,
+    },
+    "train": {
+        "train_listing": NEWEST,
+        "train_tensors": NEWEST,
+        "train_paths": NEWEST,
+        "train_damaged": LAST_AND_NEWEST,
+        "train_iterator": LAST_AND_NEWEST,
+    },
     "crafted": {
         "big_endian": NEWEST,
         "snappy_index": NEWEST,
@@ -59,6 +119,10 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "unknown_fields": NEWEST,
     },
 }
+
+
+# These read fixtures of other topics, so they are made after those.
+READING = ("train",)
 
 
 @dataclass(frozen=True)

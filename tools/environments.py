@@ -30,7 +30,11 @@ ENVIRONMENTS = {
     environment.tensorflow: environment
     for environment in (
         Environment("0.12.1", "3.6", ("numpy==1.16.6", "protobuf==3.19.6", "wheel==0.37.1")),
-        Environment("1.15.5", "3.7", ("numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0")),
+        Environment(
+            "1.15.5",
+            "3.7",
+            ("numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0", "tensorflow-hub==0.7.0"),
+        ),
         Environment("2.4.4", "3.8", ("numpy==1.19.5", "protobuf==3.20.3", "h5py==2.10.0")),
         Environment("2.13.1", "3.11", ("numpy==1.24.3", "protobuf==4.25.8", "keras==2.13.1")),
         Environment(

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import environments
 import manifest
-from catalogue import Case, cases
+from catalogue import READING, Case, cases
 
 RUN_CASE = Path(__file__).resolve().parent / "run_case.py"
 
@@ -74,7 +74,8 @@ def make_all(wanted: list[Case], environments_folder: Path) -> int:
     for folder in recorded.keys() - current:  # no longer in the catalogue
         del recorded[folder]
         shutil.rmtree(manifest.FIXTURES / folder, ignore_errors=True)
-    failed = 0
+    first = [case for case in wanted if case.topic not in READING]
+    then = [case for case in wanted if case.topic in READING]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         builds = {
             version: pool.submit(
@@ -83,18 +84,26 @@ def make_all(wanted: list[Case], environments_folder: Path) -> int:
             for version in dict.fromkeys(case.version for case in wanted)
         }
         pythons = {version: build.result() for version, build in builds.items()}
-        runs = {pool.submit(make, case, pythons[case.version]): case for case in wanted}
-        for run in as_completed(runs):
-            case = runs[run]
-            try:
-                recorded[case.folder] = run.result()
-            except CaseError as error:
-                failed += 1
-                print(f"FAILED {case.folder}: {error}", file=sys.stderr, flush=True)
-            else:
-                # After each case, so that the manifest is right however this command ends.
-                manifest.write(recorded)
-                print(f"made   {case.folder}", flush=True)
+        return sum(make_batch(batch, pythons, pool, recorded) for batch in (first, then))
+
+
+def make_batch(
+    batch: list[Case], pythons: dict[str, Path], pool: ThreadPoolExecutor, recorded: dict[str, dict]
+) -> int:
+    """Make cases that need nothing of each other; return how many failed."""
+    failed = 0
+    runs = {pool.submit(make, case, pythons[case.version]): case for case in batch}
+    for run in as_completed(runs):
+        case = runs[run]
+        try:
+            recorded[case.folder] = run.result()
+        except CaseError as error:
+            failed += 1
+            print(f"FAILED {case.folder}: {error}", file=sys.stderr, flush=True)
+        else:
+            # After each case, so that the manifest is right however this command ends.
+            manifest.write(recorded)
+            print(f"made   {case.folder}", flush=True)
     return failed
 
 

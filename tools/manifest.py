@@ -32,6 +32,7 @@ def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, s
     """The manifest's entry for the case whose files are in `folder`."""
     return {
         "purpose": purpose,
+        "format": format_of(folder),
         "generator": generator.relative_to(REPOSITORY).as_posix(),
         "generator_sha256": sha256(generator),
         "made_with": made_with,
@@ -44,6 +45,14 @@ def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, s
             if path.is_file()
         },
     }
+
+
+def format_of(folder: Path) -> str:
+    """ "v1" or "v2" for a checkpoint with its expected.json, "answers" for a case without one."""
+    expected = folder / "expected.json"
+    if not expected.exists():
+        return "answers"
+    return json.loads(expected.read_text()).get("format", "v2")
 
 
 def differences() -> Iterator[str]:

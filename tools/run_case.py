@@ -29,6 +29,8 @@ def versions():
         keras = getattr(tensorflow, "keras", None)
     if keras is not None:
         found["keras"] = keras.__version__
+    if "tensorflow_hub" in sys.modules:  # only the case that is about it imports it
+        found["tensorflow_hub"] = sys.modules["tensorflow_hub"].__version__
     return found
 
 

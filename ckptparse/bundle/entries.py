@@ -17,24 +17,18 @@ Sources: tensorflow/core/protobuf/tensor_bundle.proto, core/util/tensor_bundle/t
 from __future__ import annotations
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ckptparse.dtypes import STRING, lookup
-from ckptparse.errors import CorruptCheckpointError, UnsupportedError
+from ckptparse.errors import CorruptCheckpointError
 from ckptparse.messages import load, parse
-from ckptparse.slices import WHOLE, Extents
+from ckptparse.shapes import decode_shape, decode_slices
+from ckptparse.slices import Extents
+from ckptparse.versions import require_version
 
 _messages = load("tensor_bundle.proto")
 BundleHeaderProto = _messages["BundleHeaderProto"]
 BundleEntryProto = _messages["BundleEntryProto"]
-
-READER_VERSION = 1
-"""What this reader is, in the numbers of VersionDef: kTensorBundleVersion of TensorFlow."""
-
-MAX_RANK = 254
-"""TensorShape::MaxDimensions of tensorflow/core/framework/tensor_shape.h."""
-
-_MAX_SIZE = 2**63 - 1
 
 
 class Header(NamedTuple):
@@ -84,26 +78,6 @@ def decode_header(serialized: bytes | memoryview) -> Header:
     return Header(header.num_shards, big_endian=header.endianness == 1)
 
 
-def require_version(version: Any) -> None:
-    """The rules of tensorflow/core/framework/versions.cc, ``CheckVersions``, for a VersionDef."""
-    if version.producer < 0:
-        raise CorruptCheckpointError(
-            "producer version in the header", expected="0 or more", found=version.producer
-        )
-    if version.min_consumer > READER_VERSION:
-        raise UnsupportedError(
-            "written for a newer reader",
-            expected=f"a file for readers of version {READER_VERSION}",
-            found=f"one for version {version.min_consumer} or later",
-        )
-    if READER_VERSION in version.bad_consumers:
-        raise UnsupportedError(
-            "marked by its writer as not to be read by this version",
-            expected=f"a file for readers of version {READER_VERSION}",
-            found=f"bad_consumers {list(version.bad_consumers)}",
-        )
-
-
 def decode_entry(serialized: bytes | memoryview, num_shards: int) -> Entry:
     """The value of a key other than the empty one.
 
@@ -111,54 +85,19 @@ def decode_entry(serialized: bytes | memoryview, num_shards: int) -> Entry:
         CorruptCheckpointError: it does not parse or contradicts itself.  An unknown dtype is none.
     """
     message = parse(BundleEntryProto, serialized)
+    shape = decode_shape(message.shape)
     entry = Entry(
         message.dtype,
-        tuple(dim.size for dim in message.shape.dim),
+        shape,
         message.shard_id,
         message.offset,
         message.size,
         message.crc32c,
-        tuple(_decode_extents(piece) for piece in message.slices) if message.slices else (),
+        decode_slices(message.slices, len(shape)) if message.slices else (),
     )
-    if message.shape.unknown_rank or len(entry.shape) > MAX_RANK:
-        raise CorruptCheckpointError(
-            "shape",
-            expected=f"at most {MAX_RANK} dimensions",
-            found="an unknown rank" if message.shape.unknown_rank else len(entry.shape),
-        )
-    if entry.shape and (
-        min(entry.shape) < 0 or prod(size for size in entry.shape if size) > _MAX_SIZE
-    ):
-        raise CorruptCheckpointError(
-            "shape", expected="sizes from 0, fewer than 2**63 elements", found=list(entry.shape)
-        )
-    if entry.slices:
-        for extents in entry.slices:
-            _require_extents(extents, len(entry.shape))
-    else:
+    if not entry.slices:
         _require_place(entry, num_shards)
     return entry
-
-
-def _decode_extents(message: Any) -> Extents:
-    return tuple(
-        (extent.start, extent.length if extent.HasField("length") else WHOLE)
-        for extent in message.extent
-    )
-
-
-def _require_extents(extents: Extents, rank: int) -> None:
-    if len(extents) != rank:
-        raise CorruptCheckpointError(
-            "slice", expected=f"{rank} dimensions, as the tensor has", found=len(extents)
-        )
-    for start, length in extents:
-        if start < 0 or length < WHOLE or (length == WHOLE and start != 0):
-            raise CorruptCheckpointError(
-                "extent of a slice",
-                expected="a start from 0 and a length, or neither",
-                found=f"start {start}, length {'none' if length == WHOLE else length}",
-            )
 
 
 def _require_place(entry: Entry, num_shards: int) -> None:

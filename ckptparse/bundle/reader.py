@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.arrays import read_part, require_rank
+from ckptparse.arrays import read_part, require_shape
 from ckptparse.bundle.entries import Entry, Header, decode_entry, decode_header
 from ckptparse.bundle.payload import decode_strings, require_booleans, verify_variants
 from ckptparse.bundle.shards import Shards
@@ -21,10 +22,12 @@ from ckptparse.errors import (
     located,
 )
 from ckptparse.indexing import Box, Index, keep_array, select
+from ckptparse.names import decode_name
 from ckptparse.slices import (
     KEY_PREFIX,
     Extents,
     decode_slice_key_name,
+    describe,
     encode_slice_key,
     require_tiling,
     resolve,
@@ -34,6 +37,14 @@ from ckptparse.sstable import Table
 from ckptparse.tensors import TensorInfo, TensorSlice
 
 HEADER_KEY = b""
+
+
+class Piece(NamedTuple):
+    """A stored slice of a partitioned tensor."""
+
+    key: bytes
+    box: Box
+    entry: Entry
 
 
 class BundleReader:
@@ -69,7 +80,7 @@ class BundleReader:
             NotACheckpointError, CorruptCheckpointError, UnsupportedError: the index is not one, is
                 damaged, or is for a newer reader.
         """
-        self.prefix = prefix
+        self.path = prefix
         self._table = Table(index)
         self._header = self._decode_header()
         self._shards = Shards(prefix, self._header.num_shards, open_source)
@@ -122,31 +133,32 @@ class BundleReader:
         ]
         return _without_slices(entries)
 
-    def _slice_entries(self, key: bytes, entry: Entry) -> list[tuple[Box, Entry]]:
-        """Box and entry of every stored slice of a partitioned tensor.
+    def _slice_entries(self, key: bytes, entry: Entry) -> list[Piece]:
+        """Every stored slice of a partitioned tensor.
 
         Raises:
             CorruptCheckpointError: a slice that the index does not have, or that is not what the
                 tensor's entry says of it.
         """
-        found = []
+        pieces = []
         for extents in entry.slices:
+            slice_key = encode_slice_key(key, extents)
             box = resolve(extents, entry.shape)
-            piece = self.entry(encode_slice_key(key, extents))
-            if piece is None or piece.slices:
+            found = self.entry(slice_key)
+            if found is None or found.slices:
                 raise CorruptCheckpointError(
                     "slice",
-                    expected=f"an entry for the slice {_describe(extents)}",
-                    found="none in the index" if piece is None else "one that is sliced itself",
+                    expected=f"an entry for the slice {describe(box)}",
+                    found="none in the index" if found is None else "one that is sliced itself",
                 )
-            if (piece.dtype, piece.shape) != (entry.dtype, box.shape):
+            if (found.dtype, found.shape) != (entry.dtype, box.shape):
                 raise CorruptCheckpointError(
-                    f"slice {_describe(extents)}",
+                    f"slice {describe(box)}",
                     expected=f"{lookup(entry.dtype).name} {list(box.shape)}",
-                    found=f"{lookup(piece.dtype).name} {list(piece.shape)}",
+                    found=f"{lookup(found.dtype).name} {list(found.shape)}",
                 )
-            found.append((box, piece))
-        return found
+            pieces.append(Piece(slice_key, box, found))
+        return pieces
 
     # What is known of tensors
 
@@ -202,14 +214,15 @@ class BundleReader:
         return TensorSlice(box.start, box.shape, path, piece.offset, piece.nbytes)
 
     def _is_swapped(self, entry: Entry) -> bool:
-        return self._header.big_endian and lookup(entry.dtype).itemsize != 1
+        foreign = self._header.big_endian != (sys.byteorder == "big")
+        return foreign and lookup(entry.dtype).itemsize != 1
 
     # Tensors
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """What an index takes of a tensor; see `Checkpoint.read`."""
         require_readable(entry.dtype)
-        require_rank(entry.shape)
+        require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
         if entry.slices:
             return self._read_partitioned(key, entry, index)
         return self._read_whole(key, entry, index)
@@ -243,19 +256,20 @@ class BundleReader:
         return array
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        selection = select(index, entry.shape)
         boxes = [resolve(extents, entry.shape) for extents in entry.slices]
         require_tiling(boxes, entry.shape, max_cells=self._table.nbytes)
-        wanted = []
-        for extents, (box, piece) in zip(entry.slices, self._slice_entries(key, entry)):
-            part = selection.part(box)
-            if part is not None:
-                self._shards.require_range(piece.shard_id, piece.offset, piece.nbytes)
-                wanted.append((encode_slice_key(key, extents), piece, *part))
-        self._require_distinct_bytes([piece for _, piece, _, _ in wanted])
+        selection = select(index, entry.shape)
+        pieces = self._slice_entries(key, entry)
+        wanted = [piece for piece in pieces if selection.touches(piece.box)]
+        for piece in wanted:
+            self._shards.require_range(piece.entry.shard_id, piece.entry.offset, piece.entry.nbytes)
+        self._require_distinct_bytes([piece.entry for piece in wanted])
         array = np.empty(selection.shape, numpy_dtype(entry.dtype))
-        for slice_key, piece, target, source_index in wanted:
-            array[target] = self._read_whole(slice_key, piece, source_index)
+        for piece in wanted:
+            part = selection.part(piece.box)
+            if part is not None:
+                target, source_index = part
+                array[target] = self._read_whole(piece.key, piece.entry, source_index)
         return selection.finish(array)
 
     def _require_distinct_bytes(self, pieces: list[Entry]) -> None:
@@ -283,18 +297,18 @@ class BundleReader:
         Raises:
             CheckpointError: what reading the tensor raises, or would if its type were readable.
         """
-        pieces = [(key, entry)]
+        pieces = [Piece(key, Box((0,) * len(entry.shape), entry.shape), entry)]
         if entry.slices:
             boxes = [resolve(extents, entry.shape) for extents in entry.slices]
             require_tiling(boxes, entry.shape, max_cells=self._table.nbytes)
-            keys = [encode_slice_key(key, extents) for extents in entry.slices]
-            pieces = list(zip(keys, (piece for _, piece in self._slice_entries(key, entry))))
+            pieces = self._slice_entries(key, entry)
         known = entry.dtype in (STRING, VARIANT) or lookup(entry.dtype).itemsize is not None
-        for piece_key, piece in pieces:
-            source = self._shards.require_range(piece.shard_id, piece.offset, piece.nbytes)
+        for piece in pieces:
+            place = piece.entry
+            source = self._shards.require_range(place.shard_id, place.offset, place.nbytes)
             if known:
-                self._verify_bytes(source, piece)
-                self._verified.add(piece_key)
+                self._verify_bytes(source, place)
+                self._verified.add(piece.key)
         return known
 
     def _verify_bytes(self, source: Source, entry: Entry) -> None:
@@ -312,6 +326,10 @@ class BundleReader:
                 require_crc32c("tensor", crc, entry.crc32c, offset=0)
                 if entry.dtype == BOOL:
                     require_booleans(source.read(start, stop))
+
+    def forget_verified(self) -> None:
+        """Have every checksum of tensors compared again when it is next needed."""
+        self._verified.clear()
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
         """As `entries`, stepping over damage: what could be read, and what could not."""
@@ -340,21 +358,3 @@ def _without_slices(entries: list[tuple[bytes, Entry]]) -> list[tuple[bytes, Ent
     """Entries whose key is not that of some other entry's slice."""
     hidden = {encode_slice_key(key, extents) for key, entry in entries for extents in entry.slices}
     return [item for item in entries if item[0] not in hidden] if hidden else entries
-
-
-def _describe(extents: Extents) -> str:
-    """Extents in TensorFlow's notation: 0,4:- is start 0, length 4, and a whole dimension."""
-    return ":".join("-" if n < 0 else f"{a},{n}" for a, n in extents)
-
-
-def decode_name(key: bytes) -> str:
-    """The name of a key; bytes that are not UTF-8 become lone surrogates."""
-    return key.decode("utf-8", "surrogateescape")
-
-
-def encode_name(name: str) -> bytes:
-    """The key of a name; of a name that no key can have, the header's, which is no tensor."""
-    try:
-        return name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return HEADER_KEY

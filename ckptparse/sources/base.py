@@ -35,6 +35,51 @@ class Source(Protocol):
         ...
 
 
+class Files(Protocol):
+    """What is there, and how to open it.  Paths are those of one machine or file system.
+
+    Attributes:
+        maps: whether `open` can give views over memory maps.
+    """
+
+    maps: bool
+
+    def is_file(self, path: str) -> bool:
+        """Whether a regular file is there."""
+        ...
+
+    def is_directory(self, path: str) -> bool:
+        """Whether a directory is there."""
+        ...
+
+    def list_names(self, directory: str) -> list[str]:
+        """Names in a directory, sorted."""
+        ...
+
+    def join(self, directory: str, name: str) -> str:
+        """Path of a name in a directory."""
+        ...
+
+    def split(self, path: str) -> tuple[str, str]:
+        """Directory and last part of a path."""
+        ...
+
+    def open(self, path: str, *, mapped: bool = True) -> Source:
+        """A file's bytes; `mapped=False` asks for copies whatever `maps` says.
+
+        Raises:
+            FileNotFoundError: no such file; the caller knows which of its errors that is.
+            NotACheckpointError: a directory, FIFO, device or socket.
+            UnreadableError: any other refusal.
+        """
+        ...
+
+
+def closed_error(name: str) -> ValueError:
+    """For a read after `close`: a mistake of the caller, as with any file, not of the bytes."""
+    return ValueError(f"read of a closed file: {name}")
+
+
 def require_inside(name: str, start: int, stop: int, nbytes: int) -> None:
     """Raise TruncatedError unless 0 <= start <= stop <= nbytes."""
     if not 0 <= start <= stop <= nbytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 
-from ckptparse.sources.base import require_inside
+from ckptparse.errors import UnreadableError
+from ckptparse.sources.base import closed_error, require_inside
 
 
 class MappedSource:
@@ -21,15 +22,24 @@ class MappedSource:
     def __init__(self, name: str, descriptor: int) -> None:
         """Map an open file; the descriptor stays the caller's."""
         self.name = name
-        self.nbytes = os.fstat(descriptor).st_size
-        # An empty file cannot be mapped.
-        self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if self.nbytes else None
+        self._map: mmap.mmap | bytes | None = b""
+        if os.fstat(descriptor).st_size:  # an empty file cannot be mapped
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        self.nbytes = len(self._map)
 
     def read(self, start: int, stop: int) -> memoryview:
         map_ = self._map
-        nbytes = 0 if map_ is None else min(self.nbytes, map_.size())
-        require_inside(self.name, start, stop, nbytes)
-        return memoryview(b"" if map_ is None else map_)[start:stop]
+        if map_ is None:
+            raise closed_error(self.name)
+        require_inside(self.name, start, stop, min(self.nbytes, self._file_nbytes(map_)))
+        return memoryview(map_)[start:stop]
+
+    def _file_nbytes(self, map_: mmap.mmap | bytes) -> int:
+        """The size of the file, now."""
+        try:
+            return len(map_) if isinstance(map_, bytes) else map_.size()
+        except OSError as error:
+            raise UnreadableError(error.strerror or str(error), file=self.name) from error
 
     def close(self) -> None:
         # Not mmap.close(), which refuses while views exist: the last view unmaps.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptparse.sources.base import require_inside
+from ckptparse.sources.base import closed_error, require_inside
 
 
 class MemorySource:
@@ -13,12 +13,14 @@ class MemorySource:
     def __init__(self, name: str, contents: bytes) -> None:
         self.name = name
         self.nbytes = len(contents)
-        self._view = memoryview(contents)
+        self._view: memoryview | None = memoryview(contents)
 
     def read(self, start: int, stop: int) -> memoryview:
+        view = self._view
+        if view is None:
+            raise closed_error(self.name)
         require_inside(self.name, start, stop, self.nbytes)
-        return self._view[start:stop]
+        return view[start:stop]
 
     def close(self) -> None:
-        self._view = memoryview(b"")
-        self.nbytes = 0
+        self._view = None

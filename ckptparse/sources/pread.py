@@ -6,7 +6,7 @@ import os
 import threading
 
 from ckptparse.errors import UnreadableError
-from ckptparse.sources.base import require_inside
+from ckptparse.sources.base import closed_error, require_inside
 
 _AT_ONCE_NBYTES = 1 << 30
 """Linux reads at most 2 GiB - 4 KiB at a time, Windows 2 GiB - 1."""
@@ -23,17 +23,17 @@ class PreadSource:
     def __init__(self, name: str, descriptor: int) -> None:
         """Take over an open file descriptor."""
         self.name = name
-        self.nbytes = os.fstat(descriptor).st_size
+        self.nbytes = file_nbytes(name, descriptor)
         self._file: _OpenFile | None = _OpenFile(descriptor)
 
     def read(self, start: int, stop: int) -> bytes:
         # The local reference keeps the descriptor from being closed, and its number from being
         # given to another file, while this thread reads and another one closes.
         file = self._file
-        nbytes = 0 if file is None else min(self.nbytes, os.fstat(file.descriptor).st_size)
-        require_inside(self.name, start, stop, nbytes)
         if file is None:
-            return b""
+            raise closed_error(self.name)
+        nbytes = min(self.nbytes, file_nbytes(self.name, file.descriptor))
+        require_inside(self.name, start, stop, nbytes)
         pieces = []
         position = start
         while position < stop:
@@ -50,6 +50,14 @@ class PreadSource:
 
     def close(self) -> None:
         self._file = None
+
+
+def file_nbytes(name: str, descriptor: int) -> int:
+    """The size of an open file, now."""
+    try:
+        return os.fstat(descriptor).st_size
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error), file=name) from error
 
 
 class _OpenFile:

@@ -27,6 +27,11 @@ from ckptparse.errors import CorruptCheckpointError
 
 _RESTART_NBYTES = 4
 
+_MAX_KEY_RATIO = 64
+_FREE_KEY_NBYTES = 1 << 24
+"""Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
+every 16th entry, they take at most 16 times their bytes in the block."""
+
 
 class Block:
     """A block's contents, read in order or searched.
@@ -74,8 +79,17 @@ class Block:
         restart = next(restarts)
         previous: bytes | None = None
         pos = 0
+        most_key_bytes = _MAX_KEY_RATIO * stop + _FREE_KEY_NBYTES
         while pos < stop:
             key, value_pos, value_stop = self._decode_entry(pos, previous or b"")
+            most_key_bytes -= len(key)
+            if most_key_bytes < 0:
+                raise CorruptCheckpointError(
+                    "keys of a block",
+                    offset=pos,
+                    expected=f"at most {_MAX_KEY_RATIO} times the {stop} bytes of its entries",
+                    found="more, by sharing",
+                )
             if pos == restart:
                 if contents[pos] != 0:
                     raise self._restart_error(restart)
@@ -86,8 +100,8 @@ class Block:
                 raise CorruptCheckpointError(
                     "order of keys",
                     offset=pos,
-                    expected=f"a key above {previous!r}",
-                    found=repr(key),
+                    expected=f"a key above {_shorten(previous)}",
+                    found=_shorten(key),
                 )
             yield key, contents[value_pos:value_stop]
             previous = key
@@ -161,3 +175,8 @@ class Block:
             expected="an entry that begins there and shares nothing",
             found=f"bytes {bytes(self._contents[restart : restart + 3]).hex(' ')}",
         )
+
+
+def _shorten(key: bytes) -> str:
+    """A key for an error's text: its beginning, if it is long."""
+    return repr(key) if len(key) <= 80 else f"{key[:80]!r}... ({len(key)} bytes)"

@@ -93,8 +93,8 @@ def read_footer(source: Source) -> BlockHandle:
     )
 
 
-def read_block(source: Source, handle: BlockHandle) -> bytes | memoryview:
-    """The contents of a block: read, checked, decompressed.
+def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> bytes | memoryview:
+    """The contents of a block: read, checked (unless `verify` is False), decompressed.
 
     A view into the source for an uncompressed block of a source that gives views.
 
@@ -103,18 +103,12 @@ def read_block(source: Source, handle: BlockHandle) -> bytes | memoryview:
             compressed bytes that do not decompress.
         ChecksumError: the stored CRC-32C does not fit.
     """
-    end = handle.offset + handle.nbytes + TRAILER_NBYTES
-    if end > source.nbytes - FOOTER_NBYTES:
-        raise CorruptCheckpointError(
-            "block handle",
-            file=source.name,
-            expected=f"a block before the footer at byte {source.nbytes - FOOTER_NBYTES}",
-            found=f"offset {handle.offset}, size {handle.nbytes}",
-        )
+    end = _require_end(source, handle)
     stored = source.read(handle.offset, end)
     checked, crc = stored[: handle.nbytes + 1], stored[handle.nbytes + 1 :]
     try:
-        require_crc32c("block", crc32c(checked), int.from_bytes(crc, "little"))
+        if verify:
+            require_crc32c("block", crc32c(checked), int.from_bytes(crc, "little"))
         block_type = checked[handle.nbytes]
         contents = checked[: handle.nbytes]
         if block_type == TYPE_NONE:
@@ -129,6 +123,25 @@ def read_block(source: Source, handle: BlockHandle) -> bytes | memoryview:
         error.file = source.name
         error.offset = handle.offset
         raise
+
+
+def is_compressed(source: Source, handle: BlockHandle) -> bool:
+    """Whether a block is stored compressed; reads its type only."""
+    type_offset = _require_end(source, handle) - TRAILER_NBYTES
+    return source.read(type_offset, type_offset + 1)[0] != TYPE_NONE
+
+
+def _require_end(source: Source, handle: BlockHandle) -> int:
+    """Where a block and its trailer end, which is before the footer."""
+    end = handle.offset + handle.nbytes + TRAILER_NBYTES
+    if end > source.nbytes - FOOTER_NBYTES:
+        raise CorruptCheckpointError(
+            "block handle",
+            file=source.name,
+            expected=f"a block before the footer at byte {source.nbytes - FOOTER_NBYTES}",
+            found=f"offset {handle.offset}, size {handle.nbytes}",
+        )
+    return end
 
 
 _SNAPPY_MAX_RATIO = 22

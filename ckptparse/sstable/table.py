@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from ckptparse.errors import CorruptCheckpointError, located
 from ckptparse.sources import Source
 from ckptparse.sstable.block import Block
-from ckptparse.sstable.layout import BlockHandle, decode_handle, read_block, read_footer
+from ckptparse.sstable.layout import (
+    TRAILER_NBYTES,
+    BlockHandle,
+    decode_handle,
+    is_compressed,
+    read_block,
+    read_footer,
+)
 
 
 class Table:
@@ -18,12 +25,18 @@ class Table:
     a separator (at or above every key of the block, below the first key of the next; not
     necessarily a key itself) and the block's handle.  `get` reads one data block, `scan` all.
 
-    Every block's CRC-32C is checked when it is read.  TensorFlow steps over a damaged block and
-    loses its keys (tensorflow/core/lib/io/two_level_iterator.cc); here it is an error.
+    A block's CRC-32C is checked when it is read; a block of a memory map once.  TensorFlow steps
+    over a damaged block and loses its keys (tensorflow/core/lib/io/two_level_iterator.cc); here it
+    is an error.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, verify: bool = True) -> None:
         """
+        Args:
+            source: the table's bytes.
+            verify: False leaves data blocks unchecked, but for the first one: V1 checkpoints hold
+                whole tensors in the others.
+
         Raises:
             NotACheckpointError, TruncatedError: see `layout.read_footer`.
             CorruptCheckpointError: a damaged index block.
@@ -44,9 +57,11 @@ class Table:
                         expected=f"an offset from {end} on, behind the block before",
                         found=handle.offset,
                     )
-                end = handle.offset + handle.nbytes
+                end = handle.offset + handle.nbytes + TRAILER_NBYTES
                 self._separators.append(separator)
                 self._handles.append(handle)
+        self._verify = verify
+        self._verified: set[int] = set()
         self._latest: tuple[int, Block] | None = None
 
     @property
@@ -102,9 +117,22 @@ class Table:
         """Data block `i`; the last one used is kept, for lookups in order of keys."""
         latest = self._latest
         if latest is None or latest[0] != i:
-            latest = i, Block(read_block(self._source, self._handles[i]))
+            verify = i == 0 or (self._verify and i not in self._verified)
+            latest = i, Block(read_block(self._source, self._handles[i], verify=verify))
             self._latest = latest
+            if verify and self._source.mapped:
+                self._verified.add(i)
         return latest[1]
+
+    def forget_verified(self) -> None:
+        """Have every block checked again when it is next needed."""
+        self._verified.clear()
+        self._latest = None
+
+    def is_compressed(self, key: bytes) -> bool:
+        """Whether the block that would hold a key is compressed; reads one byte of it."""
+        i = bisect_left(self._separators, key)
+        return i < self.num_blocks and is_compressed(self._source, self._handles[i])
 
     def close(self) -> None:
         """Close the source."""

@@ -37,15 +37,15 @@ class Checkpoint:
         return train.NewCheckpointReader(self.path)
 
 
-def record(specs=None, written=None, errors=()):
+def record(specs=None, written=None, errors=(), prefix=PREFIX):
     """Write expected.json and expected.bin for the checkpoint in the working directory.
 
     specs: {key: [spec, ...]}, the slices as they were saved.
     written: {key: (dtype name, shape)} for a checkpoint that TensorFlow's reader fails to list.
     errors: what TensorFlow refused to write, from `refusal`.
     """
-    document = describe(Checkpoint(PREFIX, "v2"), "expected.bin", specs, written, errors)
-    write_json("expected.json", dict({"prefix": PREFIX}, **document))
+    document = describe(Checkpoint(prefix, "v2"), "expected.bin", specs, written, errors)
+    write_json("expected.json", dict({"prefix": prefix}, **document))
 
 
 def record_v1(specs=None, written=None, errors=(), path=PREFIX, stem="expected"):
@@ -170,9 +170,9 @@ def encode(value, dtype, shape):
 
 
 def refusal(doing, error, key=None):
-    """An entry for `errors`: TensorFlow's own words."""
+    """An entry for `errors`: TensorFlow's own words, without those about the op in its graph."""
     entry = {} if key is None else named(key)
-    text = getattr(error, "message", None) or str(error)
+    text = (getattr(error, "message", None) or str(error)).split("\n\t [[")[0]
     entry.update(doing=doing, type=type(error).__name__, text=text)
     return entry
 

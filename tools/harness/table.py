@@ -65,14 +65,15 @@ def encode_block(entries, restart_interval):
 def encode_table(entries, restart_interval=16, compress=None, compress_index=None, num_blocks=1):
     """A whole table of sorted (key, value) entries.
 
-    compress, compress_index: raw snappy for the data blocks and for the index block.
+    compress, compress_index: raw snappy for the data blocks and for the index block; a block for
+    which it returns None stays as it is.
     """
     result, handles = bytearray(), []
 
     def append(contents, compressor=None):
         """Append a block with its trailer; return its handle."""
-        stored = compressor(contents) if compressor else contents
-        stored += b"\x01" if compressor else b"\x00"
+        compressed = compressor(contents) if compressor else None
+        stored = contents + b"\x00" if compressed is None else compressed + b"\x01"
         handle = varint(len(result)) + varint(len(stored) - 1)
         result.extend(stored + struct.pack("<I", masked(crc32c(stored))))
         return handle

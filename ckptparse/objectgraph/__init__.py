@@ -1,0 +1,25 @@
+"""Object-based checkpoints (TF2, Keras): the tree of objects that was saved."""
+
+from ckptparse.objectgraph.graph import KEY, ObjectGraph
+from ckptparse.objectgraph.nodes import (
+    ObjectAttribute,
+    ObjectNode,
+    RegisteredSaver,
+    SlotVariable,
+    Tensors,
+)
+from ckptparse.objectgraph.paths import join_path, split_path
+from ckptparse.objectgraph.variables import ObjectVariables
+
+__all__ = [
+    "KEY",
+    "ObjectAttribute",
+    "ObjectGraph",
+    "ObjectNode",
+    "ObjectVariables",
+    "RegisteredSaver",
+    "SlotVariable",
+    "Tensors",
+    "join_path",
+    "split_path",
+]

@@ -1,0 +1,231 @@
+"""The tree of objects that a TF2 checkpoint was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError
+from ckptparse.objectgraph.nodes import ROOT, NodeTable, ObjectNode, Tensors
+from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, split_path
+from ckptparse.objectgraph.variables import ObjectVariables
+from ckptparse.objectgraph.walk import Walk
+from ckptparse.objectgraph.weights import find_weights
+
+KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""
+
+_LETTERS_PER_BYTE = 16
+
+
+class ObjectGraph(ObjectVariables):
+    """A mapping from the paths of objects to the arrays of their variables.
+
+    A path is local names joined by ``/``, as in the checkpoint's keys but without
+    ``/.ATTRIBUTES/VARIABLE_VALUE``: ``graph["model/layer_with_weights-0/kernel"]``.  In a name, a
+    dot is written ``..`` and then a slash ``.S`` (`join_path` and `split_path` translate).
+
+    Iteration gives every variable once, under its first path, shortest first; then the slot
+    variables of optimizers, as ``variable path/.OPTIMIZER_SLOT/optimizer path/slot name``.  Looked
+    up are also all other paths to them (of shared objects, through cycles), every key of the
+    checkpoint that belongs to an object, and, of what is not a variable, its tensors:
+    ``table/.ATTRIBUTES/table-keys``.
+    """
+
+    def __init__(self, serialized: bytes, tensors: Tensors) -> None:
+        """
+        Args:
+            serialized: the element of the tensor `KEY`.
+            tensors: the checkpoint that it was read from.
+
+        Raises:
+            CorruptCheckpointError: it is not an object graph.
+        """
+        super().__init__(self._list_all, tensors)
+        self._nodes = NodeTable(serialized, tensors)
+        self._nbytes = len(serialized)
+
+    # Objects
+
+    @property
+    def root(self) -> ObjectNode:
+        """What was saved: its children are the names given to ``tf.train.Checkpoint``."""
+        return ObjectNode(ROOT, self._nodes)
+
+    @property
+    def num_nodes(self) -> int:
+        """How many objects there are; their ids count from 0."""
+        return len(self._nodes)
+
+    def node(self, where: str | Sequence[str] | int) -> ObjectNode:
+        """An object by its path, by its local names (not escaped), or by its id.
+
+        Raises:
+            TensorNotFoundError: no such object.
+        """
+        node_id: int | None
+        if isinstance(where, int):
+            node_id = where if 0 <= where < len(self._nodes) else None
+        elif isinstance(where, str):
+            node_id = self._find_object(where)
+        else:
+            node_id = self._follow(where)
+        if node_id is None:
+            raise TensorNotFoundError("no object there", tensor=str(where))
+        return ObjectNode(node_id, self._nodes)
+
+    def nodes(self) -> Iterator[ObjectNode]:
+        """All objects, in the order of their ids."""
+        return (ObjectNode(node_id, self._nodes) for node_id in range(len(self._nodes)))
+
+    # Parts
+
+    def subtree(self, where: str | Sequence[str]) -> ObjectVariables:
+        """The variables of one object and of all below it, under paths that start from it.
+
+        Shared objects count, wherever else they are.  A child that is the root is not entered (it
+        would bring everything), and slot variables are nobody's children.
+
+        Raises:
+            TensorNotFoundError: no such object.
+        """
+        start = self.node(where).node_id
+
+        def enter(node_id: int, name: str, child: int) -> bool:
+            return child != ROOT
+
+        def list_keys() -> dict[str, str]:
+            walk = Walk(start, self._nodes.children, enter=enter)
+            return self._keys_by_path([(walk, walk.order)])
+
+        return ObjectVariables(list_keys, self._tensors)
+
+    def model_weights(self, where: str | Sequence[str] = "") -> ObjectVariables:
+        """The weights of the model, or of one object, without what only training needs.
+
+        Left out are optimizers, metrics, counters, states of random numbers; the weights that a
+        Keras 3 optimizer claims are listed where the model has them.  `ckptparse.objectgraph.
+        weights` says how all these are told.
+
+        Raises:
+            TensorNotFoundError: no such object.
+        """
+        start = self.node(where).node_id
+        return ObjectVariables(
+            lambda: self._keys_by_path(find_weights(self._nodes, start)), self._tensors
+        )
+
+    # Names
+
+    @cached_property
+    def full_names(self) -> dict[str, str]:
+        """Full name of a variable -> its key in the checkpoint.
+
+        Names that several variables share ("Variable" is one) are not here, nor is "".
+        """
+        keys: dict[str, str | None] = {}
+        for node_id in range(len(self._nodes)):
+            variable = self._nodes.variable(node_id)
+            if variable is not None and variable.full_name:
+                taken = variable.full_name in keys
+                keys[variable.full_name] = None if taken else variable.checkpoint_key
+        return {name: key for name, key in keys.items() if key is not None}
+
+    # Mapping
+
+    def _list_all(self) -> dict[str, str]:
+        walk = self._nodes.walk
+        keys = self._keys_by_path([(walk, walk.order)])
+        slots = [
+            slot
+            for of_variable in self._nodes.slots_by_original.values()
+            for slot in of_variable
+            if slot.variable.node_id not in walk
+            and slot.original.node_id in walk
+            and slot.optimizer.node_id in walk
+        ]
+        self._require_short_paths(walk, [slot.original.node_id for slot in slots])
+        self._require_short_paths(walk, [slot.optimizer.node_id for slot in slots])
+        for slot in slots:
+            if slot.variable.variable is not None:
+                path = f"{slot.original.path}{OPTIMIZER_SLOT}{slot.optimizer.path}"
+                key = slot.variable.variable.checkpoint_key
+                keys.setdefault(f"{path}/{escape_name(slot.name)}", key)
+        return keys
+
+    def _keys_by_path(self, parts: Iterable[tuple[Walk, list[int]]]) -> dict[str, str]:
+        """Path -> key, of those nodes of walks that are variables."""
+        keys: dict[str, str] = {}
+        for walk, node_ids in parts:
+            variables = [(i, self._nodes.variable(i)) for i in node_ids]
+            self._require_short_paths(walk, [i for i, variable in variables if variable])
+            for node_id, variable in variables:
+                if variable is not None:
+                    keys.setdefault(walk.path(node_id), variable.checkpoint_key)
+        return keys
+
+    def _find(self, path: str) -> str | None:
+        object_path, _, suffix = path.partition(ATTRIBUTES)
+        node_id = self._find_object(object_path)
+        if node_id is None:
+            return None
+        if suffix:
+            return self._find_attribute(node_id, suffix)
+        variable = self._nodes.variable(node_id)
+        if variable is None and not path:  # "" is also the path of a child called ""
+            child = self._nodes.children(ROOT).get("")
+            variable = None if child is None else self._nodes.variable(child)
+        return None if variable is None else variable.checkpoint_key
+
+    def _find_attribute(self, node_id: int, suffix: str) -> str | None:
+        """The key of a node's tensor, by what stands behind /.ATTRIBUTES/ in it."""
+        for attribute in self._nodes.attributes(node_id):
+            key = attribute.checkpoint_key
+            own = key.partition(ATTRIBUTES)[2]
+            if own == suffix:
+                return key
+            longer = key + suffix.removeprefix(own)
+            if own and suffix.startswith(own) and longer in self._tensors:
+                return longer
+        return None
+
+    def _find_object(self, path: str) -> int | None:
+        object_path, is_slot, slot_path = path.partition(OPTIMIZER_SLOT)
+        node_id = self._follow_path(object_path)
+        if not is_slot or node_id is None:
+            return node_id
+        optimizer_path, _, name = slot_path.rpartition("/")
+        optimizer = self._follow_path(optimizer_path)
+        for slot in self._nodes.slots_by_original.get(node_id, ()):
+            if slot.optimizer.node_id == optimizer and escape_name(slot.name) == name:
+                return slot.variable.node_id
+        return None
+
+    def _follow_path(self, path: str) -> int | None:
+        try:
+            return self._follow(split_path(path))
+        except ValueError:  # no path is written so
+            return None
+
+    def _follow(self, names: Iterable[str]) -> int | None:
+        node_id: int | None = ROOT
+        for name in names:
+            if node_id is None:
+                return None
+            node_id = self._nodes.children(node_id).get(name)
+        return node_id
+
+    def _require_short_paths(self, walk: Walk, node_ids: list[int]) -> None:
+        """Raise before paths are made, if they would be longer than the file justifies.
+
+        A writer puts each variable's path into its key, so all of them together are shorter than
+        the graph.  A chain of objects with other keys could make them as long as its square.
+        """
+        most, total = _LETTERS_PER_BYTE * self._nbytes, sum(map(walk.path_size, node_ids))
+        if total > most:
+            raise CorruptCheckpointError(
+                "object graph", expected=f"paths of at most {most} letters in all", found=total
+            )
+
+    def __repr__(self) -> str:
+        return f"<ObjectGraph of {self.num_nodes} objects: {', '.join(self.root.children)}>"

@@ -1,0 +1,87 @@
+"""Variables under the paths of the objects that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ckptparse.errors import TensorNotFoundError
+from ckptparse.indexing import Index
+from ckptparse.objectgraph.nodes import Tensors
+from ckptparse.similar import nearest_names
+from ckptparse.tensors import TensorInfo
+
+
+class ObjectVariables(Mapping[str, NDArray[Any]]):
+    """A read-only mapping from paths of objects to arrays; nothing is read before it is asked for.
+
+    Each variable is listed once, and is looked up by the path under which it is listed.
+    """
+
+    def __init__(self, list_keys: Callable[[], dict[str, str]], tensors: Tensors) -> None:
+        """
+        Args:
+            list_keys: makes path -> key in the checkpoint; called once, at the first need.
+            tensors: the checkpoint.
+        """
+        self._list_keys = list_keys
+        self._tensors = tensors
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return self._list_keys()
+
+    def __getitem__(self, path: str) -> NDArray[Any]:
+        """The whole array: ``read(path)``."""
+        return self.read(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self._find(path) is not None
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def read(self, path: str, index: Index = ...) -> NDArray[Any]:
+        """A variable, or the part of it that a numpy index takes: as `Checkpoint.read` gives it.
+
+        Raises:
+            TensorNotFoundError: nothing of that path, or the checkpoint lacks its tensor.
+            CheckpointError: whatever else reading it raises.
+        """
+        return self._tensors.read(self.checkpoint_key(path), index)
+
+    def info(self, path: str) -> TensorInfo:
+        """What the checkpoint says of a variable; its `name` is the key.
+
+        Raises:
+            TensorNotFoundError: nothing of that path, or the checkpoint lacks its tensor.
+        """
+        return self._tensors.info(self.checkpoint_key(path))
+
+    def checkpoint_key(self, path: str) -> str:
+        """The name, in the checkpoint, of what is at a path.
+
+        Raises:
+            TensorNotFoundError: nothing of that path.
+        """
+        key = self._find(path)
+        if key is not None:
+            return key
+        names = nearest_names(path, list(self))
+        hint = f"; the nearest of {len(self)}: {', '.join(names)}" if names else ""
+        raise TensorNotFoundError(f"no variable at that path{hint}", tensor=path)
+
+    def _find(self, path: str) -> str | None:
+        return self._keys.get(path)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} variables>"

@@ -1,0 +1,109 @@
+"""Which variables are the weights of a model, and which are kept only to go on training.
+
+The graph does not say what an object is.  It is told by its shape, as TensorFlow 2.0 to 2.21 and
+Keras 2 and 3 write it:
+
+- an optimizer keeps slot variables (Keras until 2.10 and its "legacy" ones); or has the children
+  ``_iterations`` and ``_variables`` (Keras from 2.11 on); or has ``iter`` and either
+  ``learning_rate`` or ``decay``, and nothing but variables as children (the legacy ones again,
+  without slots); or wraps another one (``base_optimizer``, ``inner_optimizer``);
+- a metric has the children ``total`` and ``count``; Keras 2 puts those of a SavedModel, and its own
+  notes about every layer, below ``keras_api``;
+- a counter is an integer scalar that is a child of the root (``save_counter``, ``step``,
+  ``global_step``, ``epoch`` ...); a ``learning_rate`` there is none of the model's weights either;
+- the state of random numbers is called ``StateVar`` or ``seed_generator_state``.
+
+All this is left out, and so is whatever is not a variable (tables, Python state, iterators).
+
+A weight is listed under its path through the layers.  Three kinds of lists are therefore looked at
+only for what is nowhere else: those of a SavedModel (``variables`` ...); the weights that a Keras 3
+optimizer trains (``_trainable_variables``), which for layers in a Python list is the only place;
+and ``_all_variables`` of Keras 3's ``export``, which holds every weight again, as another variable
+of the same name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+
+from ckptparse.errors import TensorNotFoundError
+from ckptparse.objectgraph.nodes import ROOT, NodeTable, ObjectAttribute
+from ckptparse.objectgraph.walk import Walk
+
+_NOTES = "keras_api"
+_METRIC = {"total", "count"}
+_TRAINED = "_trainable_variables"
+_COPIES = "_all_variables"
+_LISTS = {"variables", "trainable_variables", "non_trainable_variables"}
+_KEPT = {"_iterations", "_variables"}
+_WRAPPED = {"base_optimizer", "inner_optimizer"}
+_RATE = "learning_rate"
+_RANDOM_STATES = {"StateVar", "seed_generator_state"}
+
+
+def find_weights(nodes: NodeTable, start: int) -> list[tuple[Walk, list[int]]]:
+    """The ids of the weights below a node, with the walks that found them."""
+    of_optimizer = cache(partial(is_optimizer, nodes))
+    of_metric = cache(lambda node_id: _METRIC <= nodes.children(node_id).keys())
+
+    def through(lists: set[str]) -> Callable[[int, str, int], bool]:
+        def enter(node_id: int, name: str, child: int) -> bool:
+            if name in _LISTS or name in (_TRAINED, _COPIES):
+                return name in lists
+            if of_optimizer(node_id) or name == _NOTES or child == ROOT or of_metric(child):
+                return False
+            return not (node_id == ROOT and _is_counter(nodes, name, child))
+
+        return enter
+
+    found: set[int] = set()
+    names: Counter[str] = Counter()
+    parts = []
+    for lists in (set(), _LISTS, {_TRAINED}, {_COPIES}):
+        walk = Walk(start, nodes.children, enter=through(lists))
+        new = []
+        for node_id in walk.order:
+            variable = nodes.variable(node_id)
+            if node_id in found or variable is None or _is_random_state(variable):
+                continue
+            found.add(node_id)
+            if lists == {_COPIES} and names[variable.full_name]:
+                names[variable.full_name] -= 1
+                continue
+            new.append(node_id)
+        names.update(nodes.variable(node_id).full_name for node_id in new)
+        parts.append((walk, new))
+    return parts
+
+
+def is_optimizer(nodes: NodeTable, node_id: int) -> bool:
+    """Whether a node looks like an optimizer."""
+    if nodes.message(node_id).slot_variables:
+        return True
+    children = nodes.children(node_id)
+    if _KEPT <= children.keys() or any(name in children for name in _WRAPPED):
+        return True
+    return (
+        "iter" in children
+        and ("decay" in children or _RATE in children)
+        and all(nodes.variable(child) is not None for child in children.values())
+    )
+
+
+def _is_counter(nodes: NodeTable, name: str, child: int) -> bool:
+    variable = nodes.variable(child)
+    if variable is None:
+        return False
+    try:
+        info = variable.info
+    except TensorNotFoundError:  # nothing is known of it; reading it will say so
+        return False
+    return info.shape == () and (name == _RATE or np.issubdtype(info.dtype, np.integer))
+
+
+def _is_random_state(variable: ObjectAttribute) -> bool:
+    return variable.full_name.rpartition("/")[2] in _RANDOM_STATES

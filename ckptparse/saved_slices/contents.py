@@ -1,0 +1,95 @@
+"""The table of contents of a V1 file.
+
+Key -> value of the table, every value a SavedTensorSlices message:
+
+    empty key           field 1, SavedTensorSliceMeta: for each tensor of this file its name, whole
+                        shape, dtype and the slices that are in this file; and versions
+    slice key           field 2, SavedSlice: the values of one slice; see `slices` for the key and
+                        `record` for the value
+
+A tensor that was not partitioned has one slice, of whole dimensions.  In a sharded checkpoint every
+file has its own contents, and a name may stand in several with different slices.  Before April 2016
+there were no versions.  A reader finds records by the keys made from the contents; what a record
+says of its own name and slice is not looked at, nor is a record that the contents do not name.
+
+Sources: tensorflow/core/util/saved_tensor_slice.proto, tensor_slice_reader.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from typing import NamedTuple
+
+from ckptparse.errors import CorruptCheckpointError, located
+from ckptparse.messages import load, parse
+from ckptparse.names import decode_name
+from ckptparse.shapes import decode_shape, decode_slices
+from ckptparse.slices import Extents
+from ckptparse.sstable import Table
+from ckptparse.versions import require_version
+
+SavedTensorSlices = load("saved_slices.proto")["SavedTensorSlices"]
+
+CONTENTS_KEY = b""
+
+
+class Piece(NamedTuple):
+    """A stored slice: which part of the tensor, in which of the files."""
+
+    extents: Extents
+    table: Table
+
+
+class Entry(NamedTuple):
+    """What the contents say of a tensor."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
+    """Every tensor of a set of files, in order of names.
+
+    Raises:
+        CorruptCheckpointError: contents that do not parse, or files that contradict each other.
+        UnsupportedError: a file for a newer reader.
+    """
+    entries: dict[bytes, Entry] = {}
+    for table in tables:
+        with located(file=table.name):
+            value = table.get(CONTENTS_KEY)
+            if value is None:
+                raise CorruptCheckpointError(
+                    "contents", expected="an entry under the empty key", found="none"
+                )
+            contents = parse(SavedTensorSlices, value).meta
+            require_version(contents.versions)
+            for tensor in contents.tensor:
+                with located(tensor=decode_name(tensor.name)):
+                    shape = decode_shape(tensor.shape)
+                    slices = decode_slices(tensor.slice, len(shape))
+                    entry = Entry(
+                        tensor.type, shape, tuple(Piece(extents, table) for extents in slices)
+                    )
+                    entries[tensor.name] = _merge(entries.get(tensor.name), entry)
+    return dict(sorted(entries.items()))
+
+
+def _merge(known: Entry | None, entry: Entry) -> Entry:
+    """One tensor of what two files, or two places of one file, say of it."""
+    if known is None:
+        return entry
+    if (known.dtype, known.shape) != (entry.dtype, entry.shape):
+        raise CorruptCheckpointError(
+            "contents of several files",
+            expected=f"dtype {known.dtype}, shape {list(known.shape)}, as another one says",
+            found=f"dtype {entry.dtype}, shape {list(entry.shape)}",
+        )
+    return known._replace(pieces=known.pieces + entry.pieces)

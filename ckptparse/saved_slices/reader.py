@@ -1,0 +1,185 @@
+"""Tensors of a V1 checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckptparse.arrays import require_shape
+from ckptparse.dtypes import STRING, lookup, numpy_dtype
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
+from ckptparse.indexing import Box, Index, keep_array, select
+from ckptparse.names import decode_name
+from ckptparse.saved_slices.contents import Entry, Piece, read_contents
+from ckptparse.saved_slices.record import (
+    decode_values,
+    find_values,
+    is_stored_plain,
+    require_storable,
+)
+from ckptparse.slices import encode_slice_key, require_tiling, resolve
+from ckptparse.sources import Source
+from ckptparse.sstable import Table
+from ckptparse.tensors import TensorInfo, TensorSlice
+
+
+class SavedSlicesReader:
+    """An open V1 checkpoint: one file, or all shards of one.
+
+    Opening reads each file's footer, index block and contents.  A tensor is then found in the block
+    that holds it, and its bytes are checked by that block's checksum: V1 has no other.
+    """
+
+    format = "v1"
+
+    def __init__(self, path: str, sources: Iterable[Source], *, verify: bool) -> None:
+        """
+        Args:
+            path: what the checkpoint is called: the file, or what its shards have in common.
+            sources: the bytes of every file.
+            verify: check blocks of tensors; those of contents are always checked.
+
+        Raises:
+            NotACheckpointError, CorruptCheckpointError, UnsupportedError: a file is no table, is
+                damaged, or is for a newer reader.
+        """
+        self.path = path
+        self._sources = list(sources)
+        self._tables = [Table(source, verify=verify) for source in self._sources]
+        self._mapped = all(source.mapped for source in self._sources)
+        self._entries = read_contents(self._tables)
+
+    # What is known of tensors
+
+    def keys(self) -> list[bytes]:
+        """Names of all tensors, as bytes, in order."""
+        return list(self._entries)
+
+    def find(self, key: bytes) -> Entry | None:
+        """A tensor's entry, None when there is none; reads nothing."""
+        return self._entries.get(key)
+
+    def entries(self) -> list[tuple[bytes, Entry]]:
+        """Every tensor's entry, in order of names."""
+        return list(self._entries.items())
+
+    def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
+        """As `entries`; what is wrong with the contents has been an error at opening."""
+        return self.entries(), []
+
+    def info(self, key: bytes, entry: Entry) -> TensorInfo:
+        """What the contents say of a tensor.
+
+        Of strings the record is read, for their size; of numbers at most one byte, which says
+        whether their block is compressed.
+        """
+        dtype = numpy_dtype(entry.dtype)
+        slices = tuple(self._slice_info(key, entry, piece) for piece in entry.pieces)
+        whole = len(slices) == 1 and slices[0].shape == entry.shape
+        return TensorInfo(
+            name=decode_name(key),
+            dtype=dtype,
+            tensorflow_dtype=lookup(entry.dtype).name,
+            shape=entry.shape,
+            size=entry.size,
+            nbytes=sum(piece.nbytes for piece in slices),
+            slices=() if whole else slices,
+            mapped=self._mapped and whole and self._is_viewable(key, entry),
+            file=slices[0].file if whole else None,
+            offset=None,
+        )
+
+    def _slice_info(self, key: bytes, entry: Entry, piece: Piece) -> TensorSlice:
+        box = resolve(piece.extents, entry.shape)
+        return TensorSlice(
+            box.start, box.shape, piece.table.name, None, self._piece_nbytes(key, entry, piece, box)
+        )
+
+    def _piece_nbytes(self, key: bytes, entry: Entry, piece: Piece, box: Box) -> int:
+        """Bytes that a slice's elements take: numbers in memory, strings in the file."""
+        if entry.dtype != STRING:
+            return box.size * (lookup(entry.dtype).itemsize or 0)
+        record = piece.table.get(encode_slice_key(key, piece.extents))
+        return 0 if record is None else sum(map(len, find_values(record, entry.dtype)))
+
+    def _is_viewable(self, key: bytes, entry: Entry) -> bool:
+        if not is_stored_plain(entry.dtype):
+            return False
+        (piece,) = entry.pieces
+        return not piece.table.is_compressed(encode_slice_key(key, piece.extents))
+
+    # Tensors
+
+    def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        """What an index takes of a tensor; see `Checkpoint.read`."""
+        require_storable(entry.dtype)
+        require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
+        boxes = [resolve(piece.extents, entry.shape) for piece in entry.pieces]
+        if len(boxes) == 1 and boxes[0].shape == entry.shape:
+            array = self._decode(key, entry, entry.pieces[0], boxes[0])
+            array = array if index is Ellipsis else array[keep_array(index)]
+            if is_stored_plain(entry.dtype):
+                array.flags.writeable = False
+            return array
+        return self._read_partitioned(key, entry, boxes, index)
+
+    def _read_partitioned(
+        self, key: bytes, entry: Entry, boxes: list[Box], index: Index
+    ) -> NDArray[Any]:
+        max_cells = sum(source.nbytes for source in self._sources)
+        require_tiling(boxes, entry.shape, max_cells=max_cells)
+        selection = select(index, entry.shape)
+        # Every slice is there, and large enough, before the whole is allocated.
+        wanted = [
+            (box, self._decode(key, entry, piece, box))
+            for piece, box in zip(entry.pieces, boxes)
+            if selection.touches(box)
+        ]
+        array = np.empty(selection.shape, numpy_dtype(entry.dtype))
+        for box, values in wanted:
+            part = selection.part(box)
+            if part is not None:
+                target, source_index = part
+                array[target] = values[source_index]
+        return selection.finish(array)
+
+    def _decode(self, key: bytes, entry: Entry, piece: Piece, box: Box) -> NDArray[Any]:
+        """One slice: a view over its record where that can be."""
+        slice_key = encode_slice_key(key, piece.extents)
+        record = piece.table.get(slice_key)
+        with located(file=piece.table.name):
+            if record is None:
+                raise CorruptCheckpointError(
+                    "slice", expected=f"a record under {slice_key.hex(' ')}", found="none"
+                )
+            values = decode_values(find_values(record, entry.dtype), entry.dtype, box.size)
+        return values.reshape(box.shape)
+
+    # Checks
+
+    def forget_verified(self) -> None:
+        """Have every block checked again when it is next needed."""
+        for table in self._tables:
+            table.forget_verified()
+
+    def verify(self, key: bytes, entry: Entry) -> bool:
+        """Read and decode every slice of a tensor; True, as every dtype of V1 is known.
+
+        Raises:
+            CheckpointError: what reading the tensor raises.
+        """
+        require_storable(entry.dtype)
+        boxes = [resolve(piece.extents, entry.shape) for piece in entry.pieces]
+        max_cells = sum(source.nbytes for source in self._sources)
+        require_tiling(boxes, entry.shape, max_cells=max_cells)
+        for piece, box in zip(entry.pieces, boxes):
+            self._decode(key, entry, piece, box)
+        return True
+
+    def close(self) -> None:
+        """Close every file."""
+        for table in self._tables:
+            table.close()

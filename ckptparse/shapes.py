@@ -1,0 +1,62 @@
+"""Shapes and slices as messages say them, checked."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from ckptparse.errors import CorruptCheckpointError
+from ckptparse.slices import WHOLE, Extents
+
+MAX_RANK = 254
+"""TensorShape::MaxDimensions of tensorflow/core/framework/tensor_shape.h."""
+
+_MAX_SIZE = 2**63 - 1
+
+
+def decode_shape(message: Any) -> tuple[int, ...]:
+    """The sizes of a TensorShapeProto.
+
+    Raises:
+        CorruptCheckpointError: an unknown rank, too many dimensions, a negative or absurd size.
+    """
+    shape = tuple(dim.size for dim in message.dim)
+    if message.unknown_rank or len(shape) > MAX_RANK:
+        raise CorruptCheckpointError(
+            "shape",
+            expected=f"at most {MAX_RANK} dimensions",
+            found="an unknown rank" if message.unknown_rank else len(shape),
+        )
+    if shape and (min(shape) < 0 or prod(size for size in shape if size) > _MAX_SIZE):
+        raise CorruptCheckpointError(
+            "shape", expected="sizes from 0, fewer than 2**63 elements", found=list(shape)
+        )
+    return shape
+
+
+def decode_slices(messages: Any, rank: int) -> tuple[Extents, ...]:
+    """The extents of TensorSliceProtos of a tensor of some rank.
+
+    Raises:
+        CorruptCheckpointError: another number of dimensions, an extent that is no range.
+    """
+    return tuple(_decode_extents(message, rank) for message in messages)
+
+
+def _decode_extents(message: Any, rank: int) -> Extents:
+    extents = tuple(
+        (extent.start, extent.length if extent.HasField("length") else WHOLE)
+        for extent in message.extent
+    )
+    if len(extents) != rank:
+        raise CorruptCheckpointError(
+            "slice", expected=f"{rank} dimensions, as the tensor has", found=len(extents)
+        )
+    for start, length in extents:
+        if start < 0 or length < WHOLE or (length == WHOLE and start != 0):
+            raise CorruptCheckpointError(
+                "extent of a slice",
+                expected="a start from 0 and a length, or neither",
+                found=f"start {start}, length {'none' if length == WHOLE else length}",
+            )
+    return extents

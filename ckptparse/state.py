@@ -1,0 +1,89 @@
+r"""The state file of a directory of checkpoints, usually called ``checkpoint``.
+
+It is a CheckpointState in the text format of protocol buffers::
+
+    model_checkpoint_path: "ckpt-3"              the latest checkpoint
+    all_model_checkpoint_paths: "ckpt-2"         those that are kept, oldest first
+    all_model_checkpoint_paths: "ckpt-3"
+    all_model_checkpoint_timestamps: 1795163889.9944375      only tf.train.CheckpointManager's
+    last_preserved_timestamp: 1795163888.966639              likewise
+
+A path is a V2 prefix, a V1 file or a V1 glob (``...-?????-of-00003``); absolute, relative to the
+directory of the state file, or, in files of 2015 and 2016, relative to wherever the writer ran.
+Old writers escape what is not ASCII (``\303\251``).
+
+Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management.py.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, located
+from ckptparse.messages import load
+from ckptparse.sources import Files
+
+STATE_FILE_NAME = "checkpoint"
+
+MAX_NBYTES = 1 << 22
+"""A state file names a few checkpoints; one of 4 MiB is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointState:
+    """What a state file says, with paths as they are written there."""
+
+    model_checkpoint_path: str
+    all_model_checkpoint_paths: tuple[str, ...] = ()
+    all_model_checkpoint_timestamps: tuple[float, ...] = ()
+    last_preserved_timestamp: float = 0.0
+
+
+def read_state(files: Files, path: str) -> CheckpointState:
+    """A state file.
+
+    Raises:
+        CheckpointNotFoundError: no such file.
+        CorruptCheckpointError: something else than a state file.
+    """
+    try:
+        source = files.open(path, mapped=False)
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError("no state file", file=path) from error
+    with located(file=path):
+        if source.nbytes > MAX_NBYTES:
+            raise CorruptCheckpointError(
+                "state file", expected=f"at most {MAX_NBYTES} bytes", found=source.nbytes
+            )
+        text = bytes(source.read(0, source.nbytes))
+        source.close()
+        return parse_state(text)
+
+
+def parse_state(text: bytes) -> CheckpointState:
+    """A state file's contents; `model_checkpoint_path` is "" where the file has none.
+
+    Raises:
+        CorruptCheckpointError: it is not such a text.
+    """
+    from google.protobuf import text_format  # only directories need it
+
+    message = load("checkpoint_state.proto")["CheckpointState"]()
+    try:
+        text_format.Parse(text.decode("utf-8"), message)
+    except (text_format.ParseError, UnicodeDecodeError, ValueError) as error:
+        raise CorruptCheckpointError(
+            "state file", expected="a CheckpointState as text", found=str(error)
+        ) from error
+    return CheckpointState(
+        os.fsdecode(message.model_checkpoint_path),
+        tuple(map(os.fsdecode, message.all_model_checkpoint_paths)),
+        tuple(message.all_model_checkpoint_timestamps),
+        message.last_preserved_timestamp,
+    )
+
+
+def last_part(path: str) -> str:
+    """What stands behind the last slash of either kind: state files travel between systems."""
+    return path.replace("\\", "/").rpartition("/")[2]

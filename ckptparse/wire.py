@@ -1,0 +1,72 @@
+"""Protocol buffers on the wire: where fields are, without parsing what is in them.
+
+A message is a sequence of fields, each a varint tag (field number << 3 | wire type) and a payload:
+
+    0  varint
+    1  8 bytes
+    2  varint length, then that many bytes: strings, messages, packed repeated numbers
+    5  4 bytes
+
+Source: the protocol buffers encoding specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckptparse.coding import decode_varint
+from ckptparse.errors import CorruptCheckpointError
+
+VARINT = 0
+FIXED64 = 1
+LENGTH_DELIMITED = 2
+FIXED32 = 5
+
+_FIXED_NBYTES = {FIXED64: 8, FIXED32: 4}
+
+
+class Field(NamedTuple):
+    """One field: its number and wire type, and where in the buffer its payload is."""
+
+    number: int
+    wire_type: int
+    start: int
+    stop: int
+
+
+def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterator[Field]:
+    """The fields of the message at start..stop of a buffer.
+
+    Raises:
+        CorruptCheckpointError: a field that does not end inside, an unknown wire type.
+    """
+    pos = start
+    while pos < stop:
+        tag = buffer[pos]
+        if tag < 0x80:
+            field_start = pos + 1
+        else:
+            tag, field_start = decode_varint(buffer, pos, stop)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == LENGTH_DELIMITED:
+            nbytes, field_start = decode_varint(buffer, field_start, stop)
+            field_stop = field_start + nbytes
+        elif wire_type == VARINT:
+            _, field_stop = decode_varint(buffer, field_start, stop)
+        elif wire_type in _FIXED_NBYTES:
+            field_stop = field_start + _FIXED_NBYTES[wire_type]
+        else:
+            raise CorruptCheckpointError(
+                "wire type of a protocol buffer", offset=pos, expected="0, 1, 2 or 5",
+                found=wire_type,
+            )  # fmt: skip
+        if field_stop > stop or number == 0:
+            raise CorruptCheckpointError(
+                "field of a protocol buffer",
+                offset=pos,
+                expected=f"a number from 1 and an end by {stop}",
+                found=f"number {number}, end {field_stop}",
+            )
+        yield Field(number, wire_type, field_start, field_stop)
+        pos = field_stop

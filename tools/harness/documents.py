@@ -1,0 +1,25 @@
+"""JSON that is short, and fit for reading and for a diff."""
+
+import json
+
+
+def write(path, document, depth=2):
+    """Write a dict.
+
+    depth: of how many levels, this dict's the first, each entry stands on a line of its own.
+    """
+    with open(path, "w") as stream:
+        stream.write(text_of(document, depth, "") + "\n")
+
+
+def text_of(value, depth, indent):
+    """The text of a value whose own entries are indented by `indent` and a bit."""
+    if not value or not depth or not isinstance(value, (dict, list)):
+        return json.dumps(value)
+    inner = indent + " "
+    if isinstance(value, list):
+        lines = [text_of(item, depth - 1, inner) for item in value]
+    else:
+        lines = [f"{json.dumps(key)}: {text_of(value[key], depth - 1, inner)}" for key in value]
+    start, end = "[]" if isinstance(value, list) else "{}"
+    return start + "\n" + inner + (",\n" + inner).join(lines) + "\n" + indent + end
