@@ -186,6 +186,10 @@ class CoordinateSelection:
             for coordinates in _coordinates_of(item, shape[len(self._along) :]):
                 self._along.append(coordinates.reshape(-1))
                 self._items.append(np.arange(coordinates.size).reshape(coordinates.shape))
+        try:
+            np.broadcast_shapes(*(np.shape(i) for i in self._items if isinstance(i, np.ndarray)))
+        except ValueError as error:
+            raise IndexError(str(error)) from error
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -239,11 +243,8 @@ def _expand(items: tuple[Index, ...], rank: int) -> list[Index]:
         elif item.dtype == bool:
             expanded.append(item if item.ndim else bool(item))
             num_axes += item.ndim
-        elif item.ndim == 0:
-            expanded.append(operator.index(item[()]))
-            num_axes += 1
-        elif item.size == 0 or item.dtype.kind in "iu":
-            expanded.append(item.astype(np.intp))
+        elif item.dtype.kind in "iu" or (item.size == 0 and item.ndim):
+            expanded.append(item.astype(np.intp) if item.ndim else int(item))
             num_axes += 1
         else:
             raise IndexError(f"an index is made of integers or booleans, not of {item.dtype}")
