@@ -1,9 +1,14 @@
 """Read TensorFlow checkpoints without TensorFlow.
 
 >>> from ckptparse import open_checkpoint
->>> with open_checkpoint("vgg_16.ckpt") as ckpt:           # doctest: +SKIP
+>>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:  # doctest: +SKIP
 ...     weights = ckpt["vgg_16/fc6/weights"]
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ckptparse.checkpoint import Checkpoint, open_checkpoint
 from ckptparse.errors import (
@@ -37,6 +42,32 @@ __all__ = [
     "UnreadableError",
     "UnsupportedError",
     "VerifyReport",
+    "as_tensorflow",
     "open_checkpoint",
+    "train",
 ]
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ckptparse import train
+    from ckptparse.tensorflow_names import as_tensorflow
+
+_LOADED_AT_NEED = {
+    "train": "ckptparse.train",
+    "as_tensorflow": "ckptparse.tensorflow_names",
+}
+"""Exported names that a program which only opens a checkpoint does not load -> their module."""
+
+_TENSORFLOW_NAMES = ("compat", "contrib", "pywrap_tensorflow")
+"""For scripts after ``import ckptparse as tf``: where TensorFlow keeps its reading names."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LOADED_AT_NEED:
+        module = import_module(_LOADED_AT_NEED[name])
+        return module if module.__name__ == f"ckptparse.{name}" else getattr(module, name)
+    if name in _TENSORFLOW_NAMES:
+        from ckptparse.tensorflow_names import build_modules
+
+        return build_modules()[f"tensorflow.{name}"]
+    raise AttributeError(f"module 'ckptparse' has no attribute {name!r}")

@@ -10,14 +10,13 @@ As ``tf.train.init_from_checkpoint`` takes them::
 TensorFlow asks its graph for the variables below b/ and wants each of them in the checkpoint.  Here
 is no graph: each tensor below a/ is taken, and what there is no use for is for `load_into` to say.
 
-Sources: tensorflow/python/training/checkpoint_utils.py, ``_init_from_checkpoint``, the same in 1.15.5
-and 2.21.0; what they did with many maps is in fixtures/tf-1.15.5/init_from_checkpoint.
+Sources: tensorflow/python/training/checkpoint_utils.py, ``_init_from_checkpoint``, in 1.15.5 and
+2.21.0; what 1.15.5 did with many maps is in fixtures/tf-1.15.5/init_from_checkpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import accumulate
 
 from ckptparse.errors import TensorNotFoundError
 from ckptparse.similar import nearest_names
@@ -58,9 +57,7 @@ def _assign_name(names: Collection[str], source: str, target: str) -> tuple[str,
             f" {source + '/'!r} to {target!r}, and one name to another"
         )
     if source not in names:
-        raise TensorNotFoundError(
-            f"assignment map: no such tensor{_hint(source, names)}", tensor=source
-        )
+        raise not_found("no such tensor for the assignment map", source, names)
     return source, target
 
 
@@ -73,19 +70,17 @@ def _assign_scope(names: Collection[str], source: str, target: str) -> Iterator[
             f" found {target!r}"
         )
     old, new = ("" if scope == ROOT else scope for scope in (source, target))
-    found = [name for name in names if name.startswith(old) and name != old]
+    found = [name for name in names if name.startswith(old)]
     if not found:
-        scopes = {scope for name in names for scope in accumulate(name.split("/")[:-1], _below)}
-        hint = _hint(source, [scope + "/" for scope in sorted(scopes)])
-        raise TensorNotFoundError(f"assignment map: no tensor below the scope {source!r}{hint}")
+        depth = source.count("/")
+        scopes = {"/".join(name.split("/")[:depth]) + "/" for name in names if "/" in name}
+        raise not_found("no tensor below this scope of the assignment map", source, sorted(scopes))
     for name in found:
         yield name, new + name.removeprefix(old)
 
 
-def _below(scope: str, part: str) -> str:
-    return f"{scope}/{part}"
-
-
-def _hint(wanted: str, names: Collection[str]) -> str:
+def not_found(message: str, wanted: str, names: Iterable[str]) -> TensorNotFoundError:
+    """The error for a name that is not among others; it offers the nearest."""
     nearest = nearest_names(wanted, list(names))
-    return f"; the nearest: {', '.join(nearest)}" if nearest else ""
+    hint = f"; the nearest: {', '.join(nearest)}" if nearest else ""
+    return TensorNotFoundError(message + hint, tensor=wanted)

@@ -106,6 +106,11 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
             raise ValueError(f"the checkpoint {self.path} is closed")
         return self._open_reader
 
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files that it is made of, in order; data files may be missing."""
+        return self._reader.files
+
     # Mapping
 
     def __getitem__(self, name: str) -> NDArray[Any]:

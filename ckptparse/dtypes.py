@@ -76,6 +76,14 @@ def lookup(number: int) -> DataType:
     return _TABLE.get(number) or DataType(f"unknown dtype {number}", None, None)
 
 
+def number_of(name: str) -> int:
+    """The DataType number of a row's name."""
+    return _NUMBERS.get(name) or int(name.rpartition(" ")[2])
+
+
+_NUMBERS = {row.name: number for number, row in _TABLE.items()}
+
+
 @lru_cache(maxsize=256)
 def numpy_dtype(number: int) -> np.dtype[Any]:
     """The dtype of the arrays of a DataType: `object` for strings and what has no array."""

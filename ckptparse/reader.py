@@ -27,6 +27,11 @@ class Reader(Protocol):
         """What the names of its files have in common."""
         ...
 
+    @property
+    def files(self) -> list[str]:
+        """Paths of all its files, also of those that are missing."""
+        ...
+
     def keys(self) -> list[bytes]:
         """Keys of all tensors; an error if any part of the index is damaged."""
         ...

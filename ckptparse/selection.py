@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.assignment import AssignmentMap, assign_names
-from ckptparse.errors import TensorNotFoundError
-from ckptparse.similar import nearest_names
+from ckptparse.assignment import AssignmentMap, assign_names, not_found
 from ckptparse.tensors import TensorInfo
 
 Tensors = Mapping[str, NDArray[Any]]
 """Names to arrays; `info_of` asks its method ``info``, if it has one, instead of reading."""
 
 Pattern = str | re.Pattern[str]
-"""A name; or a glob, of which ``*`` takes slashes too (`fnmatch.fnmatchcase`); or a compiled regular
-expression, which may match anywhere in the name (`re.Pattern.search`)."""
+"""A name; or a glob as in `fnmatch.fnmatchcase`, of which ``*`` takes slashes too; or a compiled
+regular expression, which may match anywhere in the name."""
 
 Transform = Callable[[NDArray[Any]], Any]
 
@@ -49,6 +47,7 @@ def select(
     `exclude` may name what is not.
 
     Args:
+        source: any mapping from names to arrays; as a method, the object itself.
         moving_averages: give the value of ``v/ExponentialMovingAverage`` under the name ``v``, as
             restoring by ``ExponentialMovingAverage.variables_to_restore`` does, and not under its
             own.  A variable without an average keeps its value.
@@ -140,7 +139,7 @@ class Selection(Tensors):
         try:
             return self.sources[name]
         except KeyError:
-            raise _not_found("no such tensor in the selection", name, self.sources) from None
+            raise not_found("no such tensor in the selection", name, self.sources) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sources)
@@ -161,10 +160,13 @@ class Selection(Tensors):
 
 
 def info_of(source: Tensors, name: str) -> TensorInfo:
-    """What a mapping's own method ``info`` says of a tensor; without one, what its array says."""
+    """What a mapping's own method ``info`` says of a tensor; without one, what its array says.
+
+    The name is the one in the mapping, which may itself be another view of a checkpoint.
+    """
     if hasattr(source, "info"):
         info: TensorInfo = source.info(name)
-        return info
+        return replace(info, name=name)
     return _describe(name, source[name])
 
 
@@ -213,7 +215,7 @@ def _require(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
     found = _find(pattern, names)
     if not found:
         wanted = pattern if isinstance(pattern, str) else pattern.pattern
-        raise _not_found("no tensor of this name or pattern", wanted, names)
+        raise not_found("no tensor of this name or pattern", wanted, names)
     return found
 
 
@@ -226,7 +228,7 @@ def _rename(
     names = list(names)
     absent = rename.keys() - set(names)
     if absent:
-        raise _not_found("no such tensor to rename", min(absent), names)
+        raise not_found("no such tensor to rename", min(absent), names)
     return [(name, rename.get(name, name)) for name in names]
 
 
@@ -256,9 +258,3 @@ def _assign_transforms(
                 raise ValueError(f"two transforms for {name!r}; {pattern!r} is the second")
             transforms[name] = function
     return transforms
-
-
-def _not_found(message: str, wanted: str, names: Iterable[str]) -> TensorNotFoundError:
-    nearest = nearest_names(wanted, list(names))
-    hint = f"; the nearest: {', '.join(nearest)}" if nearest else ""
-    return TensorNotFoundError(message + hint, tensor=wanted)

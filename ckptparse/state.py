@@ -17,8 +17,7 @@ Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, located
 from ckptparse.messages import load
@@ -27,17 +26,10 @@ from ckptparse.sources import Files
 STATE_FILE_NAME = "checkpoint"
 
 MAX_NBYTES = 1 << 22
-"""A state file names a few checkpoints; one of 4 MiB is something else."""
+"""A state file names a few checkpoints; one of more than 4 MiB is something else."""
 
-
-@dataclass(frozen=True, slots=True)
-class CheckpointState:
-    """What a state file says, with paths as they are written there."""
-
-    model_checkpoint_path: str
-    all_model_checkpoint_paths: tuple[str, ...] = ()
-    all_model_checkpoint_timestamps: tuple[float, ...] = ()
-    last_preserved_timestamp: float = 0.0
+CheckpointState = Any
+"""A CheckpointState message, its fields as above; paths are as they are written in the file."""
 
 
 def read_state(files: Files, path: str) -> CheckpointState:
@@ -71,17 +63,11 @@ def parse_state(text: bytes) -> CheckpointState:
 
     message = load("checkpoint_state.proto")["CheckpointState"]()
     try:
-        text_format.Parse(text.decode("utf-8"), message)
-    except (text_format.ParseError, UnicodeDecodeError, ValueError) as error:
+        return text_format.Merge(text.decode("utf-8"), message)
+    except (text_format.ParseError, UnicodeError) as error:
         raise CorruptCheckpointError(
             "state file", expected="a CheckpointState as text", found=str(error)
         ) from error
-    return CheckpointState(
-        os.fsdecode(message.model_checkpoint_path),
-        tuple(map(os.fsdecode, message.all_model_checkpoint_paths)),
-        tuple(message.all_model_checkpoint_timestamps),
-        message.last_preserved_timestamp,
-    )
 
 
 def last_part(path: str) -> str:

@@ -29,7 +29,9 @@ EXPORTED = [
     "UnreadableError",
     "UnsupportedError",
     "VerifyReport",
+    "as_tensorflow",
     "open_checkpoint",
+    "train",
 ]
 
 

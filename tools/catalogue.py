@@ -46,6 +46,7 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "keras_adam": EAGER,
         "keras_adam_legacy": ("2.13.1",),
         "backbone_head": EAGER,
+        "keras_subclassed": ("2.13.1", "2.21.0"),
         "tables_and_state": NEWEST,
     },
     "graphs": {"training_graph": ERAS},

@@ -48,7 +48,7 @@ def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, s
 
 
 def format_of(folder: Path) -> str:
-    """ "v1" or "v2" for a checkpoint with its expected.json, "answers" for a case without one."""
+    """What its expected.json is about, "v1" or "v2"; "answers" for a case without one."""
     expected = folder / "expected.json"
     if not expected.exists():
         return "answers"

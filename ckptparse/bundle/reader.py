@@ -103,6 +103,12 @@ class BundleReader:
                 )
             return decode_header(value)
 
+    @property
+    def files(self) -> list[str]:
+        """The index and the data files, the first 100,000 of them."""
+        shards = range(min(self._header.num_shards, 100_000))
+        return [self._table.name, *(self._shards.path(shard_id) for shard_id in shards)]
+
     # Entries of the index
 
     def entry(self, key: bytes) -> Entry | None:

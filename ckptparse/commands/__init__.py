@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 
 import ckptparse
-from ckptparse.commands import ls, show, verify
+from ckptparse.commands import ls, run, show, verify
 from ckptparse.commands.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, show, verify)
+COMMANDS = (ls, show, verify, run)
 
 DONE, NO, TROUBLE = 0, 1, 2
 
@@ -57,10 +57,6 @@ def _build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             module.NAME, help=text.splitlines()[0].rstrip("."), description=text
         )
-        command.add_argument(
-            "path", metavar="PATH", help="prefix of the checkpoint, or one of its files"
-        )
         module.add_arguments(command)
-        command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=module.run)
     return parser

@@ -9,6 +9,7 @@ import argparse
 from fnmatch import fnmatchcase
 
 from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import (
     align,
     count,
@@ -25,9 +26,11 @@ NAME = "ls"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
+    add_path(parser)
     parser.add_argument(
         "patterns", metavar="PATTERN", nargs="*", help="only names like this: 'vgg_16/conv*'"
     )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import (
     align,
     count,
@@ -31,7 +32,9 @@ _CHUNK_SIZE = 1 << 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
+    add_path(parser)
     parser.add_argument("name", metavar="NAME", help="name of the tensor")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

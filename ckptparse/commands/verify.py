@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ckptparse.checkpoint import Progress, open_checkpoint
+from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import count, format_nbytes, print_json, printable
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.report import Damage, VerifyReport
@@ -16,9 +17,11 @@ NAME = "verify"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
+    add_path(parser)
     parser.add_argument(
         "names", metavar="NAME", nargs="*", help="only these tensors (default: all)"
     )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Object-based checkpoints (TF2, Keras): the tree of objects that was saved."""
 
-from ckptparse.objectgraph.graph import KEY, ObjectGraph
+from ckptparse.objectgraph.graph import KEY, ObjectGraph, read_object_graph
 from ckptparse.objectgraph.nodes import (
     ObjectAttribute,
     ObjectNode,
@@ -8,6 +8,7 @@ from ckptparse.objectgraph.nodes import (
     SlotVariable,
     Tensors,
 )
+from ckptparse.objectgraph.outline import OutlineRow
 from ckptparse.objectgraph.paths import join_path, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 
@@ -17,9 +18,11 @@ __all__ = [
     "ObjectGraph",
     "ObjectNode",
     "ObjectVariables",
+    "OutlineRow",
     "RegisteredSaver",
     "SlotVariable",
     "Tensors",
     "join_path",
+    "read_object_graph",
     "split_path",
 ]

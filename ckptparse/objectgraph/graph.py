@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError
+from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError, located
 from ckptparse.objectgraph.nodes import ROOT, NodeTable, ObjectNode, Tensors
+from ckptparse.objectgraph.outline import OutlineRow, outline
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import find_weights
+from ckptparse.tensors import TensorInfo
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""
 
-_LETTERS_PER_BYTE = 16
+
+def read_object_graph(tensors: Tensors) -> ObjectGraph | None:
+    """The object graph of a checkpoint; None where it has none, being of TF1 or name-based.
+
+    Raises:
+        CorruptCheckpointError: there is something else in its place.
+        CheckpointError: whatever else reading it raises.
+    """
+    if KEY not in tensors:
+        return None
+    value = tensors.read(KEY)
+    if value.shape != () or value.dtype != object:
+        raise CorruptCheckpointError(
+            "object graph", tensor=KEY, expected="one string", found=f"{value.dtype} {value.shape}"
+        )
+    with located(tensor=KEY):
+        return ObjectGraph(value.item(), tensors)
 
 
 class ObjectGraph(ObjectVariables):
@@ -43,7 +61,6 @@ class ObjectGraph(ObjectVariables):
         """
         super().__init__(self._list_all, tensors)
         self._nodes = NodeTable(serialized, tensors)
-        self._nbytes = len(serialized)
 
     # Objects
 
@@ -96,7 +113,7 @@ class ObjectGraph(ObjectVariables):
 
         def list_keys() -> dict[str, str]:
             walk = Walk(start, self._nodes.children, enter=enter)
-            return self._keys_by_path([(walk, walk.order)])
+            return self._keys_by_path(walk, walk.order)
 
         return ObjectVariables(list_keys, self._tensors)
 
@@ -112,8 +129,16 @@ class ObjectGraph(ObjectVariables):
         """
         start = self.node(where).node_id
         return ObjectVariables(
-            lambda: self._keys_by_path(find_weights(self._nodes, start)), self._tensors
+            lambda: self._keys_by_path(*find_weights(self._nodes, start)), self._tensors
         )
+
+    def outline(self, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
+        """The tree of objects with the size of each, every object once: `objectgraph.outline`.
+
+        Args:
+            infos: every tensor of the checkpoint, by name.
+        """
+        return outline(self._nodes, infos)
 
     # Names
 
@@ -135,7 +160,7 @@ class ObjectGraph(ObjectVariables):
 
     def _list_all(self) -> dict[str, str]:
         walk = self._nodes.walk
-        keys = self._keys_by_path([(walk, walk.order)])
+        keys = self._keys_by_path(walk, walk.order)
         slots = [
             slot
             for of_variable in self._nodes.slots_by_original.values()
@@ -144,8 +169,8 @@ class ObjectGraph(ObjectVariables):
             and slot.original.node_id in walk
             and slot.optimizer.node_id in walk
         ]
-        self._require_short_paths(walk, [slot.original.node_id for slot in slots])
-        self._require_short_paths(walk, [slot.optimizer.node_id for slot in slots])
+        walk.require_short_paths((slot.original.node_id for slot in slots), self._nodes.nbytes)
+        walk.require_short_paths((slot.optimizer.node_id for slot in slots), self._nodes.nbytes)
         for slot in slots:
             if slot.variable.variable is not None:
                 path = f"{slot.original.path}{OPTIMIZER_SLOT}{slot.optimizer.path}"
@@ -153,15 +178,14 @@ class ObjectGraph(ObjectVariables):
                 keys.setdefault(f"{path}/{escape_name(slot.name)}", key)
         return keys
 
-    def _keys_by_path(self, parts: Iterable[tuple[Walk, list[int]]]) -> dict[str, str]:
-        """Path -> key, of those nodes of walks that are variables."""
+    def _keys_by_path(self, walk: Walk, node_ids: list[int]) -> dict[str, str]:
+        """Path -> key, of those nodes of a walk that are variables."""
+        variables = [(i, self._nodes.variable(i)) for i in node_ids]
+        walk.require_short_paths((i for i, variable in variables if variable), self._nodes.nbytes)
         keys: dict[str, str] = {}
-        for walk, node_ids in parts:
-            variables = [(i, self._nodes.variable(i)) for i in node_ids]
-            self._require_short_paths(walk, [i for i, variable in variables if variable])
-            for node_id, variable in variables:
-                if variable is not None:
-                    keys.setdefault(walk.path(node_id), variable.checkpoint_key)
+        for node_id, variable in variables:
+            if variable is not None:
+                keys.setdefault(walk.path(node_id), variable.checkpoint_key)
         return keys
 
     def _find(self, path: str) -> str | None:
@@ -203,9 +227,10 @@ class ObjectGraph(ObjectVariables):
 
     def _follow_path(self, path: str) -> int | None:
         try:
-            return self._follow(split_path(path))
+            names = split_path(path)
         except ValueError:  # no path is written so
             return None
+        return self._follow(names)
 
     def _follow(self, names: Iterable[str]) -> int | None:
         node_id: int | None = ROOT
@@ -214,18 +239,6 @@ class ObjectGraph(ObjectVariables):
                 return None
             node_id = self._nodes.children(node_id).get(name)
         return node_id
-
-    def _require_short_paths(self, walk: Walk, node_ids: list[int]) -> None:
-        """Raise before paths are made, if they would be longer than the file justifies.
-
-        A writer puts each variable's path into its key, so all of them together are shorter than
-        the graph.  A chain of objects with other keys could make them as long as its square.
-        """
-        most, total = _LETTERS_PER_BYTE * self._nbytes, sum(map(walk.path_size, node_ids))
-        if total > most:
-            raise CorruptCheckpointError(
-                "object graph", expected=f"paths of at most {most} letters in all", found=total
-            )
 
     def __repr__(self) -> str:
         return f"<ObjectGraph of {self.num_nodes} objects: {', '.join(self.root.children)}>"

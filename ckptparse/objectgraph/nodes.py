@@ -167,11 +167,7 @@ class ObjectNode:
     @property
     def registered_saver(self) -> RegisteredSaver | None:
         """Who saved it, if not TensorFlow."""
-        message = self._nodes.message(self.node_id)
-        if not message.HasField("registered_saver"):
-            return None
-        saver = message.registered_saver
-        return RegisteredSaver(decode_name(saver.name), decode_name(saver.object_name))
+        return self._nodes.registered_saver(self.node_id)
 
     @property
     def has_checkpoint_values(self) -> bool | None:
@@ -199,6 +195,7 @@ class NodeTable:
         """
         message_class = load("trackable_object_graph.proto")["TrackableObjectGraph"]
         self._messages = parse(message_class, serialized).nodes
+        self.nbytes = len(serialized)
         self.tensors = tensors
         if not self._messages:
             raise CorruptCheckpointError("object graph", expected="a root", found="no nodes")
@@ -251,6 +248,14 @@ class NodeTable:
             decode_name(message.checkpoint_key),
             self,
         )
+
+    def registered_saver(self, node_id: int) -> RegisteredSaver | None:
+        """Who saved a node, if not TensorFlow."""
+        message = self._messages[node_id]
+        if not message.HasField("registered_saver"):
+            return None
+        saver = message.registered_saver
+        return RegisteredSaver(decode_name(saver.name), decode_name(saver.object_name))
 
     def slot_variables(self, node_id: int) -> Iterator[SlotVariable]:
         """What a node keeps beside variables."""

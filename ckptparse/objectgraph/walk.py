@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ckptparse.errors import CorruptCheckpointError
 from ckptparse.objectgraph.paths import escape_name
 
 Children = Callable[[int], Mapping[str, int]]
 """Local name -> node id, of a node id."""
+
+
+_LEAST_LETTERS = 1 << 20
+_LETTERS_PER_BYTE = 16
 
 
 def _enter_all(node_id: int, name: str, child: int) -> bool:
@@ -23,7 +28,8 @@ class Walk:
     tensorflow/python/checkpoint/graph_view.py).
 
     Attributes:
-        order: the node ids, the start first.
+        order: the node ids as they were reached, the start first.
+        first: node id -> (id of the node before it, local name there); of the start (-1, "").
     """
 
     def __init__(
@@ -32,44 +38,67 @@ class Walk:
         children: Children,
         *,
         enter: Callable[[int, str, int], bool] = _enter_all,
+        last: Sequence[str] = (),
     ) -> None:
         """
         Args:
             start: node id of the start.
             children: the children of a node.
             enter: called with (node id, local name, child's id); False leaves that child alone.
+            last: local names to follow only when nothing else is left to follow, in this order.
         """
-        self.order = [start]
-        self._first: dict[int, tuple[int, str]] = {start: (-1, "")}
+        self.order: list[int] = []
+        self.first = {start: (-1, "")}
         self._path_sizes = {start: 0}
-        pending = deque([start])
-        while pending:
-            node_id = pending.popleft()
+        ranks = {name: rank for rank, name in enumerate(last, 1)}
+        pending: list[deque[tuple[int, str, int]]] = [deque() for _ in range(len(last) + 1)]
+
+        def reach(node_id: int) -> None:
+            self.order.append(node_id)
             for name, child in children(node_id).items():
-                if child in self._first or not enter(node_id, name, child):
-                    continue
-                self._first[child] = node_id, name
+                pending[ranks.get(name, 0)].append((node_id, name, child))
+
+        reach(start)
+        while queue := next(filter(None, pending), None):
+            node_id, name, child = queue.popleft()
+            if child not in self.first and enter(node_id, name, child):
+                self.first[child] = node_id, name
                 size = self._path_sizes[node_id] + len(escape_name(name)) + 1
                 self._path_sizes[child] = size
-                self.order.append(child)
-                pending.append(child)
+                reach(child)
 
     def __contains__(self, node_id: int) -> bool:
-        return node_id in self._first
+        return node_id in self.first
 
     def names(self, node_id: int) -> tuple[str, ...]:
         """The local names on the first path to a node of this walk."""
         names = []
-        parent, name = self._first[node_id]
+        parent, name = self.first[node_id]
         while parent != -1:
             names.append(name)
-            parent, name = self._first[parent]
+            parent, name = self.first[parent]
         return tuple(reversed(names))
 
     def path(self, node_id: int) -> str:
         """The first path to a node of this walk."""
         return "/".join(map(escape_name, self.names(node_id)))
 
-    def path_size(self, node_id: int) -> int:
-        """The length of the first path to a node of this walk, made or not, and one letter more."""
-        return self._path_sizes[node_id]
+    def require_short_paths(self, node_ids: Iterable[int], nbytes: int) -> None:
+        """Raise before paths are made, if they would be longer than the file justifies.
+
+        A writer puts each variable's path into its key, so all of them together are shorter than
+        the graph.  A chain of objects with other keys could make them as long as its square.
+
+        Args:
+            node_ids: nodes of this walk whose paths are wanted.
+            nbytes: the size of the graph that they are in.
+
+        Raises:
+            CorruptCheckpointError: the paths are longer.
+        """
+        most = max(_LEAST_LETTERS, _LETTERS_PER_BYTE * nbytes)
+        total = sum(self._path_sizes[node_id] for node_id in node_ids)
+        if total > most:
+            raise CorruptCheckpointError(
+                "object graph", expected=f"paths of at most {most} letters in all", found=total
+            )

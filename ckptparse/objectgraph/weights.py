@@ -25,7 +25,6 @@ of the same name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -38,46 +37,41 @@ _NOTES = "keras_api"
 _METRIC = {"total", "count"}
 _TRAINED = "_trainable_variables"
 _COPIES = "_all_variables"
-_LISTS = {"variables", "trainable_variables", "non_trainable_variables"}
+LISTS = ("variables", "trainable_variables", "non_trainable_variables", _TRAINED, _COPIES)
+"""Children in which variables stand again, under paths that say nothing; the best first."""
+
 _KEPT = {"_iterations", "_variables"}
 _WRAPPED = {"base_optimizer", "inner_optimizer"}
 _RATE = "learning_rate"
 _RANDOM_STATES = {"StateVar", "seed_generator_state"}
 
 
-def find_weights(nodes: NodeTable, start: int) -> list[tuple[Walk, list[int]]]:
-    """The ids of the weights below a node, with the walks that found them."""
+def find_weights(nodes: NodeTable, start: int) -> tuple[Walk, list[int]]:
+    """The ids of the weights below a node, and the walk to them."""
     of_optimizer = cache(partial(is_optimizer, nodes))
-    of_metric = cache(lambda node_id: _METRIC <= nodes.children(node_id).keys())
+    of_metric = cache(lambda node_id: nodes.children(node_id).keys() >= _METRIC)
 
-    def through(lists: set[str]) -> Callable[[int, str, int], bool]:
-        def enter(node_id: int, name: str, child: int) -> bool:
-            if name in _LISTS or name in (_TRAINED, _COPIES):
-                return name in lists
-            if of_optimizer(node_id) or name == _NOTES or child == ROOT or of_metric(child):
-                return False
-            return not (node_id == ROOT and _is_counter(nodes, name, child))
+    def enter(node_id: int, name: str, child: int) -> bool:
+        if name == _TRAINED:
+            return True
+        if of_optimizer(node_id) or name == _NOTES or child == ROOT or of_metric(child):
+            return False
+        return not (node_id == ROOT and _is_counter(nodes, name, child))
 
-        return enter
-
-    found: set[int] = set()
+    walk = Walk(start, nodes.children, enter=enter, last=LISTS)
+    found = []
     names: Counter[str] = Counter()
-    parts = []
-    for lists in (set(), _LISTS, {_TRAINED}, {_COPIES}):
-        walk = Walk(start, nodes.children, enter=through(lists))
-        new = []
-        for node_id in walk.order:
-            variable = nodes.variable(node_id)
-            if node_id in found or variable is None or _is_random_state(variable):
-                continue
-            found.add(node_id)
-            if lists == {_COPIES} and names[variable.full_name]:
-                names[variable.full_name] -= 1
-                continue
-            new.append(node_id)
-        names.update(nodes.variable(node_id).full_name for node_id in new)
-        parts.append((walk, new))
-    return parts
+    for node_id in walk.order:
+        variable = nodes.variable(node_id)
+        if variable is None or _is_random_state(variable):
+            continue
+        name, container = variable.full_name, walk.first[node_id][0]
+        if names[name] and walk.first[container][1] == _COPIES:
+            names[name] -= 1
+        else:
+            names[name] += 1
+            found.append(node_id)
+    return walk, found
 
 
 def is_optimizer(nodes: NodeTable, node_id: int) -> bool:
@@ -85,7 +79,7 @@ def is_optimizer(nodes: NodeTable, node_id: int) -> bool:
     if nodes.message(node_id).slot_variables:
         return True
     children = nodes.children(node_id)
-    if _KEPT <= children.keys() or any(name in children for name in _WRAPPED):
+    if children.keys() >= _KEPT or any(name in children for name in _WRAPPED):
         return True
     return (
         "iter" in children

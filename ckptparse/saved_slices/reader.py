@@ -52,6 +52,11 @@ class SavedSlicesReader:
         self._mapped = all(source.mapped for source in self._sources)
         self._entries = read_contents(self._tables)
 
+    @property
+    def files(self) -> list[str]:
+        """Every file, in order."""
+        return [table.name for table in self._tables]
+
     # What is known of tensors
 
     def keys(self) -> list[bytes]:

@@ -62,9 +62,12 @@ def names_not_utf8():
 
 
 def many():
-    """9,000 scalars in nested scopes: the index has more than one data block."""
+    """4,200 scalars in nested scopes: the index has more than one data block."""
     # The number comes early: neighbours share little, and the index grows past 262,144 bytes.
-    keys = [f"{number // 100:02}/{number % 100:02}/kernel_weights" for number in range(9000)]
+    keys = [
+        f"{number:04}/tower/mixed_{number % 7}/branch/convolution/kernel_weights"
+        for number in range(4200)
+    ]
     ops.save_arrays(oracle.PREFIX, numbered(keys))
     oracle.record()
 

@@ -120,6 +120,30 @@ def backbone_head():
     objects.record(checkpoint, dict(groups, **kept_by(optimizer)))
 
 
+def keras_subclassed():
+    """A subclassed model with layers in a list: Keras 3 leaves their weights out."""
+    layers = tf.keras.layers
+    seed_keras()
+
+    class Subclassed(tf.keras.Model):
+        """Two layers in a list and one in an attribute."""
+
+        def __init__(self):
+            super().__init__(name="subclassed")
+            self.blocks = [layers.Dense(2, name="first"), layers.Dense(2, name="second")]
+            self.out = layers.Dense(1, name="out")
+
+        def call(self, x):
+            return self.out(self.blocks[1](self.blocks[0](x)))
+
+    model = Subclassed()
+    model(values.random((1, 3), seed=1))
+    checkpoint = tf.train.Checkpoint(model=model)
+    checkpoint.write(oracle.PREFIX)
+    oracle.record()
+    objects.record(checkpoint, weights_of(model=model))
+
+
 def tables_and_state():
     """What is no variable: a table, Python state, an iterator, a registered saver, odd tensors."""
     from tensorflow.python.saved_model import registration

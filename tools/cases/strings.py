@@ -5,7 +5,7 @@ import numpy as np
 from harness import ops, oracle, values
 
 # Around the steps of the varint that holds the length, and one longer than any read-ahead.
-LENGTHS = [1, 127, 128, 300, 16383, 16384, 70000]
+LENGTHS = [1, 127, 128, 300, 16383, 16384, 20000]
 
 
 def strings():

@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import tensorflow
 
-from harness import answers, ops, oracle, values
+from harness import answers, ops, oracle, table, values
 from harness.answers import FIXTURES
 
 tf = getattr(tensorflow.compat, "v1", tensorflow)
@@ -212,13 +212,19 @@ def train_damaged():
         write(name + ".index", index)
         if changed is not None:
             write(name + ".data-00000-of-00001", changed)
-    table = contents("good_v1")
+    # Three blocks, of which the second is damaged.
+    blocks = table.encode_table(table.decode_table(index), num_blocks=3)
+    write("bad_middle_block.index", flipped(blocks, table.block_starts(blocks)[1] + 5))
+    write("bad_middle_block.data-00000-of-00001", data)
+    file = contents("good_v1")
+    blocks = table.encode_table(table.decode_table(file), num_blocks=3)
     for name, changed in (
+        ("v1_bad_middle_block", flipped(blocks, table.block_starts(blocks)[1] + 5)),
         ("v1_empty", b""),
-        ("v1_half", table[: len(table) // 2]),
-        ("v1_bad_magic", table[:-1] + b"\x00"),
-        ("v1_bad_data_block", flipped(table, 100)),
-        ("v1_bad_index_block", flipped(table, len(table) - 48 - 10)),
+        ("v1_half", file[: len(file) // 2]),
+        ("v1_bad_magic", file[:-1] + b"\x00"),
+        ("v1_bad_data_block", flipped(file, 100)),
+        ("v1_bad_index_block", flipped(file, len(file) - 48 - 10)),
         ("v1_not_found_text", b"404: Not Found"),
         ("v1_numpy", b"\x93NUMPY\x01\x00"),
     ):
@@ -230,8 +236,9 @@ def train_damaged():
         path = os.path.join(folder, name)
         recorder.ask("checkpoint_exists", path)
         if recorder.ask("list_variables", path):
-            recorder.ask_reader(path, "has_tensor", "layer_2/weights")
-            recorder.ask_reader(path, "get_tensor", "layer_0/weights")
+            for layer in range(3):
+                recorder.ask_reader(path, "has_tensor", f"layer_{layer}/weights")
+                recorder.ask_reader(path, "get_tensor", f"layer_{layer}/weights")
             recorder.ask("load_variable", path, "layer_2/weights")
     recorder.save()
 

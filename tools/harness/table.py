@@ -91,17 +91,28 @@ def encode_table(entries, restart_interval=16, compress=None, compress_index=Non
 
 def decode_table(data):
     """The (key, value) entries of an uncompressed table, as TensorFlow wrote it."""
+    entries = []
+    for start, length in decode_handles(data):
+        entries.extend(decode_block(data[start : start + length]))
+    return entries
+
+
+def block_starts(data):
+    """Where each data block of a table is."""
+    return [start for start, _ in decode_handles(data)]
+
+
+def decode_handles(data):
+    """The (start, length) of each data block of a table."""
     pos = len(data) - 48
     _, pos = read_varint(data, pos)
     _, pos = read_varint(data, pos)
     offset, pos = read_varint(data, pos)
     size, pos = read_varint(data, pos)
-    entries = []
     for _, handle in decode_block(data[offset : offset + size]):
         start, pos = read_varint(handle, 0)
         length, _ = read_varint(handle, pos)
-        entries.extend(decode_block(data[start : start + length]))
-    return entries
+        yield start, length
 
 
 def decode_block(contents):

@@ -1,0 +1,136 @@
+"""Show the graph beside the weights: of a .meta file or a SavedModel.
+
+Who wrote it, its variables (trained or not, moving averages, slots of optimizers), collections,
+signatures and operations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.text import align, count, format_shape, print_json, printable
+from ckptparse.errors import CheckpointNotFoundError
+from ckptparse.metagraph import (
+    GraphVariable,
+    MetaGraph,
+    TensorSpec,
+    find_graph_file,
+    read_graph_file,
+)
+from ckptparse.sources import files_for
+
+NAME = "graph"
+
+_WIDTH = 80
+_HARD_BLANK = "\N{NO-BREAK SPACE}"  # no line is broken there
+_SAVERS = {0: "from before V2", 1: "V1", 2: "V2"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument(
+        "--tags",
+        metavar="TAG,...",
+        help="of a SavedModel, the graph of these tags (default: first)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show."""
+    tags = None if arguments.tags is None else list(filter(None, arguments.tags.split(",")))
+    files = files_for(arguments.path, mmap=True)
+    path = find_graph_file(files, arguments.path)
+    if path is None:
+        with open_checkpoint(arguments.path) as ckpt:
+            path = find_graph_file(files, ckpt.path)
+    if path is None:
+        raise CheckpointNotFoundError(
+            "no graph beside this checkpoint",
+            file=arguments.path,
+            expected="a .meta file, or a SavedModel's saved_model.pb",
+            found="neither",
+        )
+    graph = read_graph_file(files, path, tags)
+    if arguments.json:
+        print_json({"path": path, **asdict(graph)})
+    else:
+        _print(path, graph)
+    return 0
+
+
+def _print(path: str, graph: MetaGraph) -> None:
+    print(printable(os.path.basename(path)))
+    git = f" ({graph.tensorflow_git_version})" if graph.tensorflow_git_version else ""
+    rows: list[tuple[str, ...]] = [
+        ("written by", f"TensorFlow {graph.tensorflow_version or 'unknown'}{git}"),
+        ("graph format", str(graph.graph_def_producer)),
+    ]
+    if graph.tags or len(graph.all_tags) > 1:
+        rows.append(("tags", _join_tags(graph.tags)))
+    rows += [("other graphs", _join_tags(t)) for t in graph.all_tags if t != graph.tags]
+    if graph.saver is not None:
+        version = _SAVERS.get(graph.saver.version, f"of version {graph.saver.version}")
+        rows.append(("saver", version + (", sharded" if graph.saver.sharded else "")))
+    _print_rows(rows)
+    if graph.variables:
+        averages, slots = len(graph.moving_averages), len(graph.slot_variables)
+        more = f", {count(averages, 'moving average')}" if averages else ""
+        more += f", {count(slots, 'slot')}" if slots else ""
+        num_trained = len(graph.trainable_variables)
+        print(f"{count(len(graph.variables), 'variable')}, {num_trained:,} trained{more}")
+        _print_rows([_describe(variable) for variable in graph.variables])
+    if graph.collections:
+        print(count(len(graph.collections), "collection"))
+        _print_rows([(f"{size:,}", name) for name, size in graph.collections.items()])
+    for name, signature in graph.signatures.items():
+        print(printable(f"signature {name}  {signature.method_name}".rstrip()))
+        specs = [("in", *item) for item in signature.inputs.items()]
+        specs += [("out", *item) for item in signature.outputs.items()]
+        _print_rows([(way, key, _format(spec), spec.name or "") for way, key, spec in specs])
+    _print_ops("graph", graph.op_counts)
+    if graph.num_functions:
+        _print_ops(count(graph.num_functions, "function"), graph.function_op_counts)
+
+
+def _print_rows(rows: list[tuple[str, ...]]) -> None:
+    for line in align([("", *map(printable, row)) for row in rows]):
+        print(line)
+
+
+def _print_ops(where: str, op_counts: Mapping[str, int]) -> None:
+    total = sum(op_counts.values())
+    print(f"{where}: {count(total, 'node')}, {count(len(op_counts), 'operation')}")
+    ordered = sorted(op_counts.items(), key=lambda item: (-item[1], item[0]))
+    text = ", ".join(f"{printable(op)}{_HARD_BLANK}{number:,}" for op, number in ordered)
+    for line in textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="  "):
+        print(line.replace(_HARD_BLANK, " "))
+
+
+def _join_tags(tags: tuple[str, ...]) -> str:
+    return ",".join(tags) or "(none)"
+
+
+def _describe(variable: GraphVariable) -> tuple[str, ...]:
+    kind = variable.role or {True: "trained", False: "", None: "?"}[variable.trainable]
+    dtype = (variable.dtype or "?") + _format_shape(variable.shape)
+    part = variable.slice
+    if part is None:
+        return kind, dtype, variable.name
+    box = ",".join(f"{start}:{start + size}" for start, size in zip(part.start, part.shape))
+    return kind, dtype, f"{variable.name}  [{box}] of {format_shape(part.full_shape)}"
+
+
+def _format(spec: TensorSpec) -> str:
+    return (spec.dtype or "nothing") + _format_shape(spec.shape)
+
+
+def _format_shape(shape: tuple[int | None, ...] | None) -> str:
+    """A shape without blanks, ? for what is not known."""
+    if shape is None:
+        return "[...]"
+    return f"[{','.join('?' if size is None else str(size) for size in shape)}]"

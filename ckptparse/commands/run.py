@@ -1,0 +1,37 @@
+"""Run a script that imports tensorflow only to read checkpoints.
+
+TensorFlow itself need not be installed: the script gets ckptparse's names for reading in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import sys
+
+from ckptparse.errors import CheckpointNotFoundError
+from ckptparse.tensorflow_names import as_tensorflow
+
+NAME = "run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument("script", metavar="SCRIPT", help="a Python file")
+    parser.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="its own")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it, as `python SCRIPT ARGUMENT...` would."""
+    if not os.path.isfile(arguments.script):
+        raise CheckpointNotFoundError("no such script", file=arguments.script)
+    argv, path = sys.argv, sys.path[:]
+    sys.argv = [arguments.script, *arguments.arguments]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(arguments.script)))
+    try:
+        with as_tensorflow():
+            runpy.run_path(arguments.script, run_name="__main__")
+    finally:
+        sys.argv, sys.path = argv, path
+    return 0

@@ -1,0 +1,25 @@
+"""The graph beside weights: `.meta` files and SavedModels."""
+
+from ckptparse.metagraph.files import find_graph_file, read_graph_file
+from ckptparse.metagraph.graph import (
+    GraphVariable,
+    MetaGraph,
+    Saver,
+    Signature,
+    SliceInfo,
+    TensorSpec,
+)
+from ckptparse.metagraph.parse import parse_meta_graph, parse_saved_model
+
+__all__ = [
+    "GraphVariable",
+    "MetaGraph",
+    "Saver",
+    "Signature",
+    "SliceInfo",
+    "TensorSpec",
+    "find_graph_file",
+    "parse_meta_graph",
+    "parse_saved_model",
+    "read_graph_file",
+]

@@ -1,0 +1,117 @@
+"""The nodes of a GraphDef, one at a time.
+
+::
+
+    GraphDef       node*, library, versions
+    library        function*
+    function       node*
+
+A graph can be hundreds of megabytes, nearly all of them constants.  It is walked on the wire, and
+each node is parsed, looked at and dropped; of large ones not even the attributes are parsed.
+
+Source: tensorflow/core/framework/{graph,node_def,function}.proto.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckptparse.messages import load, parse
+from ckptparse.metagraph.decode import decode_dtype, decode_shape
+from ckptparse.metagraph.graph import Shape
+from ckptparse.names import decode_name
+from ckptparse.wire import Field, iterate_fields
+
+VARIABLE_OPS = frozenset({b"Variable", b"VariableV2", b"VarHandleOp"})
+
+_NODE, _LIBRARY, _VERSIONS = 1, 2, 4
+_FUNCTION = 1
+_NODE_OF_FUNCTION = 3
+_ATTR = 5
+
+_LARGE = 1 << 16
+"""Bytes of a node from which on its attributes are left out; those of variables are far fewer."""
+
+
+@dataclass
+class GraphFacts:
+    """What is kept of a GraphDef.
+
+    Attributes:
+        producer: version of the format.
+        op_counts: operation -> number of nodes.
+        function_op_counts: the same, of the nodes in functions.
+        num_functions: how many functions there are.
+        variables: name of a node that is a variable -> dtype and shape.
+        updates: (name, operation, inputs) of the nodes that change variables.
+    """
+
+    producer: int = 0
+    op_counts: Counter[str] = field(default_factory=Counter)
+    function_op_counts: Counter[str] = field(default_factory=Counter)
+    num_functions: int = 0
+    variables: dict[str, tuple[str | None, Shape]] = field(default_factory=dict)
+    updates: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
+
+
+def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
+    """What the GraphDef in a buffer says.
+
+    Args:
+        buffer: the file.
+        graphs: where the GraphDef is in it; in several pieces, if a writer chose to.
+
+    Raises:
+        CorruptCheckpointError: it is none.
+    """
+    classes = load("meta_graph.proto")
+    facts = GraphFacts()
+    for graph in graphs:
+        for part in iterate_fields(buffer, graph.start, graph.stop):
+            if part.number == _NODE:
+                _look_at(_parse_node(buffer, part, classes["NodeDef"]), facts)
+            elif part.number == _LIBRARY:
+                for nodes in _functions(buffer, part):
+                    facts.num_functions += 1
+                    for node in nodes:
+                        op = _parse_node(buffer, node, classes["NodeDef"]).op
+                        facts.function_op_counts[decode_name(op)] += 1
+            elif part.number == _VERSIONS:
+                versions = parse(classes["VersionDef"], buffer[part.start : part.stop])
+                facts.producer = versions.producer
+    return facts
+
+
+def _functions(buffer: memoryview, library: Field) -> Iterator[list[Field]]:
+    for function in iterate_fields(buffer, library.start, library.stop):
+        if function.number == _FUNCTION:
+            parts = iterate_fields(buffer, function.start, function.stop)
+            yield [part for part in parts if part.number == _NODE_OF_FUNCTION]
+
+
+def _parse_node(buffer: memoryview, node: Field, message_class: Any) -> Any:
+    if node.stop - node.start < _LARGE:
+        return parse(message_class, buffer[node.start : node.stop])
+    pos, kept = node.start, []
+    for part in iterate_fields(buffer, node.start, node.stop):
+        if part.number != _ATTR:
+            kept.append(bytes(buffer[pos : part.stop]))
+        pos = part.stop
+    return parse(message_class, b"".join(kept))
+
+
+def _look_at(node: Any, facts: GraphFacts) -> None:
+    name, op = decode_name(node.name), decode_name(node.op)
+    facts.op_counts[op] += 1
+    if node.op in VARIABLE_OPS:
+        attributes = {entry.key: entry.value for entry in node.attr}
+        dtype, shape = attributes.get(b"dtype"), attributes.get(b"shape")
+        facts.variables[name] = (
+            None if dtype is None else decode_dtype(dtype.type),
+            None if shape is None else decode_shape(shape.shape),
+        )
+    elif "Apply" in op or op.startswith("Assign"):
+        facts.updates.append((name, op, tuple(map(decode_name, node.input))))

@@ -1,0 +1,191 @@
+"""A `.meta` file or a SavedModel's `saved_model.pb`, as far as anyone asks.
+
+::
+
+    .meta             MetaGraphDef
+    saved_model.pb    SavedModel: schema version, MetaGraphDef*
+    MetaGraphDef      1 meta info (tags, versions), 2 GraphDef, 3 SaverDef, 4 collections,
+                      5 signatures, 7 SavedObjectGraph (TF2)
+
+A SavedModel also exists as text (``saved_model.pbtxt``).
+
+Source: tensorflow/core/protobuf/{meta_graph,saved_model}.proto and
+tensorflow/python/saved_model/loader_impl.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf import text_format
+
+from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
+from ckptparse.messages import load, parse
+from ckptparse.metagraph.decode import decode_dtype, decode_shape
+from ckptparse.metagraph.graph import MetaGraph, Saver, Signature, TensorSpec
+from ckptparse.metagraph.nodes import scan_graph
+from ckptparse.metagraph.variables import list_graph_variables, list_object_variables
+from ckptparse.names import decode_name
+from ckptparse.wire import Field, iterate_fields
+
+_META_GRAPH = 2
+_META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
+
+Parts = dict[int, list[Field]]
+
+
+def parse_meta_graph(buffer: bytes | memoryview) -> MetaGraph:
+    """A `.meta` file.
+
+    Args:
+        buffer: all of the file; a map of it is fine, constants in it are never touched.
+
+    Raises:
+        CorruptCheckpointError: it is no MetaGraphDef.
+    """
+    view = memoryview(buffer)
+    parts = _find_parts(view, 0, len(view))
+    tags = _parse_info(view, parts)[0]
+    return _parse_parts(view, parts, (tags,))
+
+
+def parse_saved_model(
+    buffer: bytes | memoryview, tags: Iterable[str] | None = None, *, text: bool = False
+) -> MetaGraph:
+    """One graph of a `saved_model.pb`.
+
+    Args:
+        buffer: all of the file; a map of it is fine, constants in it are never touched.
+        tags: exactly the tags of the graph, in any order; None for the first graph.
+        text: whether it is a `saved_model.pbtxt`.
+
+    Raises:
+        CheckpointNotFoundError: no graph has those tags.
+        CorruptCheckpointError: it is no SavedModel.
+    """
+    view = _text_to_binary(buffer) if text else memoryview(buffer)
+    graphs = [
+        _find_parts(view, field.start, field.stop)
+        for field in iterate_fields(view, 0, len(view))
+        if field.number == _META_GRAPH
+    ]
+    all_tags = tuple(_parse_info(view, parts)[0] for parts in graphs)
+    if tags is None and graphs:
+        return _parse_parts(view, graphs[0], all_tags)
+    wanted = {tags} if isinstance(tags, str) else set(tags or ())
+    for parts, its_tags in zip(graphs, all_tags):
+        if set(its_tags) == wanted:
+            return _parse_parts(view, parts, all_tags)
+    raise CheckpointNotFoundError(
+        "no such graph in the SavedModel",
+        expected="any graph" if tags is None else f"one with the tags {sorted(wanted)}",
+        found="; ".join(map(str, map(list, all_tags))) or "none",
+    )
+
+
+def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
+    message = load("meta_graph.proto")["SavedModel"]()
+    try:
+        text_format.Parse(bytes(buffer).decode("utf-8"), message, allow_unknown_field=True)
+        # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        raise CorruptCheckpointError(
+            "protocol buffer as text", expected="a SavedModel", found=str(error)
+        ) from error
+    return memoryview(message.SerializeToString())
+
+
+def _find_parts(view: memoryview, start: int, stop: int) -> Parts:
+    """Where the parts of a MetaGraphDef are, by number of field."""
+    parts: Parts = {}
+    for field in iterate_fields(view, start, stop):
+        parts.setdefault(field.number, []).append(field)
+    return parts
+
+
+def _join(view: memoryview, fields: list[Field]) -> bytes:
+    """A message that may be in several pieces, which is as good as one after the other."""
+    return b"".join(view[field.start : field.stop] for field in fields)
+
+
+def _parse_info(view: memoryview, parts: Parts) -> tuple[tuple[str, ...], str, str]:
+    """Tags, version and git version."""
+    message_class = load("meta_graph.proto")["MetaGraphDef.MetaInfoDef"]
+    info = parse(message_class, _join(view, parts.get(_META_INFO, [])))
+    return (
+        tuple(map(decode_name, info.tags)),
+        decode_name(info.tensorflow_version),
+        decode_name(info.tensorflow_git_version),
+    )
+
+
+def _parse_parts(
+    view: memoryview, parts: Parts, all_tags: tuple[tuple[str, ...], ...]
+) -> MetaGraph:
+    classes = load("meta_graph.proto")
+    collections, signatures = (
+        {
+            decode_name(entry.key): entry.value
+            for field in parts.get(number, [])
+            for entry in [parse(classes[entry_class], view[field.start : field.stop])]
+        }
+        for number, entry_class in (
+            (_COLLECTION, "MetaGraphDef.CollectionEntry"),
+            (_SIGNATURE, "MetaGraphDef.SignatureEntry"),
+        )
+    )
+    facts = scan_graph(view, parts.get(_GRAPH, []))
+    tags, version, git_version = _parse_info(view, parts)
+    objects = memoryview(_join(view, parts.get(_OBJECTS, [])))
+    variables = list_object_variables(objects) or list_graph_variables(collections, facts)
+    saver = parse(classes["SaverDef"], _join(view, parts[_SAVER])) if _SAVER in parts else None
+    return MetaGraph(
+        tags,
+        all_tags,
+        version,
+        git_version,
+        facts.producer,
+        None if saver is None else _decode_saver(saver),
+        variables,
+        {name: _count_items(collections[name]) for name in sorted(collections)},
+        {name: _decode_signature(signatures[name]) for name in sorted(signatures)},
+        dict(sorted(facts.op_counts.items())),
+        dict(sorted(facts.function_op_counts.items())),
+        facts.num_functions,
+    )
+
+
+def _decode_saver(message: Any) -> Saver:
+    return Saver(
+        message.version,
+        message.sharded,
+        message.max_to_keep,
+        message.keep_checkpoint_every_n_hours,
+    )
+
+
+def _count_items(collection: Any) -> int:
+    kind = collection.WhichOneof("kind")
+    return 0 if kind is None else len(getattr(collection, kind).value)
+
+
+def _decode_signature(message: Any) -> Signature:
+    inputs, outputs = (
+        {decode_name(entry.key): _decode_spec(entry.value) for entry in sorted(entries, key=_key)}
+        for entries in (message.inputs, message.outputs)
+    )
+    return Signature(decode_name(message.method_name), inputs, outputs)
+
+
+def _key(entry: Any) -> bytes:
+    key: bytes = entry.key
+    return key
+
+
+def _decode_spec(message: Any) -> TensorSpec:
+    return TensorSpec(
+        decode_name(message.name) or None,
+        decode_dtype(message.dtype),
+        decode_shape(message.tensor_shape),
+    )

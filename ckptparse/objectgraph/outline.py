@@ -1,0 +1,143 @@
+"""The tree of objects with the size of each, every object once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
+from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name
+from ckptparse.objectgraph.walk import Walk
+from ckptparse.objectgraph.weights import LISTS
+from ckptparse.tensors import TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineRow:
+    """An object, a tensor of an object, the slots of one name of an optimizer, or an alias.
+
+    Attributes:
+        depth: how far from the root.
+        name: the last part of its path, as paths have it.
+        path: its path.
+        num_tensors: how many tensors it and all below it have; 0 for an alias.
+        nbytes: how many bytes those take.
+        info: the tensor, if it is a variable.
+        same_as: of an alias the path where the object stands in the outline; else None.
+        saver: who saved it, if not TensorFlow.
+    """
+
+    depth: int
+    name: str
+    path: str
+    num_tensors: int
+    nbytes: int
+    info: TensorInfo | None = None
+    same_as: str | None = None
+    saver: str | None = None
+
+
+Sizes = dict[int, tuple[int, int]]
+"""Node id -> number of tensors and bytes of it and of all below it."""
+
+
+def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
+    """The objects that have tensors, parents first.
+
+    An object with several paths stands under the shortest that is not through a list of all
+    variables (`LISTS`), and is an alias elsewhere.  Slot variables are their optimizer's.
+
+    Args:
+        nodes: the graph.
+        infos: every tensor of the checkpoint by name; those of no object come last.
+    """
+    walk = Walk(ROOT, nodes.children, last=LISTS)
+    walk.require_short_paths(
+        (child for node_id in walk.order for child in nodes.children(node_id).values()),
+        nodes.nbytes,
+    )
+    left = dict(infos)
+    own = {node_id: list(_own_rows(nodes, walk, node_id, left)) for node_id in walk.order}
+    sizes = _add_up(walk, own)
+    num_tensors, nbytes = sizes[ROOT]
+    left_nbytes = sum(info.nbytes for info in left.values())
+    rows = [OutlineRow(0, "", "", num_tensors + len(left), nbytes + left_nbytes)]
+    rows += _rows(nodes, walk, own, sizes)
+    if left:
+        rows.append(OutlineRow(1, "(of no object)", "", len(left), left_nbytes))
+        rows += [OutlineRow(2, name, "", 1, info.nbytes, info) for name, info in left.items()]
+    return rows
+
+
+def _own_rows(
+    nodes: NodeTable, walk: Walk, node_id: int, left: dict[str, TensorInfo]
+) -> Iterator[OutlineRow]:
+    """The tensors of one object, which are taken out of `left`: its value first, under ""."""
+    for attribute in nodes.attributes(node_id):
+        for key in attribute.keys:
+            info = left.pop(key, None)
+            if info is not None:
+                is_value = attribute.name == VARIABLE_VALUE
+                name = "" if is_value else ATTRIBUTES[1:] + key.partition(ATTRIBUTES)[2]
+                yield OutlineRow(0, name, "", 1, info.nbytes, info)
+    slots: dict[str, list[int]] = {}
+    for slot in nodes.slot_variables(node_id):
+        variable = slot.variable.variable
+        if variable is None or slot.variable.node_id in walk:
+            continue
+        info = left.pop(variable.checkpoint_key, None)
+        if info is not None:
+            slots.setdefault(slot.name, []).append(info.nbytes)
+    for slot_name, sizes in slots.items():
+        name = OPTIMIZER_SLOT[1:] + escape_name(slot_name)
+        yield OutlineRow(0, name, "", len(sizes), sum(sizes))
+
+
+def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
+    sizes = {
+        node_id: (sum(row.num_tensors for row in rows), sum(row.nbytes for row in rows))
+        for node_id, rows in own.items()
+    }
+    for node_id in reversed(walk.order):
+        parent, _ = walk.first[node_id]
+        if parent in sizes:
+            num_tensors, nbytes = sizes[parent]
+            sizes[parent] = num_tensors + sizes[node_id][0], nbytes + sizes[node_id][1]
+    return sizes
+
+
+def _rows(
+    nodes: NodeTable, walk: Walk, own: dict[int, list[OutlineRow]], sizes: Sizes
+) -> Iterator[OutlineRow]:
+    """All rows below the root, and its own value."""
+    pending = [(0, -1, "", ROOT)]
+    while pending:
+        depth, parent, name, node_id = pending.pop()
+        num_tensors, nbytes = sizes[node_id]
+        if not num_tensors:
+            continue
+        if walk.first[node_id] != (parent, name):
+            same_as = walk.path(node_id)
+            path = f"{walk.path(parent)}/{escape_name(name)}".removeprefix("/")
+            yield OutlineRow(depth, escape_name(name), path, 0, 0, same_as=same_as)
+            continue
+        path = walk.path(node_id)
+        values = [row.info for row in own[node_id] if not row.name]
+        saver = nodes.registered_saver(node_id)
+        if node_id != ROOT or values:
+            yield OutlineRow(
+                depth,
+                escape_name(name),
+                path,
+                num_tensors,
+                nbytes,
+                values[0] if values else None,
+                saver=saver.name if saver else None,
+            )
+        for row in own[node_id]:
+            if row.name:
+                yield OutlineRow(
+                    depth + 1, row.name, f"{path}/{row.name}", row.num_tensors, row.nbytes, row.info
+                )
+        for child_name, child in reversed(list(nodes.children(node_id).items())):
+            pending.append((depth + 1, node_id, child_name, child))

@@ -1,0 +1,50 @@
+"""Checkpoints kept open between calls that each name a path.
+
+Converters call `load_variable(path, name)` thousands of times; TensorFlow opens and parses the
+checkpoint each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+
+from ckptparse.checkpoint import Checkpoint, open_checkpoint
+
+MOST_KEPT = 4
+
+_Signature = tuple[tuple[int, int, int] | None, ...]
+"""Size, time of change and inode of each file; None for one that is not there."""
+
+_kept: OrderedDict[str, tuple[tuple[str, ...], _Signature, Checkpoint]] = OrderedDict()
+
+
+def recent_checkpoint(path: str) -> Checkpoint:
+    """The open checkpoint of a path: a new one if there is none, or if any of its files changed.
+
+    Safe in threads: at the worst a checkpoint is opened twice.
+    """
+    key = os.path.abspath(path) if "://" not in path else path
+    kept = _kept.get(key)
+    if kept is not None and _sign(kept[0]) == kept[1]:
+        return kept[2]
+    checkpoint = open_checkpoint(path)
+    # What decides which checkpoint a path means, and the checkpoint's own files.
+    files = (f"{path}.index", os.path.join(path, "checkpoint"), *checkpoint.files)
+    if "://" not in path:
+        _kept[key] = (files, _sign(files), checkpoint)
+        while len(_kept) > MOST_KEPT:
+            _kept.popitem(last=False)
+    return checkpoint
+
+
+def _sign(files: tuple[str, ...]) -> _Signature:
+    return tuple(map(_sign_file, files))
+
+
+def _sign_file(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
