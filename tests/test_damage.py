@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from builders import Bundle, bundle_entry, bundle_header, string_payload, write_bundle
-from ckptparse import CheckpointError, CorruptCheckpointError, TruncatedError, open_checkpoint
+from ckptparse import (
+    CheckpointError,
+    CorruptCheckpointError,
+    NotACheckpointError,
+    TruncatedError,
+    open_checkpoint,
+)
 from damage import copy_case, flip_bit
 from oracle import load_case, payload_of
 
@@ -21,6 +27,12 @@ SMALL = [
     "tf-2.21.0/max_shard_size",
     "tf-2.21.0/variants",
 ]
+SMALL_V1 = ["tf-2.21.0/v1_repeated", "tf-2.21.0/v1_hole", "tf-2.21.0/v1_snappy"]
+
+
+def files_of(prefix: Path) -> list[Path]:
+    """The files of a checkpoint in a folder of its own: V2 parts, or the V1 file."""
+    return sorted(path for path in prefix.parent.iterdir() if path.name.startswith(prefix.name))
 
 
 def contents_of(prefix: Path, *, mmap: bool = True) -> dict[str, bytes | str]:
@@ -42,14 +54,14 @@ def assert_tells_its_place(error: CheckpointError) -> None:
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF], ids=hex)
-@pytest.mark.parametrize("case_name", SMALL)
+@pytest.mark.parametrize("case_name", SMALL + SMALL_V1)
 def test_any_flipped_byte_is_an_error_or_without_effect(
     case_name: str, mask: int, tmp_path: Path
 ) -> None:
     prefix = copy_case(case_name, tmp_path)
     intact = contents_of(prefix)
     num_errors = 0
-    for path in sorted(tmp_path.glob(f"{prefix.name}.*")):
+    for path in files_of(prefix):
         for offset in range(os.path.getsize(path)):
             flip_bit(path, offset, mask)
             try:
@@ -79,6 +91,16 @@ def test_an_index_cut_anywhere_does_not_open(case_name: str, tmp_path: Path) -> 
             open_checkpoint(prefix)
         assert error.value.file == f"{prefix}.index"
         assert f"{nbytes} bytes" in str(error.value) or nbytes == 0
+
+
+@pytest.mark.parametrize("case_name", SMALL_V1)
+def test_a_v1_file_cut_anywhere_does_not_open(case_name: str, tmp_path: Path) -> None:
+    prefix = copy_case(case_name, tmp_path)
+    for nbytes in reversed(range(os.path.getsize(prefix))):
+        os.truncate(prefix, nbytes)
+        # A compressed first block does not look like the beginning of a table.
+        with pytest.raises((TruncatedError, NotACheckpointError)):
+            open_checkpoint(prefix)
 
 
 @pytest.mark.parametrize("mmap", [True, False])

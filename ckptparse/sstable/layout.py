@@ -105,12 +105,12 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
     """
     end = _require_end(source, handle)
     stored = source.read(handle.offset, end)
-    checked, crc = stored[: handle.nbytes + 1], stored[handle.nbytes + 1 :]
     try:
         if verify:
-            require_crc32c("block", crc32c(checked), int.from_bytes(crc, "little"))
-        block_type = checked[handle.nbytes]
-        contents = checked[: handle.nbytes]
+            crc = crc32c(memoryview(stored)[: handle.nbytes + 1])
+            require_crc32c("block", crc, int.from_bytes(stored[handle.nbytes + 1 :], "little"))
+        block_type = stored[handle.nbytes]
+        contents = stored[: handle.nbytes]
         if block_type == TYPE_NONE:
             return contents
         if block_type == TYPE_SNAPPY:

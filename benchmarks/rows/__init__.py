@@ -1,0 +1,34 @@
+"""The rows, one file for each line of work.
+
+To add one: a file with a function that returns a `Row`, and its call in `all_rows`.
+"""
+
+from __future__ import annotations
+
+from benchmarks.row import Row
+from benchmarks.rows.first_tensor import first_tensor
+from benchmarks.rows.listing import listing
+from benchmarks.rows.lookup import lookup
+from benchmarks.rows.memory import memory
+from benchmarks.rows.read_all import read_all
+from benchmarks.rows.small_gets import small_gets
+
+
+def all_rows(scale: float) -> dict[str, Row]:
+    """Name -> row, with numbers of tensors and bytes times `scale`; names keep the full size."""
+
+    def scaled(size: int) -> int:
+        return max(round(size * scale), 10)
+
+    rows = [
+        first_tensor("first_tensor", scaled(2_000_000_000)),
+        lookup("lookup_1000", scaled(1_000)),
+        lookup("lookup_1000000", scaled(1_000_000)),
+        read_all("read_2gb", scaled(2_000_000_000)),
+        memory("memory_2gb", scaled(2_000_000_000)),
+        listing("list_100000", scaled(100_000)),
+        listing("list_1000000", scaled(1_000_000)),
+        small_gets("small_gets", scaled(1_000)),
+        small_gets("small_gets_100000", scaled(100_000)),
+    ]
+    return {row.name: row for row in rows}

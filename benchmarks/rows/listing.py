@@ -1,0 +1,77 @@
+"""Names, shapes and dtypes of all tensors of a checkpoint with many.
+
+Timed: opening and getting all three.  Not timed: imports, and one open and read before.
+`tf.train.list_variables` gives no dtypes, and is there because it is what people call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import perf_counter
+
+from benchmarks.data import SmallTensors, WrongValuesError
+from benchmarks.row import OURS, Contender, Job, Row
+
+
+def listing(name: str, count: int) -> Row:
+    """The row."""
+    return Row(
+        name=name,
+        what="names, shapes and dtypes of all tensors",
+        unit="s",
+        data=SmallTensors(count),
+        contenders=(
+            Contender(OURS, _ckptparse),
+            Contender("TensorFlow shape and dtype maps", _maps, tensorflow=True),
+            Contender("TensorFlow list_variables", _list_variables, tensorflow=True),
+        ),
+        rounds=5,
+    )
+
+
+def _ckptparse(job: Job) -> float:
+    from ckptparse import open_checkpoint
+
+    open_checkpoint(job.prefix)[job.data[0].name]
+
+    start = perf_counter()
+    infos = open_checkpoint(job.prefix).infos()
+    seconds = perf_counter() - start
+
+    _require_listed(job, ((info.name, info.shape, info.dtype.name) for info in infos))
+    return seconds
+
+
+def _maps(job: Job) -> float:
+    import tensorflow as tf
+
+    tf.train.load_checkpoint(job.prefix).get_tensor(job.data[0].name)
+
+    start = perf_counter()
+    reader = tf.train.load_checkpoint(job.prefix)
+    shapes = reader.get_variable_to_shape_map()
+    dtypes = reader.get_variable_to_dtype_map()
+    seconds = perf_counter() - start
+
+    _require_listed(job, ((name, tuple(shapes[name]), dtypes[name].name) for name in shapes))
+    return seconds
+
+
+def _list_variables(job: Job) -> float:
+    import tensorflow as tf
+
+    tf.train.load_checkpoint(job.prefix).get_tensor(job.data[0].name)
+
+    start = perf_counter()
+    variables = tf.train.list_variables(job.prefix)
+    seconds = perf_counter() - start
+
+    _require_listed(job, ((name, tuple(shape), "float32") for name, shape in variables))
+    return seconds
+
+
+def _require_listed(job: Job, found: Iterable[tuple[str, tuple[int, ...], str]]) -> None:
+    listed = list(found)
+    written = {(tensor.name, tensor.shape, tensor.dtype) for tensor in job.data}
+    if len(listed) != len(written) or set(listed) != written:
+        raise WrongValuesError("other names, shapes or dtypes than those written")

@@ -1,0 +1,58 @@
+"""Open a checkpoint of many tensors and read one of them.
+
+Timed: opening and one read, of a name drawn for the round.  Not timed: imports, and one open and
+read of another name before, so that what is imported or built at first need is there.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.data import SmallTensors
+from benchmarks.row import OURS, Contender, Job, Row
+
+
+def lookup(name: str, count: int) -> Row:
+    """The row."""
+    return Row(
+        name=name,
+        what="open + one lookup",
+        unit="s",
+        data=SmallTensors(count),
+        contenders=(
+            Contender(OURS, _ckptparse),
+            Contender("TensorFlow load_checkpoint", _tensorflow, tensorflow=True),
+        ),
+        rounds=11,
+    )
+
+
+def _ckptparse(job: Job) -> float:
+    from ckptparse import open_checkpoint
+
+    tensor = job.data[Random(job.round).randrange(len(job.data))]
+    open_checkpoint(job.prefix)[job.data[0].name]
+
+    start = perf_counter()
+    array = open_checkpoint(job.prefix)[tensor.name]
+    seconds = perf_counter() - start
+
+    tensor.require_equal(array)
+    return seconds
+
+
+def _tensorflow(job: Job) -> float:
+    import tensorflow as tf
+
+    tensor = job.data[Random(job.round).randrange(len(job.data))]
+    tf.train.load_checkpoint(job.prefix).get_tensor(job.data[0].name)
+
+    start = perf_counter()
+    array = tf.train.load_checkpoint(job.prefix).get_tensor(tensor.name)
+    seconds = perf_counter() - start
+
+    tensor.require_equal(np.asarray(array))  # a scalar comes as a bare numpy.float32
+    return seconds

@@ -1,0 +1,27 @@
+"""Let one contender do its work once and print what it measured, in a process of its own.
+
+``python -m benchmarks.worker SCALE FOLDER ROW CONTENDER ROUND``
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.data import WrongValuesError, prefix_of
+from benchmarks.row import Job, Program
+from benchmarks.rows import all_rows
+
+
+def main(scale: str, folder: str, row_name: str, contender_name: str, round_: str) -> None:
+    """Print the measurement; exit with a message when the values read are wrong."""
+    row = all_rows(float(scale))[row_name]
+    work = row.contender(contender_name).work
+    assert not isinstance(work, Program), "a program runs without a worker"
+    try:
+        print(work(Job(row.data, prefix_of(row.data, folder), int(round_))))
+    except WrongValuesError as error:
+        sys.exit(f"wrong values: {error}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,240 @@
+"""Records and contents of V1 files, field by field."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import (
+    bytes_field,
+    fixed32_field,
+    slice_key,
+    table,
+    tensor_shape,
+    tensor_slice,
+    varint,
+    varint_field,
+)
+from ckptparse import CheckpointError, CorruptCheckpointError, UnsupportedError, open_checkpoint
+from ckptparse.saved_slices.record import decode_values, find_values
+from ckptparse.wire import Field, iterate_fields
+
+FLOAT, INT32, STRING, INT64, HALF = 1, 3, 7, 9, 19
+FLOAT_VAL, INT_VAL, STRING_VAL, INT64_VAL, HALF_VAL = 5, 7, 8, 10, 13
+
+
+def record(*values: bytes) -> bytes:
+    """SavedTensorSlices { 2: SavedSlice { 1 name, 3: TensorProto { values } } }"""
+    saved_slice = bytes_field(1, b"x") + bytes_field(3, b"".join(values))
+    return bytes_field(2, saved_slice)
+
+
+def contents(*tensors: bytes, versions: bytes = varint_field(1, 1)) -> bytes:
+    """SavedTensorSlices { 1: SavedTensorSliceMeta { 1 tensor, 2 versions } }"""
+    listed = b"".join(bytes_field(1, tensor) for tensor in tensors)
+    return bytes_field(1, listed + bytes_field(2, versions))
+
+
+def tensor_entry(
+    name: bytes, dims: Sequence[int], dtype: int, slices: Sequence[Sequence[tuple[int, int] | None]]
+) -> bytes:
+    """SavedSliceMeta: 1 name, 2 shape, 3 type, 4 slice"""
+    coded = b"".join(bytes_field(4, tensor_slice(extents)) for extents in slices)
+    return (
+        bytes_field(1, name) + bytes_field(2, tensor_shape(dims)) + varint_field(3, dtype) + coded
+    )
+
+
+def write_v1(folder: Path, entries: dict[bytes, bytes]) -> Path:
+    path = folder / "model.ckpt"
+    path.write_bytes(table(sorted(entries.items())))
+    return path
+
+
+def packed(values: Sequence[int]) -> bytes:
+    return b"".join(varint(value % 2**64) for value in values)
+
+
+class TestWire:
+    def test_every_wire_type(self) -> None:
+        message = varint_field(1, 300) + bytes_field(2, b"ab") + fixed32_field(3, 7)
+        message += varint(4 << 3 | 1) + bytes(8) + varint_field(2000, 1)
+        fields = list(iterate_fields(message, 0, len(message)))
+        assert [(field.number, field.wire_type) for field in fields] == [
+            (1, 0),
+            (2, 2),
+            (3, 5),
+            (4, 1),
+            (2000, 0),
+        ]
+        assert fields[1] == Field(2, 2, 5, 7)
+
+    @pytest.mark.parametrize("nbytes", range(1, 17))
+    def test_a_message_cut_anywhere(self, nbytes: int) -> None:
+        message = bytes_field(1, b"abcdefgh" * 2)
+        assert len(message) == 18
+        with pytest.raises(CorruptCheckpointError):
+            list(iterate_fields(message, 0, nbytes))
+
+    @pytest.mark.parametrize("tag", [3, 4, 6, 7, 0])
+    def test_groups_unknown_types_and_field_0(self, tag: int) -> None:
+        message = varint(8 + tag if tag else 0) + bytes(10)
+        with pytest.raises(CorruptCheckpointError):
+            list(iterate_fields(message, 0, len(message)))
+
+
+class TestRecord:
+    @settings(deadline=None, derandomize=True)
+    @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60), st.data())
+    def test_integers_packed_unpacked_and_mixed(
+        self, values: list[int], data: st.DataObject
+    ) -> None:
+        cut = data.draw(st.integers(0, len(values)))
+        one_by_one = [varint_field(INT64_VAL, value) for value in values[cut:]]
+        coded = record(bytes_field(INT64_VAL, packed(values[:cut])), *one_by_one)
+        array = decode_values(find_values(coded, INT64), INT64, len(values))
+        assert array.tolist() == values
+        assert array.dtype == np.int64
+
+    def test_floats_in_one_piece_are_a_view(self) -> None:
+        numbers = np.arange(5, dtype="f4")
+        coded = memoryview(record(bytes_field(FLOAT_VAL, numbers.tobytes())))
+        array = decode_values(find_values(coded, FLOAT), FLOAT, 5)
+        assert array.tolist() == numbers.tolist()
+        assert np.shares_memory(array, np.frombuffer(coded, np.uint8))
+
+    def test_floats_in_pieces(self) -> None:
+        halves = [np.arange(2, dtype="f4"), np.arange(2, 5, dtype="f4")]
+        coded = record(*(bytes_field(FLOAT_VAL, half.tobytes()) for half in halves))
+        assert decode_values(find_values(coded, FLOAT), FLOAT, 5).tolist() == [0, 1, 2, 3, 4]
+
+    @pytest.mark.parametrize("size", [0, 2, 4, 2**40])
+    @pytest.mark.parametrize(
+        ("dtype", "field"),
+        [
+            (FLOAT, bytes_field(FLOAT_VAL, bytes(12))),
+            (INT32, bytes_field(INT_VAL, b"\x01\x02\x03")),
+            (HALF, bytes_field(HALF_VAL, b"\x01\x02\x03")),
+            (STRING, bytes_field(STRING_VAL, b"a") * 3),
+        ],
+    )
+    def test_another_number_of_values_is_an_error(
+        self, dtype: int, field: bytes, size: int
+    ) -> None:
+        values = find_values(record(field), dtype)
+        assert len(decode_values(values, dtype, 3)) == 3
+        with pytest.raises(CorruptCheckpointError, match=f"expected {size} of them"):
+            decode_values(values, dtype, size)
+
+    @pytest.mark.parametrize(
+        ("dtype", "field"),
+        [
+            (FLOAT, bytes_field(FLOAT_VAL, bytes(11))),
+            (INT64, bytes_field(INT64_VAL, b"\x01\x02\x80")),
+            (INT64, bytes_field(INT64_VAL, b"\xff" * 11 + b"\x01")),
+        ],
+        ids=["a float cut short", "a varint that does not end", "a varint of 12 bytes"],
+    )
+    def test_values_that_are_none(self, dtype: int, field: bytes) -> None:
+        values = find_values(record(field), dtype)
+        for size in range(4):
+            with pytest.raises(CorruptCheckpointError):
+                decode_values(values, dtype, size)
+
+    def test_wire_types_that_do_not_fit_are_other_fields(self) -> None:
+        coded = record(varint_field(FLOAT_VAL, 1), fixed32_field(INT_VAL, 1))
+        assert find_values(coded, FLOAT) == []
+        assert find_values(coded, INT32) == []
+
+
+class TestContents:
+    def test_by_hand(self, tmp_path: Path) -> None:
+        entries = {
+            b"": contents(tensor_entry(b"x", (3,), INT32, [[None]])),
+            slice_key(b"x", [None]): record(bytes_field(INT_VAL, packed([1, -2, 300]))),
+        }
+        with open_checkpoint(write_v1(tmp_path, entries)) as ckpt:
+            assert ckpt["x"].tolist() == [1, -2, 300]
+            assert ckpt.info("x").nbytes == 12
+
+    @pytest.mark.parametrize(
+        ("dims", "slices"),
+        [
+            ((2**40,), [[None]]),
+            ((2**31, 2**31), [[None, None]]),
+            ((2**40,), [[(0, 2**39)], [(2**39, 2**39)]]),
+            ((2**20, 2**20), [[(0, 1), None], [(1, 2**20 - 1), None]]),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("dtype", [FLOAT, INT32, STRING, INT64])
+    def test_a_declared_shape_allocates_nothing(self, tmp_path: Path, dims, slices, dtype) -> None:
+        entries = {b"": contents(tensor_entry(b"x", dims, dtype, slices))}
+        for extents in slices:
+            entries[slice_key(b"x", extents)] = record(bytes_field(FLOAT_VAL, bytes(8)))
+        path = write_v1(tmp_path, entries)
+        tracemalloc.start()
+        for mmap in (True, False):
+            with open_checkpoint(path, mmap=mmap) as ckpt:
+                assert ckpt.info("x").shape == dims
+                for index in (..., 0, [0, 1]):
+                    with pytest.raises(CheckpointError):
+                        ckpt.read("x", index)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 3_000_000
+
+    @pytest.mark.parametrize(
+        ("listed", "words"),
+        [
+            (contents(tensor_entry(b"x", (-1,), FLOAT, [[None]])), "shape"),
+            (contents(tensor_entry(b"x", (3,), FLOAT, [[None, None]])), "1 dimensions"),
+            (contents(tensor_entry(b"x", (3,), FLOAT, [[(1, -1)]])), "extent"),
+            (contents(tensor_entry(b"x", (1,) * 255, FLOAT, [])), "255"),
+            (
+                contents(
+                    tensor_entry(b"x", (3,), FLOAT, [[None]]), tensor_entry(b"x", (4,), FLOAT, [])
+                ),
+                "contents of several files",
+            ),
+            (b"\x0a\x05abc", "protocol buffer"),
+        ],
+    )
+    def test_contents_that_cannot_be(self, tmp_path: Path, listed: bytes, words: str) -> None:
+        with pytest.raises(CorruptCheckpointError, match=words) as error:
+            open_checkpoint(write_v1(tmp_path, {b"": listed}))
+        assert error.value.file == str(tmp_path / "model.ckpt")
+
+    def test_no_contents(self, tmp_path: Path) -> None:
+        with pytest.raises(CorruptCheckpointError, match="contents"):
+            open_checkpoint(write_v1(tmp_path, {b"x": b""}))
+
+    def test_a_record_that_is_missing(self, tmp_path: Path) -> None:
+        path = write_v1(tmp_path, {b"": contents(tensor_entry(b"x", (3,), FLOAT, [[None]]))})
+        with open_checkpoint(path) as ckpt:
+            with pytest.raises(CorruptCheckpointError, match="a record under") as error:
+                ckpt["x"]
+            assert error.value.tensor == "x"
+            assert [damage.name for damage in ckpt.verify().damaged] == ["x"]
+
+    @pytest.mark.parametrize("dtype", [0, 14, 20, 21, 24, 34, 101])
+    def test_dtypes_that_v1_does_not_have(self, tmp_path: Path, dtype: int) -> None:
+        path = write_v1(tmp_path, {b"": contents(tensor_entry(b"x", (3,), dtype, [[None]]))})
+        with open_checkpoint(path) as ckpt:
+            assert list(ckpt) == ["x"]
+            assert len(ckpt.infos()) == 1
+            with pytest.raises(UnsupportedError):
+                ckpt["x"]
+
+    def test_no_slices_at_all(self, tmp_path: Path) -> None:
+        path = write_v1(tmp_path, {b"": contents(tensor_entry(b"x", (3,), FLOAT, []))})
+        with open_checkpoint(path) as ckpt:
+            assert ckpt.info("x").nbytes == 0
+            with pytest.raises(CorruptCheckpointError, match="do not cover"):
+                ckpt["x"]
