@@ -81,7 +81,7 @@ class TestAgainstTensorFlow:
         saver, said = graph.saver, expected["saver_def"]
         assert (saver is None) == (said is None)
         if saver is not None:
-            for name in ("version", "sharded", "max_to_keep", "keep_checkpoint_every_n_hours"):
+            for name in ("version", "sharded", "max_to_keep"):
                 assert getattr(saver, name) == said[name]
 
     def test_operations_and_collections(self, case: str, number: int) -> None:

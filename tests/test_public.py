@@ -55,37 +55,48 @@ def test_import_is_light(module: str) -> None:
     assert module not in loaded_by("import ckptparse") - plain
 
 
-def readme_blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text()
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_the_first_two_shell_lines_install_and_test() -> None:
-    lines = "".join(readme_blocks("shell")).splitlines()
+    lines = "".join(blocks_of("README.md", "shell")).splitlines()
     assert lines[0].startswith("pip install . && ckptparse ls fixtures/")
     assert lines[1] == "pip install '.[test]' && pytest"
 
 
-@pytest.mark.parametrize("number", range(len(readme_blocks("python"))))
-def test_readme_python_runs(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+PYTHON_BLOCKS = [
+    pytest.param(block, id=f"{page}-{number}")
+    for page in PAGES
+    for number, block in enumerate(blocks_of(page, "python"))
+]
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_python_of_the_pages_runs(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    exec(compile(readme_blocks("python")[number], f"README.md, block {number}", "exec"), {})
+    exec(compile(block, "page", "exec"), {})
 
 
-def readme_sessions() -> list[tuple[str, str]]:
-    """(command, output) of each console session."""
-    sessions = []
-    for block in readme_blocks("console"):
-        for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = session.partition("\n")
-            sessions.append((command, output))
-    return sessions
+def sessions() -> list[tuple[str, str]]:
+    """(command, output) of each console session of the pages."""
+    found = []
+    for page in PAGES:
+        for block in blocks_of(page, "console"):
+            for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                command, _, output = session.partition("\n")
+                found.append((command, output))
+    return found
 
 
-@pytest.mark.parametrize(("command", "output"), readme_sessions())
-def test_readme_sessions_are_real(command: str, output: str) -> None:
+@pytest.mark.parametrize(("command", "output"), sessions())
+def test_sessions_of_the_pages_are_real(command: str, output: str) -> None:
     """`...` in the output stands for lines left out."""
-    words = command.replace("ckptparse", f"{sys.executable} -m ckptparse", 1)
+    words = command.replace("ckptparse", f"'{sys.executable}' -m ckptparse", 1)
     done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd=ROOT)
     pattern = re.escape(output).replace(re.escape("...\n"), "(.*\n)*")
     assert re.fullmatch(pattern, done.stdout), done.stdout + done.stderr
