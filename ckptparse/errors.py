@@ -69,6 +69,21 @@ class CheckpointError(Exception):
         return text
 
 
+    def locate(
+        self, *, file: str | None = None, base: int = 0, tensor: str | None = None
+    ) -> None:
+        """Complete the place by what only a caller knows; what is said already is left alone.
+
+        Decoders of memory know a position in their buffer, not the file or where the buffer lies in
+        it: `base` is that distance in bytes.
+        """
+        if self.file is None and file is not None:
+            self.file = file
+            self.offset = None if self.offset is None else self.offset + base
+        if self.tensor is None:
+            self.tensor = tensor
+
+
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """No checkpoint at the given path; the text says what was looked for and what is there."""
 
@@ -115,17 +130,9 @@ class UnreadableError(CheckpointError, OSError):
 
 @contextmanager
 def located(*, file: str | None = None, base: int = 0, tensor: str | None = None) -> Iterator[None]:
-    """Complete the place of errors raised inside, by what only the caller knows.
-
-    Decoders of memory know a position in their buffer, not the file or where the buffer lies in it:
-    `base` is that distance in bytes.  What an error already says is left alone.
-    """
+    """`CheckpointError.locate` for every error raised inside."""
     try:
         yield
     except CheckpointError as error:
-        if error.file is None and file is not None:
-            error.file = file
-            error.offset = None if error.offset is None else error.offset + base
-        if error.tensor is None:
-            error.tensor = tensor
+        error.locate(file=file, base=base, tensor=tensor)
         raise

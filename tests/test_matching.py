@@ -219,12 +219,10 @@ class TestRules:
         assert len(report.unmatched_source) == 5
 
     def test_a_scope_that_hardly_any_name_has_is_none(self) -> None:
-        source = {f"a/x{c}/bn/gamma": BIAS for c in "pqrs"} | {"a/stem/bn/gamma": BIAS}
-        target = {f"y{c}.bn.weight": BIAS for c in "tuvw"} | {"stem.bn.weight": BIAS}
-        report = match(source, target)
-        assert report.names == {"a/stem/bn/gamma": "stem.bn.weight"}
-        (ambiguity,) = report.ambiguous
-        assert len(ambiguity.sources) == len(ambiguity.targets) == 4
+        source = ["net/stem/gamma", "net/unit_1/bn/gamma", "net/unit_2/bn/gamma"]
+        target = ["bn.weight", "layer.0.bn.weight", "layer.1.bn.weight"]
+        found = names_of(dict.fromkeys(source, BIAS), dict.fromkeys(target, BIAS))
+        assert found == dict(zip(source, target))
 
     def test_numbers_give_the_order_from_wherever_they_count(self) -> None:
         source = {f"conv{i}/weights": KERNEL for i in (10, 9, 8)}
@@ -245,6 +243,12 @@ class TestRules:
             ("dense/kernel", "fc.0.weight"),
         ]
 
+    def test_nor_has_the_first_of_an_outer_scope(self) -> None:
+        source = ["dense/x_2/kernel", "dense_1/x/kernel", "dense_1/x_1/kernel"]
+        target = [f"fc.{i}.weight" for i in range(3)]
+        found = names_of(dict.fromkeys(source, BIAS), dict.fromkeys(target, BIAS))
+        assert found == dict(zip(source, target))
+
     def test_words_in_common_tell_families_apart(self) -> None:
         source = {f"net/{kind}_{i}/w": BIAS for kind in ("query", "key") for i in range(3)}
         target = {f"{kind}.{i}.weight": BIAS for kind in ("key", "query") for i in range(3)}
@@ -252,12 +256,21 @@ class TestRules:
             f"net/{kind}_{i}/w": f"{kind}.{i}.weight" for kind in ("query", "key") for i in range(3)
         }
 
-    def test_batch_normalization_is_one_word(self) -> None:
-        source = {"x/conv/biases": BIAS, "x/conv/BatchNorm/beta": BIAS}
-        target = {"conv1.bias": BIAS, "bn1.bias": BIAS}
+    @pytest.mark.parametrize("norm", ["BatchNorm", "batch_norm_1", "batch_normalization"])
+    def test_batch_normalization_is_one_word(self, norm: str) -> None:
+        source = {"x/conv/biases": BIAS, f"x/conv/{norm}/beta": BIAS}
+        target = {"bn1.bias": BIAS, "conv1.bias": BIAS}
         assert names_of(source, target) == {
             "x/conv/biases": "conv1.bias",
-            "x/conv/BatchNorm/beta": "bn1.bias",
+            f"x/conv/{norm}/beta": "bn1.bias",
+        }
+
+    def test_a_normalization_of_another_kind_is_another_word(self) -> None:
+        source = {f"x/{norm}_normalization/beta": BIAS for norm in ("batch", "layer")}
+        target = {f"{norm}.bias": BIAS for norm in ("ln", "bn")}
+        assert names_of(source, target) == {
+            "x/batch_normalization/beta": "bn.bias",
+            "x/layer_normalization/beta": "ln.bias",
         }
 
     @pytest.mark.parametrize(
@@ -266,6 +279,11 @@ class TestRules:
             (["a/kernel", "b/kernel"], ["c/kernel", "d/kernel"]),
             (["a1/kernel", "a2/kernel", "a3/kernel"], ["b1/kernel", "b2/kernel"]),
             (["a1/kernel"], ["b1/kernel", "b2/kernel"]),
+            (["a/kernel"], ["a/kernel", "a/weight"]),
+            (["a/conv/kernel", "b/conv/kernel"], ["conv.weight", "dense.weight"]),
+            (["conv/kernel", "dense/kernel"], ["a.conv.weight", "b.conv.weight"]),
+            (["a/conv/kernel", "b/conv/kernel"], ["c.conv.weight", "dense.weight"]),
+            (["a/conv/kernel", "dense/kernel"], ["c.conv.weight", "d.conv.weight"]),
             (["enc1/w", "enc2/w", "dec1/w"], ["dec.0.weight", "dec.1.weight", "enc.0.weight"]),
         ],
     )

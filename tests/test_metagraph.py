@@ -350,12 +350,19 @@ class TestObjects:
             field(1, slot),
             field(1, field(7, text(6, "opt/w/m"))),
             field(1, field(7, text(6, "lost"))),
+            field(1, slot),
         ]
         graph = parse_meta_graph(field(7, *objects))
         assert [(item.checkpoint_key, item.role, item.of) for item in graph.variables] == [
             ("a.Sb/.ATTRIBUTES/VARIABLE_VALUE", None, None),
             ("a.Sb/.OPTIMIZER_SLOT/opt/m..x/.ATTRIBUTES/VARIABLE_VALUE", "slot", "w"),
         ]
+
+    def test_slots_of_an_optimizer_that_nothing_leads_to(self) -> None:
+        slot = field(3, varint_field(1, 0), text(2, "m"), varint_field(3, 2))
+        objects = [field(1, field(7, text(6, "w"))), field(1, slot), field(1, field(7))]
+        graph = parse_meta_graph(field(7, *objects))
+        assert [item.name for item in graph.variables] == ["w"]
 
     @pytest.mark.parametrize("node_id", [1, 2**31 - 1, -1])
     def test_ids_that_lead_nowhere(self, node_id: int) -> None:
@@ -364,6 +371,13 @@ class TestObjects:
         for parts in (child, slot):
             with pytest.raises(CorruptCheckpointError, match=f"found {node_id}"):
                 parse_meta_graph(field(7, field(1, parts)))
+
+
+def test_an_input_that_is_not_one_tensor() -> None:
+    sparse = field(1, text(1, "x"), field(2, varint_field(2, 1)))
+    graph = parse_meta_graph(field(5, text(1, "s"), field(2, sparse)))
+    spec = graph.signatures["s"].inputs["x"]
+    assert (spec.name, spec.dtype, spec.shape) == (None, "float32", ())
 
 
 class TestTags:

@@ -167,6 +167,7 @@ class TestSubtree:
         assert listed_keys(subtree) == keys_of(said, said["groups"][f"{name}.variables"])
         for path, array in subtree.items():
             assert payload_of(array) == payload_of(graph[f"{name}/{path}"])
+        assert listed_keys(graph.model_weights(name)) == listed_keys(subtree)
 
     @pytest.mark.parametrize("case", [case for case in CASES if case.endswith("backbone_head")])
     def test_only_the_backbone(self, case: str) -> None:
@@ -370,6 +371,13 @@ class TestBadGraphs:
         assert graph.node(1).path is None
         assert graph.full_names == {"w": "k"}
 
+    def test_a_slot_of_what_nothing_leads_to(self) -> None:
+        lost_variable = node(slot(1, "m", 2)) + node(value("k")) + node(value("m"))
+        lost_optimizer = node(value("k")) + node(slot(0, "m", 2)) + node(value("m"))
+        for serialized in (lost_variable, lost_optimizer):
+            graph = ObjectGraph(serialized, Tensors(k=1.5, m=2.5))
+            assert "m" not in map(graph.checkpoint_key, graph)
+
     def test_an_empty_name_below_the_root(self) -> None:
         graph = ObjectGraph(node(child("", 1)) + node(value("k")), Tensors(k=1.5))
         assert list(graph) == [""]
@@ -398,6 +406,15 @@ class TestBadGraphs:
             with pytest.raises(CorruptCheckpointError, match="letters"):
                 attempt(graph)
         assert graph["/".join("x" * size)] == 1.5
+
+    def test_nor_are_paths_to_many_aliases(self) -> None:
+        size = 3000
+        aliases = b"".join(child(str(i), 2) for i in range(size))
+        serialized = node(child("x" * size, 1), child("k", 2)) + node(aliases) + node(value("k"))
+        graph = ObjectGraph(serialized, Tensors(k=1.5))
+        assert list(graph) == ["k"]
+        with pytest.raises(CorruptCheckpointError, match="letters"):
+            graph.outline({})
 
     def test_the_tensor_of_the_graph_is_something_else(self) -> None:
         with pytest.raises(CorruptCheckpointError, match="one string"):
@@ -441,6 +458,59 @@ class TestWeights:
             + node(value("float"))
         )
         assert list(ObjectGraph(serialized, Tensors(float=2.0)).model_weights()) == []
+
+    def test_an_optimizer_of_tensorflow_1_is_told_by_its_slots(self) -> None:
+        serialized = (
+            node(child("optimizer", 1), child("w", 2))
+            + node(child("beta1_power", 3), slot(2, "m", 4))
+            + node(value("w"))
+            + node(value("power"))
+            + node(value("m"))
+        )
+        graph = ObjectGraph(serialized, Tensors(w=1.5, power=0.9, m=0.0))
+        assert len(graph) == 3
+        assert list(graph.model_weights()) == ["w"]
+
+    def test_layers_in_a_list_are_known_to_a_keras_3_optimizer_only(self) -> None:
+        names = ("_iterations", "_variables", "_trainable_variables")
+        serialized = (
+            node(child("model", 1), child("optimizer", 2))
+            + node(child("out", 6), child("optimizer", 2))
+            + node(*(child(name, 3 + i) for i, name in enumerate(names)))
+            + node(value("step"))
+            + node(child("0", 3), child("1", 7))
+            + node(child("0", 6), child("1", 8))
+            + node(value("out"))
+            + node(value("momentum"))
+            + node(value("in_list"))
+        )
+        tensors = Tensors(step=1, out=1.5, momentum=0.5, in_list=2.5)
+        weights = ObjectGraph(serialized, tensors).model_weights()
+        assert list(weights) == ["model/out", "optimizer/_trainable_variables/1"]
+        weights = ObjectGraph(serialized, tensors).model_weights("model")
+        assert list(weights) == ["out", "optimizer/_trainable_variables/1"]
+
+    def test_what_keras_2_notes_of_a_model(self) -> None:
+        serialized = (
+            node(child("keras_api", 1), child("w", 2))
+            + node(child("metrics", 3))
+            + node(value("w"))
+            + node(child("true_positives", 4))
+            + node(value("found"))
+        )
+        graph = ObjectGraph(serialized, Tensors(w=1.5, found=3.0))
+        assert list(graph.model_weights()) == ["w"]
+
+    def test_a_child_that_is_the_root_is_not_entered(self) -> None:
+        serialized = (
+            node(child("a", 1), child("b", 2))
+            + node(child("owner", 0), child("w", 3))
+            + node(value("b"))
+            + node(value("w"))
+        )
+        graph = ObjectGraph(serialized, Tensors(b=1.5, w=2.5))
+        assert list(graph.model_weights("a")) == ["w"]
+        assert list(graph.model_weights()) == ["b", "a/w"]
 
     def test_metrics_and_random_states(self) -> None:
         serialized = (

@@ -66,6 +66,7 @@ class TestTreeOfObjects:
         assert ["owner", "=", "the", "whole"] in lines
         assert ["backbone", "=", "backbone"] in lines
         assert any(line[2:3] == ["with.Sslash"] for line in lines)
+        assert not any("empty" in line for line in lines)  # an object without tensors
 
     def test_a_root_that_is_a_variable(self, run) -> None:
         rows = json.loads(run("tree", prefix("tf-2.21.0/root_variable"), "--json")[1])["tree"]

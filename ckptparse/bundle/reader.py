@@ -83,6 +83,7 @@ class BundleReader:
         self.path = prefix
         self._table = Table(index)
         self._header = self._decode_header()
+        self._is_foreign = self._header.big_endian != (sys.byteorder == "big")
         self._shards = Shards(prefix, self._header.num_shards, open_source)
         self._mapped = mapped
         self._verify = verify
@@ -194,21 +195,23 @@ class BundleReader:
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What the index says of a tensor."""
         data_type = lookup(entry.dtype)
-        slices = tuple(self._slice_info(key, entry, extents) for extents in entry.slices)
+        slices = (
+            tuple([self._slice_info(key, entry, extents) for extents in entry.slices])
+            if entry.slices
+            else ()
+        )
+        mapped = self._mapped and not slices and data_type.itemsize is not None
         return TensorInfo(
-            name=decode_name(key),
-            dtype=numpy_dtype(entry.dtype),
-            tensorflow_dtype=data_type.name,
-            shape=entry.shape,
-            size=entry.size,
-            nbytes=sum(piece.nbytes for piece in slices) if slices else entry.nbytes,
-            slices=slices,
-            mapped=self._mapped
-            and not slices
-            and data_type.itemsize is not None
-            and not self._is_swapped(entry),
-            file=None if slices else self._shards.path(entry.shard_id),
-            offset=None if slices else entry.offset,
+            decode_name(key),
+            numpy_dtype(entry.dtype),
+            data_type.name,
+            entry.shape,
+            entry.size,
+            sum(piece.nbytes for piece in slices) if slices else entry.nbytes,
+            slices,
+            mapped and not self._is_swapped(entry),
+            None if slices else self._shards.path(entry.shard_id),
+            None if slices else entry.offset,
         )
 
     def _slice_info(self, key: bytes, entry: Entry, extents: Extents) -> TensorSlice:
@@ -220,8 +223,7 @@ class BundleReader:
         return TensorSlice(box.start, box.shape, path, piece.offset, piece.nbytes)
 
     def _is_swapped(self, entry: Entry) -> bool:
-        foreign = self._header.big_endian != (sys.byteorder == "big")
-        return foreign and lookup(entry.dtype).itemsize != 1
+        return self._is_foreign and lookup(entry.dtype).itemsize != 1
 
     # Tensors
 

@@ -26,10 +26,14 @@ class Shards:
         self._prefix = prefix
         self._open_source = open_source
         self._opened: dict[int, Source] = {}
+        self._paths: dict[int, str] = {}
 
     def path(self, shard_id: int) -> str:
         """Path of a shard, there or not."""
-        return shard_path(self._prefix, shard_id, self.num_shards)
+        path = self._paths.get(shard_id)
+        if path is None:
+            path = self._paths[shard_id] = shard_path(self._prefix, shard_id, self.num_shards)
+        return path
 
     def source(self, shard_id: int) -> Source:
         """A shard's bytes.

@@ -27,6 +27,9 @@ from ckptparse.errors import CorruptCheckpointError
 
 _RESTART_NBYTES = 4
 
+_MOST_SEARCHES = 32
+"""A search decodes some 15 entries; to decode a whole block costs as much as a few hundred of them."""
+
 _MAX_KEY_RATIO = 64
 _FREE_KEY_NBYTES = 1 << 24
 """Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
@@ -58,6 +61,8 @@ class Block:
         self._contents = contents
         self._stop = nbytes - _RESTART_NBYTES * (count + 1)
         self._restarts = np.frombuffer(contents, "<u4", count, self._stop)
+        self._num_lookups = 0
+        self._entries: dict[bytes, bytes | memoryview] | None = None
         bounds = self._restarts.astype(np.int64)
         if bounds[0] != 0 or (np.diff(bounds) <= 0).any() or bounds[-1] >= max(self._stop, 1):
             raise CorruptCheckpointError(
@@ -108,6 +113,20 @@ class Block:
             pos = value_stop
         if restart < stop:
             raise self._restart_error(restart)
+
+    def get(self, key: bytes) -> bytes | memoryview | None:
+        """The value of a key, None when there is none.
+
+        The first lookups search; a block that is asked more often is decoded once and for all.
+        """
+        if self._entries is not None:
+            return self._entries.get(key)
+        self._num_lookups += 1
+        if self._num_lookups > _MOST_SEARCHES:
+            self._entries = dict(self)
+            return self._entries.get(key)
+        found = self.seek(key)
+        return found[1] if found is not None and found[0] == key else None
 
     def seek(self, target: bytes) -> tuple[bytes, bytes | memoryview] | None:
         """The first (key, value) whose key is not below `target`; None behind the last one.

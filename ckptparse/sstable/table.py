@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from ckptparse.errors import CorruptCheckpointError, located
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.sources import Source
 from ckptparse.sstable.block import Block
 from ckptparse.sstable.layout import (
@@ -16,6 +16,11 @@ from ckptparse.sstable.layout import (
     read_block,
     read_footer,
 )
+
+
+_MOST_KEPT = 16
+_MOST_KEPT_NBYTES = 1 << 20
+"""Blocks kept after use: some 4 MB of an index, but no copy of a V1 tensor that has its own block."""
 
 
 class Table:
@@ -62,7 +67,7 @@ class Table:
                 self._handles.append(handle)
         self._verify = verify
         self._verified: set[int] = set()
-        self._latest: tuple[int, Block] | None = None
+        self._recent: dict[int, Block] = {}
 
     @property
     def num_blocks(self) -> int:
@@ -78,9 +83,11 @@ class Table:
         i = bisect_left(self._separators, key)
         if i == len(self._separators):
             return None
-        with located(file=self.name, base=self._handles[i].offset):
-            found = self._block(i).seek(key)
-        return found[1] if found is not None and found[0] == key else None
+        try:
+            return self._block(i).get(key)
+        except CheckpointError as error:
+            error.locate(file=self.name, base=self._handles[i].offset)
+            raise
 
     def scan(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
         """All (key, value) in order of keys.
@@ -114,20 +121,23 @@ class Table:
                 )
 
     def _block(self, i: int) -> Block:
-        """Data block `i`; the last one used is kept, for lookups in order of keys."""
-        latest = self._latest
-        if latest is None or latest[0] != i:
+        """Data block `i`; the last few that were used are kept."""
+        block = self._recent.get(i)
+        if block is None:
             verify = i == 0 or (self._verify and i not in self._verified)
-            latest = i, Block(read_block(self._source, self._handles[i], verify=verify))
-            self._latest = latest
+            block = Block(read_block(self._source, self._handles[i], verify=verify))
             if verify and self._source.mapped:
                 self._verified.add(i)
-        return latest[1]
+            if self._source.mapped or self._handles[i].nbytes <= _MOST_KEPT_NBYTES:
+                self._recent[i] = block
+                for oldest in list(self._recent)[:-_MOST_KEPT]:  # single steps, for threads
+                    self._recent.pop(oldest, None)
+        return block
 
     def forget_verified(self) -> None:
         """Have every block checked again when it is next needed."""
         self._verified.clear()
-        self._latest = None
+        self._recent.clear()
 
     def is_compressed(self, key: bytes) -> bool:
         """Whether the block that would hold a key is compressed; reads one byte of it."""
@@ -136,5 +146,5 @@ class Table:
 
     def close(self) -> None:
         """Close the source."""
-        self._latest = None
+        self._recent.clear()
         self._source.close()
