@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ckptparse.arrays import read_part, require_shape
-from ckptparse.bundle.entries import Entry, Header, decode_entry, decode_header
+from ckptparse.bundle.entries import Entry
+from ckptparse.bundle.index import BundleIndex, Piece
 from ckptparse.bundle.payload import decode_strings, require_booleans, verify_variants
 from ckptparse.bundle.shards import Shards
 from ckptparse.checksum import crc32c_of_range, require_crc32c
 from ckptparse.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
-from ckptparse.errors import (
-    CheckpointError,
-    CorruptCheckpointError,
-    NotACheckpointError,
-    located,
-)
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.indexing import Box, Index, keep_array, select
 from ckptparse.names import decode_name
-from ckptparse.slices import (
-    KEY_PREFIX,
-    Extents,
-    decode_slice_key_name,
-    describe,
-    encode_slice_key,
-    require_tiling,
-    resolve,
-)
+from ckptparse.slices import Extents, encode_slice_key, require_tiling, resolve
 from ckptparse.sources import Source
-from ckptparse.sstable import Table
 from ckptparse.tensors import TensorInfo, TensorSlice
-
-HEADER_KEY = b""
-
-
-class Piece(NamedTuple):
-    """A stored slice of a partitioned tensor."""
-
-    key: bytes
-    box: Box
-    entry: Entry
 
 
 class BundleReader:
     """An open bundle.
 
-    Opening reads the index table's footer, its index block and its first data block.  A lookup
-    reads one data block more, whatever the number of tensors.  Data files are opened at their
+    Opening reads a little of the index (`BundleIndex` says what); data files are opened at their
     first use.
 
     There is no lock: what threads share is only ever added to, in single steps.
@@ -81,116 +57,36 @@ class BundleReader:
                 damaged, or is for a newer reader.
         """
         self.path = prefix
-        self._table = Table(index)
-        self._header = self._decode_header()
-        self._is_foreign = self._header.big_endian != (sys.byteorder == "big")
-        self._shards = Shards(prefix, self._header.num_shards, open_source)
+        self._index = BundleIndex(index)
+        self._big_endian = self._index.header.big_endian
+        self._shards = Shards(prefix, self._index.header.num_shards, open_source)
         self._mapped = mapped
         self._verify = verify
         self._verified: set[bytes] = set()
 
-    def _decode_header(self) -> Header:
-        with located(file=self._table.name):
-            value = self._table.get(HEADER_KEY)
-            if value is None:
-                raise CorruptCheckpointError(
-                    "header", expected="an entry under the empty key", found="none"
-                )
-            if value[:1] == b"\x0a":  # field 1 as a message: SavedTensorSlices, not a header
-                raise NotACheckpointError(
-                    "not the index of a V2 checkpoint",
-                    expected="a bundle header",
-                    found="a whole V1 checkpoint file",
-                )
-            return decode_header(value)
-
     @property
     def files(self) -> list[str]:
         """The index and the data files, the first 100,000 of them."""
-        shards = range(min(self._header.num_shards, 100_000))
-        return [self._table.name, *(self._shards.path(shard_id) for shard_id in shards)]
-
-    # Entries of the index
-
-    def entry(self, key: bytes) -> Entry | None:
-        """The entry of a key, None when there is none."""
-        if key == HEADER_KEY:
-            return None
-        value = self._table.get(key)
-        return None if value is None else self._decode_entry(key, value)
-
-    def _decode_entry(self, key: bytes, value: bytes | memoryview) -> Entry:
-        try:
-            return decode_entry(value, self._header.num_shards)
-        except CheckpointError as error:
-            error.file = self._table.name
-            error.tensor = decode_name(key)
-            raise
-
-    def entries(self) -> list[tuple[bytes, Entry]]:
-        """Every tensor's entry in order of keys, without header and slice keys.
-
-        Raises:
-            CorruptCheckpointError: any block or entry of the index is damaged.
-        """
-        entries = [
-            (key, self._decode_entry(key, value))
-            for key, value in self._table.scan()
-            if key != HEADER_KEY
-        ]
-        return _without_slices(entries)
-
-    def _slice_entries(self, key: bytes, entry: Entry) -> list[Piece]:
-        """Every stored slice of a partitioned tensor.
-
-        Raises:
-            CorruptCheckpointError: a slice that the index does not have, or that is not what the
-                tensor's entry says of it.
-        """
-        pieces = []
-        for extents in entry.slices:
-            slice_key = encode_slice_key(key, extents)
-            box = resolve(extents, entry.shape)
-            found = self.entry(slice_key)
-            if found is None or found.slices:
-                raise CorruptCheckpointError(
-                    "slice",
-                    expected=f"an entry for the slice {describe(box)}",
-                    found="none in the index" if found is None else "one that is sliced itself",
-                )
-            if (found.dtype, found.shape) != (entry.dtype, box.shape):
-                raise CorruptCheckpointError(
-                    f"slice {describe(box)}",
-                    expected=f"{lookup(entry.dtype).name} {list(box.shape)}",
-                    found=f"{lookup(found.dtype).name} {list(found.shape)}",
-                )
-            pieces.append(Piece(slice_key, box, found))
-        return pieces
+        shards = range(min(self._shards.num_shards, 100_000))
+        return [self._index.name, *(self._shards.path(shard_id) for shard_id in shards)]
 
     # What is known of tensors
 
     def keys(self) -> list[bytes]:
-        """Keys of all tensors, in order.
-
-        Raises:
-            CorruptCheckpointError: a damaged block of the index.
-        """
-        keys = [key for key, _ in self._table.scan() if key != HEADER_KEY]
-        if keys and keys[0].startswith(KEY_PREFIX):  # slices, perhaps: their owners know
-            return [key for key, _ in self.entries()]
-        return keys
+        """See `BundleIndex.keys`."""
+        return self._index.keys()
 
     def find(self, key: bytes) -> Entry | None:
-        """A tensor's entry, None when `keys` does not have it; reads one block of the index."""
-        entry = self.entry(key)
-        if entry is None or not key.startswith(KEY_PREFIX):
-            return entry
-        owner_key = decode_slice_key_name(key)
-        owner = None if owner_key is None else self.entry(owner_key)
-        if owner is None or owner_key is None:
-            return entry
-        slice_keys = {encode_slice_key(owner_key, extents) for extents in owner.slices}
-        return None if key in slice_keys else entry
+        """See `BundleIndex.find`."""
+        return self._index.find(key)
+
+    def entries(self) -> list[tuple[bytes, Entry]]:
+        """See `BundleIndex.entries`."""
+        return self._index.entries()
+
+    def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
+        """See `BundleIndex.surviving_entries`."""
+        return self._index.surviving_entries()
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What the index says of a tensor."""
@@ -216,14 +112,15 @@ class BundleReader:
 
     def _slice_info(self, key: bytes, entry: Entry, extents: Extents) -> TensorSlice:
         box = resolve(extents, entry.shape)
-        piece = self.entry(encode_slice_key(key, extents))
+        piece = self._index.entry(encode_slice_key(key, extents))
         if piece is None:
             return TensorSlice(box.start, box.shape, None, None, 0)
         path = self._shards.path(piece.shard_id)
         return TensorSlice(box.start, box.shape, path, piece.offset, piece.nbytes)
 
     def _is_swapped(self, entry: Entry) -> bool:
-        return self._is_foreign and lookup(entry.dtype).itemsize != 1
+        is_foreign = self._big_endian != (sys.byteorder == "big")
+        return is_foreign and lookup(entry.dtype).itemsize != 1
 
     # Tensors
 
@@ -244,7 +141,7 @@ class BundleReader:
                 strings = decode_strings(
                     source.read(entry.offset, entry.offset + entry.nbytes),
                     entry.size,
-                    big_endian=self._header.big_endian,
+                    big_endian=self._big_endian,
                     crc=entry.crc32c if check else None,
                 )
             array = strings.reshape(entry.shape)[keep_array(index)]
@@ -265,9 +162,9 @@ class BundleReader:
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         boxes = [resolve(extents, entry.shape) for extents in entry.slices]
-        require_tiling(boxes, entry.shape, max_cells=self._table.nbytes)
+        require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
         selection = select(index, entry.shape)
-        pieces = self._slice_entries(key, entry)
+        pieces = self._index.pieces(key, entry)
         wanted = [piece for piece in pieces if selection.touches(piece.box)]
         for piece in wanted:
             self._shards.require_range(piece.entry.shard_id, piece.entry.offset, piece.entry.nbytes)
@@ -308,8 +205,8 @@ class BundleReader:
         pieces = [Piece(key, Box((0,) * len(entry.shape), entry.shape), entry)]
         if entry.slices:
             boxes = [resolve(extents, entry.shape) for extents in entry.slices]
-            require_tiling(boxes, entry.shape, max_cells=self._table.nbytes)
-            pieces = self._slice_entries(key, entry)
+            require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
+            pieces = self._index.pieces(key, entry)
         known = entry.dtype in (STRING, VARIANT) or lookup(entry.dtype).itemsize is not None
         for piece in pieces:
             place = piece.entry
@@ -325,7 +222,7 @@ class BundleReader:
         with located(file=source.name, base=start):
             if entry.dtype == STRING:
                 payload = source.read(start, stop)
-                big_endian = self._header.big_endian
+                big_endian = self._big_endian
                 decode_strings(payload, entry.size, big_endian=big_endian, crc=entry.crc32c)
             elif entry.dtype == VARIANT:
                 verify_variants(source.read(start, stop), entry.size, entry.crc32c)
@@ -339,30 +236,7 @@ class BundleReader:
         """Have every checksum of tensors compared again when it is next needed."""
         self._verified.clear()
 
-    def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
-        """As `entries`, stepping over damage: what could be read, and what could not."""
-        entries: list[tuple[bytes, Entry]] = []
-        errors: list[CheckpointError] = []
-        for i in range(self._table.num_blocks):
-            block: Iterator[tuple[bytes, bytes | memoryview]] = self._table.scan_block(i)
-            try:
-                for key, value in block:
-                    try:
-                        if key != HEADER_KEY:
-                            entries.append((key, self._decode_entry(key, value)))
-                    except CheckpointError as error:
-                        errors.append(error)
-            except CheckpointError as error:
-                errors.append(error)
-        return _without_slices(entries), errors
-
     def close(self) -> None:
         """Close the index and every data file."""
-        self._table.close()
+        self._index.close()
         self._shards.close()
-
-
-def _without_slices(entries: list[tuple[bytes, Entry]]) -> list[tuple[bytes, Entry]]:
-    """Entries whose key is not that of some other entry's slice."""
-    hidden = {encode_slice_key(key, extents) for key, entry in entries for extents in entry.slices}
-    return [item for item in entries if item[0] not in hidden] if hidden else entries
