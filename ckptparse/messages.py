@@ -2,6 +2,8 @@
 
 TensorFlow registers its own messages in the default pool; ours live apart, so both work in one
 process whichever is imported first.  Message classes do not leave the format layer.
+
+Protobuf itself is imported at the first need: the index of most checkpoints is read without it.
 """
 
 from __future__ import annotations
@@ -9,15 +11,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
-
-from ckptparse.descriptors import FILES
 from ckptparse.errors import CorruptCheckpointError
 
-_pool = descriptor_pool.DescriptorPool()
-for _serialized in FILES.values():
-    _pool.AddSerializedFile(_serialized)
+
+@lru_cache(maxsize=1)
+def _pool() -> Any:
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    from ckptparse.descriptors import FILES
+
+    pool = DescriptorPool()
+    for serialized in FILES.values():
+        pool.AddSerializedFile(serialized)
+    return pool
 
 
 @lru_cache(maxsize=None)
@@ -28,7 +34,9 @@ def load(file_name: str) -> dict[str, Any]:
     the files that it imports: protobuf before 4.25 crashes when it reads a field whose class nobody
     holds (github.com/protocolbuffers/protobuf, issue 12047).
     """
-    file = _pool.FindFileByName(file_name)
+    from google.protobuf.message_factory import GetMessageClass
+
+    file = _pool().FindFileByName(file_name)
     classes = {}
     for imported in file.dependencies:
         classes.update(load(imported.name))
@@ -36,7 +44,7 @@ def load(file_name: str) -> dict[str, Any]:
     while pending:
         descriptor = pending.pop()
         name = descriptor.full_name.removeprefix(f"{file.package}.")
-        classes[name] = message_factory.GetMessageClass(descriptor)
+        classes[name] = GetMessageClass(descriptor)
         pending += descriptor.nested_types
     return classes
 
@@ -47,6 +55,8 @@ def parse(message_class: Any, serialized: bytes | memoryview) -> Any:
     Raises:
         CorruptCheckpointError: they are not such a message.
     """
+    from google.protobuf.message import DecodeError
+
     try:
         return message_class.FromString(bytes(serialized))
     except DecodeError as error:

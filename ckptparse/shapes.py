@@ -20,18 +20,27 @@ def decode_shape(message: Any) -> tuple[int, ...]:
     Raises:
         CorruptCheckpointError: an unknown rank, too many dimensions, a negative or absurd size.
     """
+    if message.unknown_rank:
+        raise CorruptCheckpointError("shape", expected="dimensions", found="an unknown rank")
     shape = tuple(dim.size for dim in message.dim)
-    if message.unknown_rank or len(shape) > MAX_RANK:
+    require_sizes(shape)
+    return shape
+
+
+def require_sizes(shape: tuple[int, ...]) -> None:
+    """Check the sizes of a shape.
+
+    Raises:
+        CorruptCheckpointError: too many dimensions, a negative or absurd size.
+    """
+    if len(shape) > MAX_RANK:
         raise CorruptCheckpointError(
-            "shape",
-            expected=f"at most {MAX_RANK} dimensions",
-            found="an unknown rank" if message.unknown_rank else len(shape),
+            "shape", expected=f"at most {MAX_RANK} dimensions", found=len(shape)
         )
     if shape and (min(shape) < 0 or prod(size for size in shape if size) > _MAX_SIZE):
         raise CorruptCheckpointError(
             "shape", expected="sizes from 0, fewer than 2**63 elements", found=list(shape)
         )
-    return shape
 
 
 def decode_slices(messages: Any, rank: int) -> tuple[Extents, ...]:

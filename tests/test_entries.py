@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from builders import (
     bundle_entry,
@@ -15,7 +19,14 @@ from builders import (
     varint,
     varint_field,
 )
-from ckptparse.bundle.entries import Entry, Header, decode_entry, decode_header
+from ckptparse.bundle.entries import (
+    Entry,
+    Header,
+    _decode_usual_entry,
+    _parse_entry,
+    decode_entry,
+    decode_header,
+)
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, UnsupportedError
 
 FLOAT, INT8, STRING, VARIANT, FLOAT_REF = 1, 6, 7, 21, 101
@@ -415,3 +426,38 @@ def test_the_same_field_twice_counts_as_the_last_one() -> None:
     shape = bytes_field(2, tensor_shape((2,)))
     serialized = varint_field(1, 3) + varint_field(1, FLOAT) + shape + varint_field(5, 8)
     assert decode_entry(serialized, 1).dtype == FLOAT
+
+
+@settings(deadline=None, derandomize=True, max_examples=2000)
+@given(
+    st.sampled_from([1, 3, 7, 19, 33]),
+    st.lists(st.sampled_from([0, 1, 3, 127, 128, 1000, 2**33]), max_size=3),
+    st.sampled_from([0, 1, 300]),
+    st.sampled_from([0, 1, 200, 2**34]),
+    st.sampled_from([0, 4, 300, 2**35]),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=2),
+)
+def test_usual_entries_are_what_protocol_buffers_say(
+    dtype: int,
+    dims: list[int],
+    shard_id: int,
+    offset: int,
+    size: int,
+    changes: list[tuple[int, int]],
+) -> None:
+    """Decoded without a message or as one: the same entry, or an error both times."""
+    serialized = bytearray(
+        bundle_entry(dtype, dims, shard_id=shard_id, offset=offset, size=size, crc=0x80FF35A1)
+    )
+    for pos, byte in changes:
+        serialized[pos % len(serialized)] = byte
+
+    def outcome(decode: Callable[[bytes], Entry | None]) -> object:
+        try:
+            return decode(bytes(serialized))
+        except CorruptCheckpointError:
+            return CorruptCheckpointError
+
+    usual = outcome(_decode_usual_entry)
+    assert usual is not None or changes
+    assert usual in (None, outcome(_parse_entry))

@@ -1,4 +1,4 @@
-"""The commands `tree` and `graph`, as a user runs them."""
+"""Object graph and graph of an open checkpoint, and the commands that print them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from builders import write_bundle
+from ckptparse import CheckpointNotFoundError, CorruptCheckpointError, open_checkpoint
 from ckptparse.commands import main
 from oracle import FIXTURES, load_case
 
@@ -28,6 +29,53 @@ def run(capsys: pytest.CaptureFixture[str]):
 
 def prefix(case: str) -> Path:
     return load_case(case).prefix
+
+
+class TestCheckpoint:
+    def test_object_graph(self) -> None:
+        ckpt = open_checkpoint(prefix("tf-2.13.1/keras_adam"))
+        assert ckpt.object_graph["model/layer-0/bias"].shape == (3,)
+        assert ckpt.object_graph is ckpt.object_graph
+        assert open_checkpoint(prefix("tf-1.15.5/vgg_16")).object_graph is None
+
+    def test_arrays_of_objects_outlive_the_checkpoint(self) -> None:
+        with open_checkpoint(prefix("tf-2.13.1/keras_adam")) as ckpt:
+            weights = ckpt.object_graph.model_weights("model")
+            array = weights["layer_with_weights-0/kernel"]
+        assert array.sum() != 0
+        with pytest.raises(ValueError, match="closed"):
+            _ = weights["layer_with_weights-0/bias"]
+
+    def test_meta_graph_of_a_meta_file(self) -> None:
+        ckpt = open_checkpoint(prefix("tf-1.15.5/training_graph"))
+        assert len(ckpt.meta_graph.trainable_variables) == 5
+        assert ckpt.meta_graph is ckpt.meta_graph
+        assert open_checkpoint(prefix("tf-2.13.1/keras_adam")).meta_graph is None
+
+    def test_meta_graph_of_sharded_v1(self) -> None:
+        ckpt = open_checkpoint(FIXTURES / "tf-1.15.5/v1_sharded/model.ckpt")
+        assert {item.checkpoint_key for item in ckpt.meta_graph.variables} == set(ckpt)
+
+    def test_meta_graph_of_a_saved_model(self) -> None:
+        ckpt = open_checkpoint(FIXTURES / "tf-1.15.5/saved_model_two_tags/saved_model")
+        assert ckpt.meta_graph.tags == ("serve",)
+        assert ckpt.read_meta_graph(["gpu", "train"]).tags == ("train", "gpu")
+        with pytest.raises(CheckpointNotFoundError):
+            ckpt.read_meta_graph(["tpu"])
+
+    def test_graphs_join_by_node_id(self) -> None:
+        ckpt = open_checkpoint(FIXTURES / "tf-2.21.0/saved_module/saved_model")
+        for variable in ckpt.meta_graph.variables:
+            held = ckpt.object_graph.node(variable.node_id).variable
+            assert held.checkpoint_key == variable.checkpoint_key
+
+    def test_a_graph_is_not_looked_at_before_it_is_asked_for(self, tmp_path: Path) -> None:
+        written = write_bundle(tmp_path, {"w": np.float32([1])})
+        Path(f"{written}.meta").write_bytes(b"404: Not Found")
+        ckpt = open_checkpoint(written)
+        assert ckpt["w"] == 1
+        with pytest.raises(CorruptCheckpointError, match=r"model\.ckpt\.meta"):
+            _ = ckpt.meta_graph
 
 
 class TestTreeOfObjects:

@@ -19,16 +19,13 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
+from ckptparse.coding import decode_varint
 from ckptparse.dtypes import STRING, lookup
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.messages import load, parse
-from ckptparse.shapes import decode_shape, decode_slices
+from ckptparse.shapes import decode_shape, decode_slices, require_sizes
 from ckptparse.slices import Extents
 from ckptparse.versions import require_version
-
-_messages = load("tensor_bundle.proto")
-BundleHeaderProto = _messages["BundleHeaderProto"]
-BundleEntryProto = _messages["BundleEntryProto"]
 
 
 class Header(NamedTuple):
@@ -58,6 +55,10 @@ class Entry(NamedTuple):
         return prod(self.shape)
 
 
+_USUAL_HEADER = bytes.fromhex("08 01 1a 02 08 01")
+"""One shard, little-endian, producer 1."""
+
+
 def decode_header(serialized: bytes | memoryview) -> Header:
     """The value of the empty key.
 
@@ -65,7 +66,9 @@ def decode_header(serialized: bytes | memoryview) -> Header:
         CorruptCheckpointError: not such a value, or no shards.
         UnsupportedError: it asks for a newer reader, or names this one as unfit.
     """
-    header = parse(BundleHeaderProto, serialized)
+    if serialized == _USUAL_HEADER:
+        return Header(1, big_endian=False)
+    header = parse(load("tensor_bundle.proto")["BundleHeaderProto"], serialized)
     require_version(header.version)
     if header.num_shards < 1:
         raise CorruptCheckpointError(
@@ -94,7 +97,7 @@ def decode_entry(serialized: bytes | memoryview, num_shards: int) -> Entry:
 
 def _parse_entry(serialized: bytes | memoryview) -> Entry:
     """An entry of whatever form protocol buffers allow."""
-    message = parse(BundleEntryProto, serialized)
+    message = parse(load("tensor_bundle.proto")["BundleEntryProto"], serialized)
     shape = decode_shape(message.shape)
     return Entry(
         message.dtype,
@@ -110,8 +113,10 @@ def _parse_entry(serialized: bytes | memoryview) -> Entry:
 _DTYPE_TAG, _SHAPE_TAG = 1 << 3, 2 << 3 | 2
 _SHARD_ID_TAG, _OFFSET_TAG, _SIZE_TAG, _CRC32C_TAG = 3 << 3, 4 << 3, 5 << 3, 6 << 3 | 5
 
-_usual_shapes: dict[bytes, tuple[int, tuple[int, ...]]] = {}
-"""First bytes of an entry -> dtype, shape: most tensors share theirs with others."""
+_DIM_TAG, _DIM_SIZE_TAG = 2 << 3 | 2, 1 << 3
+
+_usual_shapes: dict[bytes, tuple[int, ...]] = {}
+"""First bytes of an entry, dtype and shape -> shape: many tensors of a model share theirs."""
 
 _MOST_SHAPES = 10_000
 
@@ -130,12 +135,13 @@ def _decode_usual_entry(serialized: bytes) -> Entry | None:
     if (serialized[1] | serialized[3]) >= 0x80 or pos > end or serialized[end] != _CRC32C_TAG:
         return None
     start = serialized[:pos]
-    known = _usual_shapes.get(start)
-    if known is None:
-        entry = _parse_entry(start)
-        known = entry.dtype, entry.shape
+    shape = _usual_shapes.get(start)
+    if shape is None:
+        shape = _decode_usual_shape(start)
+        if shape is None:
+            return None
         if len(_usual_shapes) < _MOST_SHAPES:
-            _usual_shapes[start] = known
+            _usual_shapes[start] = shape
     places = [0, 0, 0]  # shard_id, offset, size
     for i, tag in enumerate((_SHARD_ID_TAG, _OFFSET_TAG, _SIZE_TAG)):
         if serialized[pos] == tag:
@@ -153,7 +159,34 @@ def _decode_usual_entry(serialized: bytes) -> Entry | None:
     if pos != end or (shard_id >> 31) or (offset | size) >> 63:
         return None
     crc32c = int.from_bytes(serialized[end + 1 :], "little")
-    return Entry(*known, shard_id, offset, size, crc32c, ())
+    return Entry(serialized[1], shape, shard_id, offset, size, crc32c, ())
+
+
+def _decode_usual_shape(start: bytes) -> tuple[int, ...] | None:
+    """The sizes that stand behind dtype and shape tag; None in any unusual form.
+
+    Raises:
+        CorruptCheckpointError: see `shapes.require_sizes`.
+    """
+    sizes = []
+    pos, end = 4, len(start)
+    while pos < end:
+        nbytes = start[pos + 1] if pos + 1 < end else 0x80
+        dim_end = pos + 2 + nbytes
+        if start[pos] != _DIM_TAG or nbytes >= 0x80 or dim_end > end:
+            return None
+        size = 0
+        if nbytes:
+            if start[pos + 2] != _DIM_SIZE_TAG:
+                return None
+            size, pos = decode_varint(start, pos + 3, dim_end)
+            if pos != dim_end or size >> 63:
+                return None
+        sizes.append(size)
+        pos = dim_end
+    shape = tuple(sizes)
+    require_sizes(shape)
+    return shape
 
 
 def _require_place(entry: Entry, num_shards: int) -> None:

@@ -29,8 +29,6 @@ from ckptparse.slices import Extents
 from ckptparse.sstable import Table
 from ckptparse.versions import require_version
 
-SavedTensorSlices = load("saved_slices.proto")["SavedTensorSlices"]
-
 CONTENTS_KEY = b""
 
 
@@ -69,7 +67,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
                 raise CorruptCheckpointError(
                     "contents", expected="an entry under the empty key", found="none"
                 )
-            contents = parse(SavedTensorSlices, value).meta
+            contents = parse(load("saved_slices.proto")["SavedTensorSlices"], value).meta
             require_version(contents.versions)
             for tensor in contents.tensor:
                 with located(tensor=decode_name(tensor.name)):
