@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -18,8 +19,12 @@ from ckptparse.reader import Entry, Reader
 from ckptparse.report import Damage, VerifyReport
 from ckptparse.saved_slices import SavedSlicesReader
 from ckptparse.similar import nearest_names
-from ckptparse.sources import files_for
+from ckptparse.sources import Files, files_for
 from ckptparse.tensors import TensorInfo
+
+if TYPE_CHECKING:  # imported at first need
+    from ckptparse.metagraph import MetaGraph
+    from ckptparse.objectgraph import ObjectGraph
 
 Progress = Callable[[int, int], object]
 """Called with (bytes done, bytes in all)."""
@@ -71,13 +76,13 @@ def open_checkpoint(
     try:
         if found.format == "v1":
             shards = [files.open(shard) for shard in found.shards]
-            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify))
+            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files)
         # An index is copied out of its file block by block, never mapped: what was checked stays.
         index = files.open(found.prefix + INDEX_SUFFIX, mapped=False)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError("gone while it was opened", file=found.prefix) from error
     return Checkpoint(
-        BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps)
+        BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps), files
     )
 
 
@@ -91,9 +96,10 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     the same object.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        """Use `open_checkpoint`."""
+    def __init__(self, reader: Reader, files: Files | None = None) -> None:
+        """Use `open_checkpoint`; `files` is where a graph may lie beside the checkpoint."""
         self._open_reader: Reader | None = reader
+        self._storage = files
         self._names: tuple[str, ...] | None = None
         self.path = reader.path
         """What the names of its files have in common: the prefix, or the V1 file."""
@@ -189,6 +195,46 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         names = nearest_names(name, self._all_names())
         hint = f"; the nearest of {len(self)}: {', '.join(names)}" if names else ""
         raise TensorNotFoundError(f"no such tensor{hint}", file=self.path, tensor=name)
+
+    # What is saved with them
+
+    @cached_property
+    def object_graph(self) -> ObjectGraph | None:
+        """The objects that a TF2 or Keras checkpoint was made from; None for one of TF1.
+
+        Raises:
+            CorruptCheckpointError: it is damaged.
+            CheckpointError: whatever else reading its tensor raises.
+        """
+        from ckptparse.objectgraph import read_object_graph
+
+        return read_object_graph(self)
+
+    @cached_property
+    def meta_graph(self) -> MetaGraph | None:
+        """The graph beside the tensors, of a `.meta` file or a SavedModel; None without one.
+
+        Nothing of it is read before it is asked for.  Of a SavedModel this is the first graph;
+        `read_meta_graph` takes tags.
+
+        Raises:
+            CorruptCheckpointError: it is damaged.
+        """
+        return self.read_meta_graph()
+
+    def read_meta_graph(self, tags: Iterable[str] | None = None) -> MetaGraph | None:
+        """The graph with exactly these tags, of a SavedModel that has several.
+
+        Raises:
+            CheckpointNotFoundError: no graph has these tags.
+            CorruptCheckpointError: the file is damaged.
+        """
+        from ckptparse.metagraph import find_graph_file, read_graph_file
+
+        path = None if self._storage is None else find_graph_file(self._storage, self.path)
+        if path is None or self._storage is None:
+            return None
+        return read_graph_file(self._storage, path, tags)
 
     # Checks
 

@@ -68,10 +68,7 @@ class CheckpointError(Exception):
             text += f"{':' if self.expected is None else ','} found {self.found}"
         return text
 
-
-    def locate(
-        self, *, file: str | None = None, base: int = 0, tensor: str | None = None
-    ) -> None:
+    def locate(self, *, file: str | None = None, base: int = 0, tensor: str | None = None) -> None:
         """Complete the place by what only a caller knows; what is said already is left alone.
 
         Decoders of memory know a position in their buffer, not the file or where the buffer lies in

@@ -309,6 +309,11 @@ class TestGraphDef:
         ]
         assert find(graph, "slot").of == "v"
 
+    def test_slots_of_a_variable_that_comes_through_other_nodes(self) -> None:
+        step = node("step", "ApplyAdam", "cond/Switch:1", "w/Adam", "w/other")
+        graph = parse_meta_graph(variables_of("w", "w/Adam", "w/other") + graph_def(step))
+        assert [item.of for item in graph.variables] == [None, "w", None]
+
     def test_in_several_pieces(self) -> None:
         first, second = graph_def(node("a", "Const")), graph_def(node("b", "Const"))
         assert parse_meta_graph(first + second).op_counts == {"Const": 2}

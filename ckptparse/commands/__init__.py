@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 
 import ckptparse
-from ckptparse.commands import ls, run, show, verify
+from ckptparse.commands import graph, ls, run, show, tree, verify
 from ckptparse.commands.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, show, verify, run)
+COMMANDS = (ls, tree, show, verify, run, graph)
 
 DONE, NO, TROUBLE = 0, 1, 2
 

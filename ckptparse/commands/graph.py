@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import align, count, format_shape, print_json, printable
 from ckptparse.errors import CheckpointNotFoundError
 from ckptparse.metagraph import (
@@ -33,11 +34,13 @@ _SAVERS = {0: "from before V2", 1: "V1", 2: "V2"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
+    add_path(parser)
     parser.add_argument(
         "--tags",
         metavar="TAG,...",
         help="of a SavedModel, the graph of these tags (default: first)",
     )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

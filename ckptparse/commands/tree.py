@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Iterable
 
 from ckptparse.checkpoint import open_checkpoint
+from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import (
     align,
     format_nbytes,
@@ -31,7 +32,9 @@ _WIDEST_INDENT = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
+    add_path(parser)
     parser.add_argument("--depth", metavar="N", type=int, help="show no more than N levels")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

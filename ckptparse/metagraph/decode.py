@@ -1,11 +1,24 @@
-"""Types and shapes as graphs have them, which may say less than those of tensors."""
+"""What messages of graphs are made of: other messages, types and shapes that may say little."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ckptparse.dtypes import lookup
 from ckptparse.metagraph.graph import Shape
+from ckptparse.wire import LENGTH_DELIMITED, Field, iterate_fields
+
+
+def iterate_messages(buffer: memoryview, start: int, stop: int) -> Iterator[Field]:
+    """Where the messages (and strings) are in the message at start..stop of a buffer.
+
+    Raises:
+        CorruptCheckpointError: there is no message at start..stop.
+    """
+    for field in iterate_fields(buffer, start, stop):
+        if field.wire_type == LENGTH_DELIMITED:
+            yield field
 
 
 def decode_dtype(number: int) -> str | None:

@@ -96,13 +96,11 @@ class Saver:
         version: 0 for one from before V2, 1 for V1, 2 for V2 checkpoints.
         sharded: whether it writes a file for each device.
         max_to_keep: how many checkpoints it leaves; 0 for all.
-        keep_checkpoint_every_n_hours: which it leaves for good.
     """
 
     version: int
     sharded: bool
     max_to_keep: int
-    keep_checkpoint_every_n_hours: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptparse.messages import load, parse
-from ckptparse.metagraph.decode import decode_dtype, decode_shape
+from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
 from ckptparse.metagraph.graph import Shape
 from ckptparse.names import decode_name
 from ckptparse.wire import Field, iterate_fields
@@ -70,7 +70,7 @@ def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
     classes = load("meta_graph.proto")
     facts = GraphFacts()
     for graph in graphs:
-        for part in iterate_fields(buffer, graph.start, graph.stop):
+        for part in iterate_messages(buffer, graph.start, graph.stop):
             if part.number == _NODE:
                 _look_at(_parse_node(buffer, part, classes["NodeDef"]), facts)
             elif part.number == _LIBRARY:
@@ -86,9 +86,9 @@ def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
 
 
 def _functions(buffer: memoryview, library: Field) -> Iterator[list[Field]]:
-    for function in iterate_fields(buffer, library.start, library.stop):
+    for function in iterate_messages(buffer, library.start, library.stop):
         if function.number == _FUNCTION:
-            parts = iterate_fields(buffer, function.start, function.stop)
+            parts = iterate_messages(buffer, function.start, function.stop)
             yield [part for part in parts if part.number == _NODE_OF_FUNCTION]
 
 

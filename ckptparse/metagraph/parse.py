@@ -18,19 +18,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from google.protobuf import text_format
-
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.messages import load, parse
-from ckptparse.metagraph.decode import decode_dtype, decode_shape
+from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
 from ckptparse.metagraph.graph import MetaGraph, Saver, Signature, TensorSpec
 from ckptparse.metagraph.nodes import scan_graph
 from ckptparse.metagraph.variables import list_graph_variables, list_object_variables
 from ckptparse.names import decode_name
-from ckptparse.wire import Field, iterate_fields
+from ckptparse.wire import Field
 
 _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
+
+_MOST_LETTERS = 200
 
 Parts = dict[int, list[Field]]
 
@@ -67,7 +67,7 @@ def parse_saved_model(
     view = _text_to_binary(buffer) if text else memoryview(buffer)
     graphs = [
         _find_parts(view, field.start, field.stop)
-        for field in iterate_fields(view, 0, len(view))
+        for field in iterate_messages(view, 0, len(view))
         if field.number == _META_GRAPH
     ]
     all_tags = tuple(_parse_info(view, parts)[0] for parts in graphs)
@@ -85,13 +85,15 @@ def parse_saved_model(
 
 
 def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
+    from google.protobuf import text_format  # few SavedModels need it
+
     message = load("meta_graph.proto")["SavedModel"]()
     try:
         text_format.Parse(bytes(buffer).decode("utf-8"), message, allow_unknown_field=True)
         # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
-            "protocol buffer as text", expected="a SavedModel", found=str(error)
+            "protocol buffer as text", expected="a SavedModel", found=str(error)[:_MOST_LETTERS]
         ) from error
     return memoryview(message.SerializeToString())
 
@@ -99,7 +101,7 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
 def _find_parts(view: memoryview, start: int, stop: int) -> Parts:
     """Where the parts of a MetaGraphDef are, by number of field."""
     parts: Parts = {}
-    for field in iterate_fields(view, start, stop):
+    for field in iterate_messages(view, start, stop):
         parts.setdefault(field.number, []).append(field)
     return parts
 
@@ -146,7 +148,7 @@ def _parse_parts(
         version,
         git_version,
         facts.producer,
-        None if saver is None else _decode_saver(saver),
+        None if saver is None else Saver(saver.version, saver.sharded, saver.max_to_keep),
         variables,
         {name: _count_items(collections[name]) for name in sorted(collections)},
         {name: _decode_signature(signatures[name]) for name in sorted(signatures)},
@@ -156,31 +158,22 @@ def _parse_parts(
     )
 
 
-def _decode_saver(message: Any) -> Saver:
-    return Saver(
-        message.version,
-        message.sharded,
-        message.max_to_keep,
-        message.keep_checkpoint_every_n_hours,
-    )
-
-
 def _count_items(collection: Any) -> int:
     kind = collection.WhichOneof("kind")
     return 0 if kind is None else len(getattr(collection, kind).value)
 
 
 def _decode_signature(message: Any) -> Signature:
-    inputs, outputs = (
-        {decode_name(entry.key): _decode_spec(entry.value) for entry in sorted(entries, key=_key)}
-        for entries in (message.inputs, message.outputs)
+    return Signature(
+        decode_name(message.method_name),
+        _decode_specs(message.inputs),
+        _decode_specs(message.outputs),
     )
-    return Signature(decode_name(message.method_name), inputs, outputs)
 
 
-def _key(entry: Any) -> bytes:
-    key: bytes = entry.key
-    return key
+def _decode_specs(entries: Any) -> dict[str, TensorSpec]:
+    ordered = sorted(entries, key=lambda entry: entry.key)
+    return {decode_name(entry.key): _decode_spec(entry.value) for entry in ordered}
 
 
 def _decode_spec(message: Any) -> TensorSpec:

@@ -49,7 +49,7 @@ def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -
         of, _, last = name.rpartition("/")
         if last == _AVERAGE or (name in averaged and of in known and last not in _OF_AVERAGE):
             roles[name] = "average", of
-        elif name in slots:
+        elif slots.get(name) in known:
             roles[name] = "slot", slots[name]
         elif of in known and (
             _OPTIMIZERS.fullmatch(last) or (last in _OF_AVERAGE and of.endswith(_AVERAGE))
@@ -61,13 +61,13 @@ def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -
 
 
 def _read_updates(facts: GraphFacts) -> tuple[set[str], dict[str, str]]:
-    """The variables that moving averages are assigned to, and slot -> variable."""
+    """The variables that averages are assigned to; slot (or another input) -> variable."""
     averaged = set()
     slots = {}
     for name, op, inputs in facts.updates:
         variable, *others = inputs or ("",)
         if "Apply" in op:
-            slots.update({other: variable for other in others if other in facts.variables})
+            slots.update(dict.fromkeys(others, variable))
         elif _UPDATE.search(name):
             averaged.add(variable)
     return averaged, slots

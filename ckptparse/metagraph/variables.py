@@ -55,7 +55,7 @@ def list_graph_variables(
             for item in collections[collection].bytes_list.value:
                 definition = parse(message_class, item)
                 name = decode_name(definition.variable_name).removesuffix(":0")
-                definitions[name] = definition
+                definitions.setdefault(name, definition)
                 found_in.setdefault(name, []).append(collection)
     if not definitions:
         definitions = dict.fromkeys(facts.variables)
@@ -75,10 +75,10 @@ def list_graph_variables(
                 # A field `trainable` that is false says nothing: TensorFlow 1.4 did not write it.
                 name in trainable if name in trainable or _TRAINABLE in collections else None,
                 part.full_name if part else name,
-                part,
-                tuple(found_in.get(name, ())),
-                role,
-                of,
+                slice=part,
+                collections=tuple(found_in.get(name, ())),
+                role=role,
+                of=of,
             )
         )
     return tuple(variables)

@@ -241,4 +241,4 @@ class ObjectGraph(ObjectVariables):
         return node_id
 
     def __repr__(self) -> str:
-        return f"<ObjectGraph of {self.num_nodes} objects: {', '.join(self.root.children)}>"
+        return f"<ObjectGraph of {self.num_nodes} objects>"

@@ -178,7 +178,7 @@ class ObjectNode:
         return bool(message.has_checkpoint_values.value)
 
     def __repr__(self) -> str:
-        return f"<ObjectNode {self.node_id} {self.path!r}>"
+        return f"<ObjectNode {self.node_id}>"
 
 
 class NodeTable:

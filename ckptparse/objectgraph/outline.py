@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
-from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name
+from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, join_path
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import LISTS
 from ckptparse.tensors import TensorInfo
@@ -52,12 +53,9 @@ def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRo
         infos: every tensor of the checkpoint by name; those of no object come last.
     """
     walk = Walk(ROOT, nodes.children, last=LISTS)
-    walk.require_short_paths(
-        (child for node_id in walk.order for child in nodes.children(node_id).values()),
-        nodes.nbytes,
-    )
     left = dict(infos)
     own = {node_id: list(_own_rows(nodes, walk, node_id, left)) for node_id in walk.order}
+    walk.require_short_paths(_nodes_in_paths(nodes, walk, own), nodes.nbytes)
     sizes = _add_up(walk, own)
     num_tensors, nbytes = sizes[ROOT]
     left_nbytes = sum(info.nbytes for info in left.values())
@@ -93,6 +91,16 @@ def _own_rows(
         yield OutlineRow(0, name, "", len(sizes), sum(sizes))
 
 
+def _nodes_in_paths(
+    nodes: NodeTable, walk: Walk, own: dict[int, list[OutlineRow]]
+) -> Iterator[int]:
+    """A node for each path, or part of one, that the rows will hold."""
+    for node_id in walk.order:
+        children = nodes.children(node_id).values()
+        yield from repeat(node_id, 1 + len(children) + len(own[node_id]))
+        yield from children
+
+
 def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
     sizes = {
         node_id: (sum(row.num_tensors for row in rows), sum(row.nbytes for row in rows))
@@ -117,8 +125,8 @@ def _rows(
         if not num_tensors:
             continue
         if walk.first[node_id] != (parent, name):
+            path = join_path([*walk.names(parent), name])
             same_as = walk.path(node_id)
-            path = f"{walk.path(parent)}/{escape_name(name)}".removeprefix("/")
             yield OutlineRow(depth, escape_name(name), path, 0, 0, same_as=same_as)
             continue
         path = walk.path(node_id)

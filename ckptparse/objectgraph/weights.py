@@ -48,7 +48,7 @@ _RANDOM_STATES = {"StateVar", "seed_generator_state"}
 
 def find_weights(nodes: NodeTable, start: int) -> tuple[Walk, list[int]]:
     """The ids of the weights below a node, and the walk to them."""
-    of_optimizer = cache(partial(is_optimizer, nodes))
+    of_optimizer = cache(partial(_is_optimizer, nodes))
     of_metric = cache(lambda node_id: nodes.children(node_id).keys() >= _METRIC)
 
     def enter(node_id: int, name: str, child: int) -> bool:
@@ -74,7 +74,7 @@ def find_weights(nodes: NodeTable, start: int) -> tuple[Walk, list[int]]:
     return walk, found
 
 
-def is_optimizer(nodes: NodeTable, node_id: int) -> bool:
+def _is_optimizer(nodes: NodeTable, node_id: int) -> bool:
     """Whether a node looks like an optimizer."""
     if nodes.message(node_id).slot_variables:
         return True
