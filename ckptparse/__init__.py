@@ -33,6 +33,7 @@ __all__ = [
     "ChecksumError",
     "CorruptCheckpointError",
     "Damage",
+    "MismatchError",
     "MissingShardError",
     "NotACheckpointError",
     "TensorInfo",
@@ -43,6 +44,8 @@ __all__ = [
     "UnsupportedError",
     "VerifyReport",
     "as_tensorflow",
+    "load_into",
+    "match",
     "open_checkpoint",
     "train",
 ]
@@ -50,11 +53,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ckptparse import train
+    from ckptparse.matching import match
     from ckptparse.tensorflow_names import as_tensorflow
+    from ckptparse.transfer import MismatchError, load_into
 
 _LOADED_AT_NEED = {
     "train": "ckptparse.train",
     "as_tensorflow": "ckptparse.tensorflow_names",
+    "load_into": "ckptparse.transfer",
+    "MismatchError": "ckptparse.transfer",
+    "match": "ckptparse.matching",
 }
 """Exported names that a program which only opens a checkpoint does not load -> their module."""
 

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from ckptparse.errors import TensorNotFoundError
-from ckptparse.similar import nearest_names
+from ckptparse.similar import not_found
 
 AssignmentMap = Mapping[str, str] | Iterable[tuple[str, str]]
 """Checkpoint's names to graph's names.  Pairs, as TensorFlow 2 takes them, can give one tensor to
@@ -77,10 +76,3 @@ def _assign_scope(names: Collection[str], source: str, target: str) -> Iterator[
         raise not_found("no tensor below this scope of the assignment map", source, sorted(scopes))
     for name in found:
         yield name, new + name.removeprefix(old)
-
-
-def not_found(message: str, wanted: str, names: Iterable[str]) -> TensorNotFoundError:
-    """The error for a name that is not among others; it offers the nearest."""
-    nearest = nearest_names(wanted, list(names))
-    hint = f"; the nearest: {', '.join(nearest)}" if nearest else ""
-    return TensorNotFoundError(message + hint, tensor=wanted)

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ckptparse.bundle import BundleReader
-from ckptparse.errors import CheckpointError, CheckpointNotFoundError, TensorNotFoundError, located
+from ckptparse.errors import CheckpointError, CheckpointNotFoundError, located
 from ckptparse.indexing import Index
 from ckptparse.locate import INDEX_SUFFIX, find_checkpoint
 from ckptparse.names import decode_name, encode_name
 from ckptparse.reader import Entry, Reader
 from ckptparse.report import Damage, VerifyReport
 from ckptparse.saved_slices import SavedSlicesReader
-from ckptparse.similar import nearest_names
+from ckptparse.selection import select
+from ckptparse.similar import not_found
 from ckptparse.sources import Files, files_for
 from ckptparse.tensors import TensorInfo
 
 if TYPE_CHECKING:  # imported at first need
     from ckptparse.metagraph import MetaGraph
     from ckptparse.objectgraph import ObjectGraph
+
+_QUICK_INDEX_NBYTES = 1 << 20
 
 Progress = Callable[[int, int], object]
 """Called with (bytes done, bytes in all)."""
@@ -192,9 +195,18 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         entry = self._reader.find(key)
         if entry is not None:
             return key, entry
-        names = nearest_names(name, self._all_names())
-        hint = f"; the nearest of {len(self)}: {', '.join(names)}" if names else ""
-        raise TensorNotFoundError(f"no such tensor{hint}", file=self.path, tensor=name)
+        raise not_found("no such tensor", name, self._names_to_offer(), file=self.path)
+
+    def _names_to_offer(self) -> tuple[str, ...]:
+        """All names, if they are known already or soon listed; a miss must not cost a listing."""
+        if self._names is None and self._reader.index_nbytes > _QUICK_INDEX_NBYTES:
+            return ()
+        try:
+            return self._all_names()
+        except CheckpointError:  # damage elsewhere: this name is not there all the same
+            return ()
+
+    select = select
 
     # What is saved with them
 
@@ -294,6 +306,16 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks: the first tensors.  None, that is `repr`, when it is closed."""
+        if self._open_reader is None:
+            return None
+        from ckptparse.notebook import MOST_ROWS, render_html
+
+        names = self._all_names()
+        infos = [self.info(name) for name in names[:MOST_ROWS]]
+        return render_html(f"{self.path} ({self.format})", infos, len(names))
 
     def __repr__(self) -> str:
         state = "closed " if self._open_reader is None else ""

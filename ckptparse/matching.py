@@ -8,9 +8,9 @@ and ``/.ATTRIBUTES/VARIABLE_VALUE``, is left out; case does not count.
 2. Where names agree but for one scope in front of all names of one side, and this for at least half
    of the smaller side, they are the same.
 3. Of the rest, names that differ in nothing but numbers are a family.  Two families of as many
-   tensors are the same, in the order of their numbers, if each is the other's likeliest among those
-   that can be the same: the one with most words in common, of these one of the same size, of these
-   the one with fewest words of its own.  Those found are set aside, and it is looked again.
+   tensors are the same, in the order of their numbers, if each is the other's likeliest: has more
+   words in common with it than any other that can be the same; families of another size lose a tie.
+   Those found are set aside, and it is looked again.
 4. What can be the same by rule 1, and is not by 2 or 3, is ambiguous.
 
 By their order ``conv1_1``, ``conv1_2``, ``conv2_1`` are ``features.0``, ``features.2``,
@@ -47,12 +47,7 @@ _MOST_COMPARED = 2_500  # pairs of families, per shape; where there are more, al
 
 @dataclass(frozen=True, slots=True)
 class Ambiguity:
-    """Sources of which each could be any of several targets, or several one target.
-
-    Attributes:
-        shape: shape of the targets.
-        sources, targets: names, in the order given.
-    """
+    """Names of sources, and of targets of a shape, that could go together in several ways."""
 
     shape: Shape
     sources: tuple[str, ...]
@@ -105,8 +100,8 @@ def match(
     left = _by_shape(_unpaired(sources, pairs, 0))
     wanted = _by_shape(_unpaired(targets, pairs, 1))
     ambiguous: list[Ambiguity] = []
-    for shape in sorted(left.keys() & wanted.keys()):
-        ours, theirs = left[shape], wanted[shape]
+    for shape, ours in left.items():
+        theirs = wanted.get(shape, [])
         new = _pair_by_order(ours, theirs)
         ambiguous += _ambiguities(shape, _unpaired(ours, new, 0), _unpaired(theirs, new, 1))
         pairs += new
@@ -144,7 +139,7 @@ class _Tensor(NamedTuple):
         shape: the shape that a target must have.
         axes: transposition that gives this shape; None if it is the tensor's own.
         scopes: the parts before the last, in lower case.
-        roles: what the last part can mean: places in `_ROLES`, or else the part itself.
+        roles: what the last part can mean: places in `_ROLES`, or else itself.
         words: the words of the scopes.
         family: all parts, without their numbers.
         numbers: those numbers, without leading zeros.
@@ -161,53 +156,53 @@ class _Tensor(NamedTuple):
 
 
 _Pairs = list[tuple[_Tensor, _Tensor]]
-_Likeness = tuple[int, bool, int]
+_Likeness = tuple[int, bool]
 
 
 def _take_apart(name: str, shape: Shape, transposed: bool) -> _Tensor:
     bare = name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE").removesuffix(":0").lower()
     bare = re.sub(r"(batch|layer|group|instance)_?norm(alization)?", r"\1norm", bare)
-    *scopes, last = re.split("[/.]", bare)
-    roles: set[int | str] = {i for i, names in enumerate(_ROLES) if last in names}
-    axes = _axes_to_output_first(last, len(shape)) if transposed else None
+    parts = re.split("[/.]", bare)
     family, numbers = [], []
-    for part in (*scopes, last):
+    for part in parts:
         # TensorFlow makes names unique by a number from the second on: dense, dense_1.
         stem, *count = re.split(r"_(?=\d+$)", part)
         family.append(re.sub(r"\d+", "#", stem))
         numbers += [*re.findall(r"\d+", stem), *(count or "0")]
+    roles = [i for i, names in enumerate(_ROLES) if family[-1] in names]
+    axes = _axes_to_output_first(family[-1], len(shape)) if transposed else None
     return _Tensor(
         name,
         tuple(shape[axis] for axis in axes) if axes else shape,
         axes,
-        tuple(scopes),
-        frozenset(roles or {last}),
-        frozenset(_WORDS.get(word, word) for word in re.findall("[a-z]+", "/".join(scopes))),
+        tuple(parts[:-1]),
+        frozenset(roles or family[-1:]),
+        frozenset(_WORDS.get(word, word) for word in re.findall("[a-z]+", "/".join(parts[:-1]))),
         tuple(family),
         tuple(digits.lstrip("0") for digits in numbers),
     )
 
 
-def _axes_to_output_first(last: str, rank: int) -> Axes | None:
+def _axes_to_output_first(role: str, rank: int) -> Axes | None:
     """Axes that bring a kernel from TensorFlow's order into PyTorch's; None for other tensors.
 
     [..., in, out] becomes [out, in, ...].  A depthwise kernel, [height, width, in, multiplier],
     becomes [in, multiplier, height, width], which is PyTorch's if the multiplier is 1.
     """
-    if last in _ROLES[_KERNEL] and rank >= 2:
+    if role in _ROLES[_KERNEL] and rank >= 2:
         return (rank - 1, rank - 2, *range(rank - 2))
-    return (2, 3, 0, 1) if last in _ROLES[_DEPTHWISE_KERNEL] and rank == 4 else None
+    return (2, 3, 0, 1) if role in _ROLES[_DEPTHWISE_KERNEL] and rank == 4 else None
 
 
 def _pair_by_scope(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
-    """Rule 2."""
-    flipped = _same_below_scope(targets, sources)
-    candidates = [[(source, target) for target, source in pairs] for pairs in flipped]
-    pairs = max([[], *_same_below_scope(sources, targets), *candidates], key=len)
-    if 2 * len(pairs) < min(len(sources), len(targets)):
+    """Rule 2.  Where two scopes do as well as each other, what they disagree on is left."""
+    flipped = ([(s, t) for t, s in pairs] for pairs in _same_below_scope(targets, sources))
+    candidates = [*_same_below_scope(sources, targets), *flipped]
+    most = max(map(len, candidates), default=0)
+    if 2 * most < min(len(sources), len(targets)):
         return []
-    uses = Counter(source.name for source, _ in pairs)
-    times = Counter(target.name for _, target in pairs)
+    pairs = dict.fromkeys(pair for some in candidates if len(some) == most for pair in some)
+    uses, times = (Counter(pair[side].name for pair in pairs) for side in (0, 1))
     return [pair for pair in pairs if uses[pair[0].name] == times[pair[1].name] == 1]
 
 
@@ -231,7 +226,7 @@ def _pair_by_order(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
     if len(ours) * len(theirs) > _MOST_COMPARED:
         return []
     likeness = {
-        (i, j): _likeness(one, other)
+        (i, j): (len(one[0].words & other[0].words), len(one) == len(other))
         for i, one in enumerate(ours)
         for j, other in enumerate(theirs)
         if one[0].roles & other[0].roles
@@ -249,13 +244,8 @@ def _families(tensors: list[_Tensor]) -> list[list[_Tensor]]:
     families = defaultdict(list)
     # A longer number is a larger one; `int` would refuse those of thousands of digits.
     for tensor in sorted(tensors, key=lambda t: ([(len(n), n) for n in t.numbers], t.name)):
-        families[tensor.family, tensor.roles].append(tensor)
+        families[tensor.family].append(tensor)
     return list(families.values())
-
-
-def _likeness(ours: list[_Tensor], theirs: list[_Tensor]) -> _Likeness:
-    words, others = ours[0].words, theirs[0].words
-    return len(words & others), len(ours) == len(theirs), -len(words ^ others)
 
 
 def _likeliest(likeness: dict[tuple[int, int], _Likeness]) -> list[tuple[int, int]]:

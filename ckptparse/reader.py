@@ -32,6 +32,11 @@ class Reader(Protocol):
         """Paths of all its files, also of those that are missing."""
         ...
 
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes that `keys` has to read."""
+        ...
+
     def keys(self) -> list[bytes]:
         """Keys of all tensors; an error if any part of the index is damaged."""
         ...

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.assignment import AssignmentMap, assign_names, not_found
+from ckptparse.assignment import AssignmentMap, assign_names
+from ckptparse.indexing import Index, keep_array
+from ckptparse.similar import not_found
 from ckptparse.tensors import TensorInfo
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -92,10 +94,10 @@ class Selection(Tensors):
     """
 
     def __init__(
-        self, source: Tensors, sources: Mapping[str, str], transforms: Mapping[str, Transform]
+        self, source: Tensors, sources: dict[str, str], transforms: dict[str, Transform]
     ) -> None:
         """Use `select`."""
-        self.sources: Mapping[str, str] = MappingProxyType(dict(sources))
+        self.sources: Mapping[str, str] = MappingProxyType(sources)
         self._source = source
         self._transforms = transforms
 
@@ -117,6 +119,21 @@ class Selection(Tensors):
             raise ValueError(
                 f"transform of {name!r}, {array.dtype} {list(array.shape)}: {error}"
             ) from error
+
+    def read(self, name: str, index: Index = ...) -> NDArray[Any]:
+        """What a numpy index takes of a tensor, never a bare scalar.
+
+        Of a tensor without a transform, the source reads no more than it must.
+
+        Raises:
+            TensorNotFoundError: no such name here.
+            IndexError: the index does not fit the shape.
+            CheckpointError: whatever the source raises.
+        """
+        if name in self._transforms or not hasattr(self._source, "read"):
+            return np.asarray(self[name][keep_array(index)])
+        part: NDArray[Any] = self._source.read(self._source_name(name), index)
+        return part
 
     def info(self, name: str) -> TensorInfo:
         """What is known of a tensor, under its name here.
@@ -156,17 +173,14 @@ class Selection(Tensors):
     select = select
 
     def __repr__(self) -> str:
-        return f"<Selection of {len(self)} names from {len(self._source)}>"
+        return f"<Selection of {len(self)} tensors>"
 
 
 def info_of(source: Tensors, name: str) -> TensorInfo:
-    """What a mapping's own method ``info`` says of a tensor; without one, what its array says.
-
-    The name is the one in the mapping, which may itself be another view of a checkpoint.
-    """
+    """What a mapping's own method ``info`` says of a tensor; without one, what its array says."""
     if hasattr(source, "info"):
         info: TensorInfo = source.info(name)
-        return replace(info, name=name)
+        return info
     return _describe(name, source[name])
 
 
@@ -205,7 +219,7 @@ def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
     if isinstance(pattern, str):
         if pattern in names:
             return [pattern]
-        if not any(char in pattern for char in "*?["):
+        if not any(char in pattern for char in "*?["):  # lists of names to exclude can be long
             return []
         return list(filter(re.compile(translate(pattern)).match, names))
     return list(filter(pattern.search, names))

@@ -1,12 +1,24 @@
-"""Names that look like another one."""
+"""Names that look like another one, for the error about a name that is not there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+from ckptparse.errors import TensorNotFoundError
 
 _MOST_COMPARED = 10_000
 """Comparing is slow; beyond this many names only those that contain the wanted one are offered."""
+
+
+def not_found(
+    message: str, wanted: str, names: Iterable[str], *, file: str | None = None
+) -> TensorNotFoundError:
+    """The error for a name that is not among others; it offers the nearest of them."""
+    among = list(names)
+    nearest = nearest_names(wanted, among)
+    hint = f"; the nearest of {len(among)}: {', '.join(nearest)}" if nearest else ""
+    return TensorNotFoundError(message + hint, file=file, tensor=wanted)
 
 
 def nearest_names(wanted: str, names: Sequence[str], most: int = 3) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,11 +99,11 @@ def load_into(
             memory that the target writes.
         strict: whether every name must be in both, with the same shape and a dtype that goes into
             the target's without changing its kind (numpy's "same_kind": float64 to float32, not
-            float32 to int32).  If not, what fits is copied.
+            float32 to int32; integers only if every value goes).  If not, what fits is copied.
 
     Raises:
         MismatchError: with `strict`, names, shapes or dtypes do not fit.
-        TypeError: a value in the target has no shape or no dtype.
+        TypeError: a value in the target is no array.
         CheckpointError: whatever reading the source raises.
     """
     missing = tuple(name for name in target if name not in source)
@@ -120,19 +120,39 @@ def load_into(
     if strict and not report.ok:
         raise MismatchError(report)
     arrays = {name: source[name] for name in fitting}
+    for name in fitting:
+        if _would_wrap(arrays[name], target[name]):
+            array = arrays.pop(name)
+            shape, dtype = tuple(target[name].shape), str(target[name].dtype)
+            mismatched.append(
+                Mismatch(name, array.shape, f"{array.dtype} (too large)", shape, dtype)
+            )
+    report = LoadReport(tuple(arrays), missing, unexpected, tuple(mismatched))
+    if strict and not report.ok:
+        raise MismatchError(replace(report, loaded=()))
     for name, array in arrays.items():
         _write(target, name, array)
-    return LoadReport(tuple(fitting), missing, unexpected, tuple(mismatched))
+    return report
 
 
 def _compare(name: str, source: Tensors, value: Any) -> Mismatch | None:
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+    if not hasattr(value, "dtype"):
         raise TypeError(f"{name!r} in the target is no array, but {type(value).__name__}")
     info = info_of(source, name)
     shape, dtype = tuple(value.shape), _numpy_dtype(value)
-    if shape == info.shape and dtype and np.can_cast(info.dtype, dtype, "same_kind"):
+    goes = dtype is not None and np.can_cast(info.dtype, dtype, "same_kind")
+    if goes and shape == info.shape:
         return None
     return Mismatch(name, info.shape, str(info.dtype), shape, str(value.dtype))
+
+
+def _would_wrap(array: NDArray[Any], value: Any) -> bool:
+    """Whether integers would become others in the target's narrower type."""
+    dtype = _numpy_dtype(value)
+    if array.dtype.kind not in "iu" or not array.size or dtype is None or dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(dtype)
+    return bool(array.min() < limits.min or array.max() > limits.max)
 
 
 def _write(target: MutableMapping[str, Any], name: str, array: NDArray[Any]) -> None:
@@ -160,7 +180,7 @@ def _is_torch(value: Any) -> bool:
 def _as_torch(array: NDArray[Any], value: Any) -> Any:
     """A new tensor of the dtype of `value`, on the CPU."""
     # The copy is aligned, writable and of the machine's byte order; PyTorch takes nothing else.
-    copy = np.array(array, dtype=_numpy_dtype(value), order="C")
+    copy = np.array(array, dtype=_numpy_dtype(value))
     if copy.dtype.isbuiltin != 1:  # of ml_dtypes, which PyTorch knows by the same bits only
         copy = copy.view(f"i{copy.dtype.itemsize}")
     return sys.modules["torch"].from_numpy(copy).view(value.dtype)

@@ -146,6 +146,16 @@ class TestMapping:
             assert repr(ckpt) == f"<Checkpoint {str(VGG.prefix)!r} (v2)>"
         assert repr(ckpt).startswith("<closed Checkpoint")
 
+    def test_repr_in_a_notebook(self, ckpt: Checkpoint) -> None:
+        html = ckpt._repr_html_()
+        assert "34 tensors" in html
+        assert "and 14 tensors more" in html
+        assert "<td>[3,3,3,4]</td>" in html
+        with open_checkpoint(load_case("tf-2.21.0/names").prefix) as odd:
+            assert "\x1b" not in odd._repr_html_()
+            assert "<script" not in odd._repr_html_()
+        assert odd._repr_html_() is None
+
     def test_attributes(self, ckpt: Checkpoint) -> None:
         assert ckpt.format == "v2"
         assert ckpt.path == str(VGG.prefix)

@@ -20,6 +20,7 @@ EXPORTED = [
     "ChecksumError",
     "CorruptCheckpointError",
     "Damage",
+    "MismatchError",
     "MissingShardError",
     "NotACheckpointError",
     "TensorInfo",
@@ -30,6 +31,8 @@ EXPORTED = [
     "UnsupportedError",
     "VerifyReport",
     "as_tensorflow",
+    "load_into",
+    "match",
     "open_checkpoint",
     "train",
 ]

@@ -78,7 +78,7 @@ class TestInclude:
             chosen(include=include)
 
     def test_the_error_names_the_nearest(self) -> None:
-        with pytest.raises(TensorNotFoundError, match=r"tensor 'a/ww': .* nearest: a/w"):
+        with pytest.raises(TensorNotFoundError, match=r"tensor 'a/ww': .* nearest of 6: a/w"):
             chosen(include="a/ww")
 
     @pytest.mark.parametrize(
@@ -325,3 +325,16 @@ class TestMapping:
         chosen = select(ckpt, include="*/fc6/*")
         ckpt.close()
         assert repr(chosen) == "<Selection of 2 tensors>"
+
+
+def test_a_part_of_a_tensor_reads_no_more_than_the_source_must() -> None:
+    case = load_case("tf-1.15.5/vgg_16")
+    with open_checkpoint(case.prefix) as ckpt:
+        chosen_ones = ckpt.select(
+            include="*/fc?/biases", rename=str.upper, transform={"*FC7*": lambda b: -b}
+        )
+        name = "vgg_16/fc6/biases"
+        np.testing.assert_array_equal(chosen_ones.read(name.upper(), np.s_[3:]), ckpt[name][3:])
+        assert chosen_ones.read(name.upper(), 3).shape == ()
+        part = chosen_ones.read("VGG_16/FC7/BIASES", np.s_[:2])
+        np.testing.assert_array_equal(part, -ckpt["vgg_16/fc7/biases"][:2])

@@ -329,3 +329,21 @@ def test_pytorch_is_never_imported() -> None:
     )
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environ).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"), [(2**31 - 1, True), (2**31, False), (-(2**31) - 1, False)]
+)
+def test_integers_that_would_wrap_do_not_go(value: int, fits: bool) -> None:
+    target = {"step": np.zeros((), np.int32), "other": np.zeros(2, np.float32)}
+    source = {"step": np.array(value), "other": np.ones(2, np.float32)}
+    if fits:
+        assert load_into(target, source).ok
+        assert target["step"] == value
+        return
+    with pytest.raises(MismatchError, match="too large") as error:
+        load_into(target, source)
+    assert [mismatch.name for mismatch in error.value.report.mismatched] == ["step"]
+    assert not target["other"].any()
+    assert load_into(target, source, strict=False).loaded == ("other",)
+    assert target["step"] == 0

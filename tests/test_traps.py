@@ -28,6 +28,7 @@ from ckptparse import (
     CorruptCheckpointError,
     MissingShardError,
     NotACheckpointError,
+    TensorNotFoundError,
     UnsupportedError,
     open_checkpoint,
 )
@@ -300,6 +301,8 @@ def test_trap_37_a_damaged_index_block_never_just_loses_names(tmp_path: Path) ->
             ckpt["scope/v032"]
         with pytest.raises(ChecksumError):
             "scope/v032" in ckpt  # noqa: B015  # the question itself has no answer
+        with pytest.raises(TensorNotFoundError):
+            ckpt["scope/v059x"]  # what is certain is certain
         report = ckpt.verify()
         assert [damage.name for damage in report.damaged] == [None]
         assert report.num_tensors == 50

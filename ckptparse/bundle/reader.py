@@ -72,6 +72,11 @@ class BundleReader:
 
     # What is known of tensors
 
+    @property
+    def index_nbytes(self) -> int:
+        """Size of the index."""
+        return self._index.nbytes
+
     def keys(self) -> list[bytes]:
         """See `BundleIndex.keys`."""
         return self._index.keys()

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import ckptparse
 from ckptparse.commands import graph, ls, run, show, tree, verify
-from ckptparse.commands.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
+from ckptparse.text import printable
 
 COMMANDS = (ls, tree, show, verify, run, graph)
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
-from ckptparse.commands.text import align, count, format_shape, print_json, printable
+from ckptparse.commands.text import align, print_json
 from ckptparse.errors import CheckpointNotFoundError
 from ckptparse.metagraph import (
     GraphVariable,
@@ -24,6 +24,7 @@ from ckptparse.metagraph import (
     read_graph_file,
 )
 from ckptparse.sources import files_for
+from ckptparse.text import count, format_shape, printable
 
 NAME = "graph"
 

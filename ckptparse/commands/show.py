@@ -12,16 +12,9 @@ from numpy.typing import NDArray
 
 from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
-from ckptparse.commands.text import (
-    align,
-    count,
-    format_nbytes,
-    format_shape,
-    info_to_json,
-    print_json,
-    printable,
-)
+from ckptparse.commands.text import align, info_to_json, print_json
 from ckptparse.tensors import TensorInfo
+from ckptparse.text import count, format_nbytes, format_shape, printable
 
 NAME = "show"
 

@@ -1,4 +1,4 @@
-"""How the commands write names, sizes and values."""
+"""How the commands write columns and JSON."""
 
 from __future__ import annotations
 
@@ -7,40 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ckptparse.tensors import TensorInfo
-
-
-def printable(text: str) -> str:
-    """Text from a file, safe for a terminal: control characters and stray bytes as escapes."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode("ascii")
-
-
-def format_nbytes(nbytes: int) -> str:
-    """A size for people: 512 B, 1.5 KiB, 392.0 MiB."""
-    if nbytes < 1024:
-        return f"{nbytes} B"
-    size = float(nbytes)
-    for unit in ("KiB", "MiB", "GiB"):
-        size /= 1024
-        if size < 1000:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} TiB"
-
-
-def format_shape(shape: tuple[int, ...]) -> str:
-    """A shape without blanks: [3,3,64]; [] for a scalar."""
-    return f"[{','.join(map(str, shape))}]"
-
-
-def count(number: int, noun: str) -> str:
-    """A number and its noun: 1 tensor, 1,234 tensors."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -12,15 +12,10 @@ from collections.abc import Iterable
 
 from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
-from ckptparse.commands.text import (
-    align,
-    format_nbytes,
-    format_shape,
-    print_json,
-    printable,
-)
+from ckptparse.commands.text import align, print_json
 from ckptparse.objectgraph import OutlineRow
 from ckptparse.tensors import TensorInfo
+from ckptparse.text import format_nbytes, format_shape, printable
 
 NAME = "tree"
 

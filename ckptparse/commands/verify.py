@@ -8,9 +8,10 @@ from typing import Any
 
 from ckptparse.checkpoint import Progress, open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
-from ckptparse.commands.text import count, format_nbytes, print_json, printable
+from ckptparse.commands.text import print_json
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.report import Damage, VerifyReport
+from ckptparse.text import count, format_nbytes, printable
 
 NAME = "verify"
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ckptparse.errors import TensorNotFoundError
 from ckptparse.indexing import Index
 from ckptparse.objectgraph.nodes import Tensors
-from ckptparse.similar import nearest_names
+from ckptparse.similar import not_found
 from ckptparse.tensors import TensorInfo
 
 
@@ -76,9 +75,7 @@ class ObjectVariables(Mapping[str, NDArray[Any]]):
         key = self._find(path)
         if key is not None:
             return key
-        names = nearest_names(path, list(self))
-        hint = f"; the nearest of {len(self)}: {', '.join(names)}" if names else ""
-        raise TensorNotFoundError(f"no variable at that path{hint}", tensor=path)
+        raise not_found("no variable at that path", path, self)
 
     def _find(self, path: str) -> str | None:
         return self._keys.get(path)

@@ -59,6 +59,11 @@ class SavedSlicesReader:
 
     # What is known of tensors
 
+    @property
+    def index_nbytes(self) -> int:
+        """0: names are known from opening."""
+        return 0
+
     def keys(self) -> list[bytes]:
         """Names of all tensors, as bytes, in order."""
         return list(self._entries)

@@ -28,7 +28,7 @@ from ckptparse.errors import CorruptCheckpointError
 _RESTART_NBYTES = 4
 
 _MOST_SEARCHES = 32
-"""A search decodes some 15 entries; to decode a whole block costs as much as a few hundred of them."""
+"""A search decodes some 15 entries; a whole block costs as much as a few hundred searches."""
 
 _MAX_KEY_RATIO = 64
 _FREE_KEY_NBYTES = 1 << 24

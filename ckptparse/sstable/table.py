@@ -17,10 +17,9 @@ from ckptparse.sstable.layout import (
     read_footer,
 )
 
-
 _MOST_KEPT = 16
 _MOST_KEPT_NBYTES = 1 << 20
-"""Blocks kept after use: some 4 MB of an index, but no copy of a V1 tensor that has its own block."""
+"""Blocks kept after use: some 4 MB of an index, but no copy of a V1 tensor in its own block."""
 
 
 class Table:
