@@ -1,9 +1,11 @@
-"""Print the run-time dependencies of pyproject.toml as exact pins at their floors."""
-
-from pathlib import Path
+"""Print what the package needs at run time, extras included, as exact pins at the floors."""
 
 import tomllib
+from pathlib import Path
+
+RUN_TIME_EXTRAS = ("cli", "remote")
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-for requirement in project["dependencies"]:
+extras = [project["optional-dependencies"][extra] for extra in RUN_TIME_EXTRAS]
+for requirement in sum(extras, project["dependencies"]):
     print(requirement.replace(">=", "=="))

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ckptparse.bundle import BundleReader
-from ckptparse.errors import CheckpointError, CheckpointNotFoundError, located
+from ckptparse.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    located,
+)
 from ckptparse.indexing import Index
 from ckptparse.locate import INDEX_SUFFIX, find_checkpoint
 from ckptparse.names import decode_name, encode_name
@@ -74,19 +79,34 @@ def open_checkpoint(
     if format not in (None, "v1", "v2"):
         raise ValueError(f'format is "v1", "v2" or None, not {format!r}')
     path = os.fsdecode(path)
+    again = (
+        path if "://" in path else os.path.abspath(path),
+        {"verify": verify, "mmap": mmap, "format": format, "storage_options": storage_options},
+    )
     files = files_for(path, mmap=mmap, storage_options=storage_options)
     found = find_checkpoint(files, path, format)
     try:
         if found.format == "v1":
             shards = [files.open(shard) for shard in found.shards]
-            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files)
+            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
         # An index is copied out of its file block by block, never mapped: what was checked stays.
         index = files.open(found.prefix + INDEX_SUFFIX, mapped=False)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError("gone while it was opened", file=found.prefix) from error
-    return Checkpoint(
-        BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps), files
-    )
+    reader = BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps)
+    return Checkpoint(reader, files, again)
+
+
+def _open_again(path: str, options: dict[str, Any]) -> Checkpoint:
+    return open_checkpoint(path, **options)
+
+
+def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
+    """The size of a tensor, 0 where damage hides it."""
+    try:
+        return reader.info(key, entry).nbytes
+    except CheckpointError:
+        return 0
 
 
 class Checkpoint(Mapping[str, NDArray[Any]]):
@@ -99,9 +119,21 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     the same object.
     """
 
-    def __init__(self, reader: Reader, files: Files | None = None) -> None:
-        """Use `open_checkpoint`; `files` is where a graph may lie beside the checkpoint."""
+    def __init__(
+        self,
+        reader: Reader,
+        files: Files | None = None,
+        again: tuple[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """Use `open_checkpoint`.
+
+        Args:
+            reader: of the checkpoint's format.
+            files: where a graph may lie beside the checkpoint.
+            again: path and options of `open_checkpoint`, for copies in other processes.
+        """
         self._open_reader: Reader | None = reader
+        self._again = again
         self._storage = files
         self._names: tuple[str, ...] | None = None
         self.path = reader.path
@@ -135,12 +167,17 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._reader.find(encode_name(name)) is not None
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The whole tensor, or `default` if there is none of that name."""
+        return self.read(name) if name in self else default
+
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     def _all_names(self) -> tuple[str, ...]:
+        reader = self._reader
         if self._names is None:
-            self._names = tuple(map(decode_name, self._reader.keys()))
+            self._names = tuple(map(decode_name, reader.keys()))
         return self._names
 
     # Tensors
@@ -255,25 +292,33 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     ) -> VerifyReport:
         """Check every stored byte, of the index and of tensors, and report all damage.
 
-        Does not stop at the first damage and does not raise for any.  Memory stays small: data is
-        read in pieces.
+        Does not stop at the first damage and does not raise for any.  Numbers are read in pieces,
+        strings and records of V1 one tensor at a time.
 
         Args:
-            names: only these tensors (and the index); None for all.
+            names: only these tensors; None for all, and the index.
             progress: called with (bytes done, bytes in all) after every tensor.
 
         Raises:
             TensorNotFoundError: one of `names` is not there.
         """
+        if isinstance(names, str):
+            raise TypeError("names is several names: [name]")
         reader = self._reader
         reader.forget_verified()
+        entries: list[tuple[bytes, Entry]] = []
+        damaged: list[Damage] = []
         if names is None:
-            entries, index_errors = reader.surviving_entries()
-            damaged = [Damage(error.tensor, error) for error in index_errors]
+            entries, errors = reader.surviving_entries()
+            damaged = [Damage(error.tensor, error) for error in errors]
         else:
-            entries, damaged = [self._find(name) for name in names], []
-        sizes = [reader.info(key, entry).nbytes for key, entry in entries]
-        done = 0
+            for name in names:
+                try:
+                    entries.append(self._find(name))
+                except CorruptCheckpointError as error:
+                    damaged.append(Damage(name, error))
+        sizes = [_nbytes_of(reader, key, entry) for key, entry in entries]
+        total, done = sum(sizes), 0
         unchecked = []
         for (key, entry), nbytes in zip(entries, sizes):
             name = decode_name(key)
@@ -285,7 +330,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
                 damaged.append(Damage(name, error))
             done += nbytes
             if progress is not None:
-                progress(done, sum(sizes))
+                progress(done, total)
         return VerifyReport(tuple(damaged), len(entries), done, tuple(unchecked))
 
     # Life
@@ -316,6 +361,12 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         names = self._all_names()
         infos = [self.info(name) for name in names[:MOST_ROWS]]
         return render_html(f"{self.path} ({self.format})", infos, len(names))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copied or unpickled checkpoint is opened anew, from the same place."""
+        if self._again is None:
+            raise TypeError("only what open_checkpoint opened can be copied or pickled")
+        return _open_again, self._again
 
     def __repr__(self) -> str:
         state = "closed " if self._open_reader is None else ""

@@ -3,15 +3,18 @@
 ::
 
     CheckpointError
-    ├── CheckpointNotFoundError     also FileNotFoundError: nothing at that path
-    ├── MissingShardError           also FileNotFoundError: the index names a file that is not there
-    ├── TensorNotFoundError         also KeyError: no tensor of that name
-    ├── NotACheckpointError         also ValueError: the file is something else
-    ├── CorruptCheckpointError      also ValueError: the file contradicts itself or its checksums
-    │   ├── ChecksumError           a stored CRC-32C and the bytes disagree
-    │   └── TruncatedError          the file ends before the bytes that it should hold
-    ├── UnsupportedError            also NotImplementedError: sound, but not readable as an array
-    └── UnreadableError             also OSError: the operating system refused or failed
+    ├── NotFoundError
+    │   ├── CheckpointNotFoundError     also FileNotFoundError: nothing at that path
+    │   ├── MissingShardError           also FileNotFoundError: a data file is not there
+    │   └── TensorNotFoundError         also KeyError: no tensor of that name
+    ├── DataLossError
+    │   ├── NotACheckpointError         also ValueError: the file is something else
+    │   └── CorruptCheckpointError      also ValueError: the file contradicts itself
+    │       ├── ChecksumError           a stored CRC-32C and the bytes disagree
+    │       └── TruncatedError          the file ends before the bytes that it should hold
+    ├── UnsupportedError                also NotImplementedError: sound, but no array
+    ├── UnreadableError                 also OSError: the operating system refused or failed
+    └── MismatchError                   also ValueError: tensors do not fit a target (`transfer`)
 
 Each one also is the builtin that callers already catch.  The text always has the same order:
 file, byte, tensor, what is wrong, what was expected, what was found.
@@ -50,8 +53,8 @@ class CheckpointError(Exception):
         self.file = file
         self.offset = offset
         self.tensor = tensor
-        self.expected = None if expected is None else str(expected)
-        self.found = None if found is None else str(found)
+        self.expected = None if expected is None else _shorten(str(expected))
+        self.found = None if found is None else _shorten(str(found))
 
     def __str__(self) -> str:
         place = []
@@ -81,31 +84,45 @@ class CheckpointError(Exception):
             self.tensor = tensor
 
 
-class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+def _shorten(text: str) -> str:
+    """What a file says may be megabytes; an error quotes the beginning."""
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
+
+
+_MOST_QUOTED = 600
+
+
+class NotFoundError(CheckpointError):
+    """Something that was asked for is not there."""
+
+
+class DataLossError(CheckpointError):
+    """A file that is there is of no use."""
+
+
+class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
     """No checkpoint at the given path; the text says what was looked for and what is there."""
 
-    def __init__(self, message: str, **place: object) -> None:
-        super().__init__(message, **place)  # type: ignore[arg-type]  # same keywords as the base
-        self.errno = errno.ENOENT
+    errno = errno.ENOENT
+    filename = property(lambda self: self.file)
 
 
-class MissingShardError(CheckpointError, FileNotFoundError):
+class MissingShardError(NotFoundError, FileNotFoundError):
     """The index is there, but a data file that it refers to is not."""
 
-    def __init__(self, message: str, **place: object) -> None:
-        super().__init__(message, **place)  # type: ignore[arg-type]  # same keywords as the base
-        self.errno = errno.ENOENT
+    errno = errno.ENOENT
+    filename = property(lambda self: self.file)
 
 
-class TensorNotFoundError(CheckpointError, KeyError):
+class TensorNotFoundError(NotFoundError, KeyError):
     """The checkpoint holds no tensor of that name; the text offers the nearest names."""
 
 
-class NotACheckpointError(CheckpointError, ValueError):
+class NotACheckpointError(DataLossError, ValueError):
     """The file is not a TensorFlow checkpoint at all."""
 
 
-class CorruptCheckpointError(CheckpointError, ValueError):
+class CorruptCheckpointError(DataLossError, ValueError):
     """The file is a checkpoint whose bytes contradict each other."""
 
 
@@ -123,6 +140,16 @@ class UnsupportedError(CheckpointError, NotImplementedError):
 
 class UnreadableError(CheckpointError, OSError):
     """The operating system would not open or read a file (permissions, a failing disk ...)."""
+
+    errno: int | None = None
+    filename = property(lambda self: self.file)
+
+    @classmethod
+    def because(cls, error: OSError, *, file: str, offset: int | None = None) -> UnreadableError:
+        """The error of ours for one of the operating system."""
+        unreadable = cls(error.strerror or str(error), file=file, offset=offset)
+        unreadable.errno = error.errno
+        return unreadable
 
 
 @contextmanager

@@ -180,6 +180,8 @@ class CoordinateSelection:
                 continue
             size = shape[len(self._along)]
             if not isinstance(item, np.ndarray):
+                if not isinstance(item, slice) and not -size <= item < size:
+                    raise IndexError(f"index {item} is out of bounds for an axis of size {size}")
                 self._along.append(_range_of(item, size))
                 self._items.append(slice(None) if isinstance(item, slice) else 0)
                 continue

@@ -91,7 +91,7 @@ def _find_named(files: Files, path: str, format: str | None) -> Found | None:
     if format == "v2":
         return None
     shard = _V1_SHARD.fullmatch(path)
-    if shard and not (part and path.endswith(shard[0]) and ".data-" in path):
+    if shard and not part:
         found = _find_shards(files, shard["base"], shard["count"])
         if found is not None:
             return found
@@ -108,7 +108,9 @@ def _find_shards(files: Files, base: str, count: str) -> Found | None:
     sets: dict[str, set[int]] = {}
     for there in files.list_names(folder):
         shard = None if "?" in there else _V1_SHARD.fullmatch(there)
-        if shard and shard["base"] == name and count in ("?????", shard["count"]):
+        if shard is None or shard["base"] != name or int(shard["count"]) < 1:
+            continue
+        if count in ("?????", shard["count"]):
             sets.setdefault(shard["count"], set()).add(int(shard["number"]))
     if not sets:
         return None
@@ -143,6 +145,8 @@ def _find_in_directory(files: Files, directory: str, format: str | None) -> Foun
         f"a checkpoint without a name ({INDEX_SUFFIX})": files.is_file(own_prefix + INDEX_SUFFIX),
     }
     made = [claim for claim, is_made in claims.items() if is_made]
+    if not models and len(made) == 2 and _names_nothing(files, state_path):
+        return Found("v2", own_prefix) if format != "v1" else None
     if len(made) > 1:
         raise CheckpointNotFoundError(
             "more than one checkpoint here", file=directory, expected="one of them, by its prefix",
@@ -155,6 +159,11 @@ def _find_in_directory(files: Files, directory: str, format: str | None) -> Foun
     if files.is_file(state_path):
         return _find_latest(files, directory, read_state(files, state_path), format)
     return None
+
+
+def _names_nothing(files: Files, state_path: str) -> bool:
+    """Whether a state file's latest is the checkpoint without a name: its path ends in a slash."""
+    return last_part(read_state(files, state_path).model_checkpoint_path) in ("", ".")
 
 
 def _find_in_saved_model(files: Files, directory: str, format: str | None) -> Found:

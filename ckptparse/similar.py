@@ -7,8 +7,10 @@ from difflib import get_close_matches
 
 from ckptparse.errors import TensorNotFoundError
 
-_MOST_COMPARED = 10_000
-"""Comparing is slow; beyond this many names only those that contain the wanted one are offered."""
+_MOST_COMPARED = 1_000
+_MOST_LETTERS = 200
+"""Comparing is slow, and slower with longer names; beyond these numbers a name is only offered if
+it contains the wanted one."""
 
 
 def not_found(
@@ -25,5 +27,7 @@ def nearest_names(wanted: str, names: Sequence[str], most: int = 3) -> list[str]
     """Up to `most` of `names`, the likeliest to be meant first."""
     bare = wanted.removesuffix(":0")  # the name of the variable's tensor in the graph
     containing = sorted((name for name in names if bare and bare in name), key=len)[:most]
-    close = get_close_matches(wanted, names, most) if len(names) <= _MOST_COMPARED else []
+    comparable = [name for name in names if len(name) <= _MOST_LETTERS]
+    few = len(comparable) <= _MOST_COMPARED and len(wanted) <= _MOST_LETTERS
+    close = get_close_matches(wanted, comparable, most) if few else []
     return list(dict.fromkeys([*containing, *close]))[:most]

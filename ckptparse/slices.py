@@ -110,6 +110,16 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     # No overlap, nothing outside, and as many elements as the tensor: no hole is left.
 
 
+def require_filled(num_written: int, size: int) -> None:
+    """Check that an array is handed out with every element written.
+
+    Raises:
+        CorruptCheckpointError: some are not; tiling and selection contradict each other.
+    """
+    if num_written != size:
+        raise CorruptCheckpointError("slices", expected=f"{size} elements", found=num_written)
+
+
 def describe(box: Box) -> str:
     """A box in numpy's notation: [0:3, 4:8]."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(box.start, box.shape)) + "]"

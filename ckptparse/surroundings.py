@@ -10,6 +10,8 @@ from ckptparse.sources import Files
 
 _MOST_LISTED = 6
 _MOST_NAMES = 10_000
+_MOST_COMPARED = 500
+_MOST_LETTERS = 200
 
 _V1_SET = re.compile(r"(?P<base>.+)-\d{5,}-of-(?P<count>\d{5,})")
 
@@ -36,7 +38,7 @@ def _list_checkpoints(files: Files, folder: str, wanted: str) -> str:
             return "nothing"
         shown = ", ".join(names[:_MOST_LISTED])
         return f"no checkpoint, only {shown}{' ...' if len(names) > _MOST_LISTED else ''}"
-    near = get_close_matches(wanted, prefixes, _MOST_LISTED) if wanted else []
+    near = get_close_matches(wanted[:_MOST_LETTERS], prefixes[:_MOST_COMPARED], _MOST_LISTED)
     ordered = list(dict.fromkeys([*near, *prefixes]))
     more = len(ordered) - _MOST_LISTED
     shown = ", ".join(ordered[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

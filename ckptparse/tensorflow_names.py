@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -19,9 +20,9 @@ from typing import Any
 from ckptparse import train
 from ckptparse.errors import (
     CheckpointError,
-    CorruptCheckpointError,
-    NotACheckpointError,
-    TensorNotFoundError,
+    DataLossError,
+    NotFoundError,
+    TruncatedError,
     UnsupportedError,
 )
 
@@ -50,13 +51,12 @@ _GFILE_V1 = {
     "FastGFile": open,
 }
 
-# What our errors are to ``except tf.errors.X``; an except clause takes a tuple as well as a class.
+# What our errors are to ``except tf.errors.X``.
 _ERRORS = {
     "OpError": CheckpointError,
-    "NotFoundError": (TensorNotFoundError, FileNotFoundError),
-    "DataLossError": (CorruptCheckpointError, NotACheckpointError),
-    "OutOfRangeError": CorruptCheckpointError,
-    "InvalidArgumentError": CheckpointError,
+    "NotFoundError": NotFoundError,
+    "DataLossError": DataLossError,
+    "OutOfRangeError": TruncatedError,
     "UnimplementedError": UnsupportedError,
 }
 
@@ -84,10 +84,23 @@ class TensorflowModule(ModuleType):
     """A module that holds reading names, and says so when it is asked for others."""
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{self.__name__}.{name} is not here: this is ckptparse in place of TensorFlow, which"
-            " has the names for reading checkpoints only"
-        )
+        raise AttributeError(_not_here(f"{self.__name__}.{name}"))
+
+
+def _not_here(name: str) -> str:
+    return (
+        f"{name} is not here: this is ckptparse in place of TensorFlow, which has the names for"
+        " reading checkpoints only"
+    )
+
+
+class _OtherModules(MetaPathFinder):
+    """Says what is missing, and who this is, when other modules of TensorFlow are imported."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname.startswith("tensorflow."):
+            # Not ModuleNotFoundError, of which `from tensorflow import x` makes a text of its own.
+            raise ImportError(_not_here(fullname), name=fullname)
 
 
 def build_modules() -> dict[str, TensorflowModule]:
@@ -129,10 +142,13 @@ def as_tensorflow() -> Iterator[ModuleType]:
     if present is not None:
         raise RuntimeError("TensorFlow itself is imported already; ckptparse does not shadow it")
     modules = build_modules()
+    finder = _OtherModules()
     sys.modules.update(modules)
+    sys.meta_path.insert(0, finder)
     try:
         yield modules["tensorflow"]
     finally:
+        sys.meta_path.remove(finder)
         for full_name, module in modules.items():
             if sys.modules.get(full_name) is module:
                 del sys.modules[full_name]

@@ -16,8 +16,8 @@ class TensorSlice:
         start: first index of the slice in the tensor, per dimension.
         shape: its size, per dimension.
         file: path of the file that holds it; None when the checkpoint lacks the slice.
-        offset: byte offset in that file; None when the checkpoint lacks the slice.
-        nbytes: bytes that it takes there.
+        offset: byte offset in that file; None when the checkpoint lacks the slice, and in V1.
+        nbytes: as `TensorInfo.nbytes`.
     """
 
     start: tuple[int, ...]
@@ -44,11 +44,14 @@ class TensorInfo:
         tensorflow_dtype: TensorFlow's name of the stored type: "float32", "string", "qint8" ...
         shape: () for a scalar.
         size: number of elements.
-        nbytes: bytes that it takes on disk.
+        nbytes: bytes that its elements take, in V2 on disk (which is in memory as well, but for
+            strings).  0 for strings of V1 and for what is not readable there: only reading tells.
         slices: the stored slices of a partitioned tensor; () for one stored whole.
-        mapped: whether reading gives a view over the mapped file instead of a copy.
+        mapped: whether reading gives a view over the mapped file instead of a copy, as far as can
+            be told without reading.
         file: path of the file that holds it; None for a partitioned tensor.
-        offset: byte offset in that file; None for a partitioned tensor.
+        offset: byte offset in that file; None for a partitioned tensor and in V1, where elements
+            stand inside of records.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import pickle
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import ckptparse
+from builders import Partitioned, write_bundle
 from ckptparse import (
     Checkpoint,
     CheckpointNotFoundError,
@@ -219,6 +221,14 @@ class TestArrays:
         assert not part.flags.writeable
 
     @pytest.mark.parametrize("mmap", [True, False])
+    @pytest.mark.parametrize("index", [([0], 99), ([0, 1], -50), (99, [0]), ([10], 0), (0, [-5])])
+    def test_an_index_that_does_not_fit_slices(self, mmap: bool, index) -> None:
+        with open_checkpoint(PARTITIONED.prefix, mmap=mmap) as ckpt:
+            assert ckpt.info(MATRIX).shape == (10, 4)
+            with pytest.raises(IndexError):
+                ckpt.read(MATRIX, index)
+
+    @pytest.mark.parametrize("mmap", [True, False])
     @pytest.mark.parametrize("index", [np.s_[7], np.s_[0, 0, 0, 0, 0], np.s_[[9]], np.s_[..., 99]])
     def test_an_index_that_does_not_fit(self, mmap: bool, index) -> None:
         with open_checkpoint(VGG.prefix, mmap=mmap) as ckpt, pytest.raises(IndexError):
@@ -257,6 +267,28 @@ class TestClosing:
         open_checkpoint(VGG.prefix, mmap=mmap)[FC6]  # never closed, and forgotten
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+class TestCopies:
+    @pytest.mark.parametrize("mmap", [True, False])
+    @pytest.mark.parametrize(
+        "how", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))]
+    )
+    def test_a_copy_is_opened_anew(self, how, mmap: bool, monkeypatch, tmp_path) -> None:
+        monkeypatch.chdir(VGG.folder)
+        with open_checkpoint("model.ckpt", mmap=mmap) as ckpt:
+            ckpt[FC6]
+            monkeypatch.chdir(tmp_path)
+            with how(ckpt) as other:
+                ckpt.close()
+                np.testing.assert_array_equal(other[FC6], expected_array(FC6))
+                assert other.info(FC6).mapped == mmap
+
+    def test_a_relative_path_stays_where_it_was(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.chdir(VGG.folder)
+        with open_checkpoint("model.ckpt") as ckpt:
+            monkeypatch.chdir(tmp_path)
+            np.testing.assert_array_equal(ckpt[FC6], expected_array(FC6))
 
 
 class TestChecksums:
@@ -314,6 +346,30 @@ class TestChecksums:
         assert report.nbytes == total
         assert len(seen) == 34
         assert seen[-1] == (total, total)
+
+    def test_verify_goes_on_after_damage_anywhere(self, tmp_path: Path) -> None:
+        """Of a V1 record, and of an index block that holds slices."""
+        prefix = copy_case("tf-2.21.0/v1_blocks", tmp_path)
+        data = prefix.read_bytes()
+        flip_bit(prefix, len(data) // 2)
+        with open_checkpoint(prefix) as ckpt:
+            report = ckpt.verify()
+            assert len(report.damaged) == 1
+            assert report.num_tensors == len(ckpt)
+            assert ckpt.infos()
+        array = np.arange(40, dtype="f4")
+        sliced = Partitioned(array, [[(i, 4)] for i in range(0, 40, 4)])
+        prefix = write_bundle(
+            tmp_path, {"p": sliced, "w": array}, name="v2", entries_per_block=4, crc_xors={1: 1}
+        )
+        with open_checkpoint(prefix) as ckpt:
+            report = ckpt.verify()
+            assert [damage.name for damage in report.damaged] == [None, "p"]
+            assert report.num_tensors == 2
+            assert not ckpt.verify(["p", "w"]).ok
+            assert ckpt.verify(["w"]).ok
+            with pytest.raises(TypeError):
+                ckpt.verify("w")
 
     def test_verify_some(self, damaged: Path) -> None:
         with open_checkpoint(damaged) as ckpt:

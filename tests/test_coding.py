@@ -144,7 +144,7 @@ def test_bulk_decoding_refuses_more_than_ten_bytes(nbytes: int, before: int) -> 
 def test_a_huge_count_is_compared_with_the_bytes_first() -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(CorruptCheckpointError, match="found 6 that end"):
+        with pytest.raises(CorruptCheckpointError, match="found 6 bytes"):
             decode_varints(b"\x01" * 6, 2**62)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:

@@ -16,8 +16,10 @@ from ckptparse.errors import (
     CheckpointNotFoundError,
     ChecksumError,
     CorruptCheckpointError,
+    DataLossError,
     MissingShardError,
     NotACheckpointError,
+    NotFoundError,
     TensorNotFoundError,
     TruncatedError,
     UnreadableError,
@@ -27,6 +29,8 @@ from ckptparse.errors import (
 
 CLASSES: list[type[CheckpointError]] = [
     CheckpointError,
+    NotFoundError,
+    DataLossError,
     CheckpointNotFoundError,
     MissingShardError,
     TensorNotFoundError,

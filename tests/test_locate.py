@@ -15,6 +15,7 @@ from ckptparse import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
     MissingShardError,
+    TruncatedError,
     open_checkpoint,
 )
 from damage import copy_case
@@ -108,6 +109,13 @@ class TestV1:
             with pytest.raises(MissingShardError, match="00001-of-00003"):
                 open_checkpoint(path)
 
+    def test_a_set_of_no_files_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "x-00000-of-00000").touch()
+        with pytest.raises(CheckpointNotFoundError):
+            open_checkpoint(tmp_path / "x")
+        with pytest.raises(TruncatedError):
+            open_checkpoint(tmp_path / "x-00000-of-00000")
+
     def test_two_sets_of_one_name_are_not_guessed_between(self, tmp_path: Path) -> None:
         prefix = copy_case("tf-1.15.5/v1_sharded", tmp_path)
         shutil.copy(f"{prefix}-00000-of-00003", f"{prefix}-00000-of-00001")
@@ -172,12 +180,14 @@ class TestStateFiles:
         assert "ckpt-1" in str(error.value)  # what is there
 
     def test_a_path_that_ends_in_a_slash(self, tmp_path: Path) -> None:
+        """What TensorFlow's Saver leaves when it saves under the prefix "folder/"."""
         one(tmp_path, 1, "")
-        write_state(tmp_path, "/gone/")
+        for latest in (f"{tmp_path}/", "/gone/", "."):
+            write_state(tmp_path, latest)
+            assert value_at(tmp_path) == 1
+        write_state(tmp_path, "ckpt-1")
         with pytest.raises(CheckpointNotFoundError, match="more than one"):
-            open_checkpoint(tmp_path)  # the state file and the files without a name
-        os.rename(tmp_path / "checkpoint", tmp_path / "state")
-        assert value_at(tmp_path) == 1
+            open_checkpoint(tmp_path)
 
     @pytest.mark.parametrize(
         "text",

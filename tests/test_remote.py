@@ -71,6 +71,32 @@ def test_a_part_asks_for_its_bytes_only(
     assert [size for kind, size in asked if kind.startswith("data")] == [part.nbytes]
 
 
+def test_a_checked_tensor_is_read_once(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    cat_file = type(memory).cat_file
+
+    def count(self, path, start=None, end=None, **options):
+        asked.append((path.rsplit(".", 1)[-1][:5], start, end))
+        return cat_file(self, path, start=start, end=end, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", count)
+    with open_checkpoint("memory://tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        assert len(asked) == 3  # footer, index block, one block of entries
+        ckpt["vgg_16/fc6/weights"]
+    assert len(asked) == 4
+
+
+def test_an_answer_that_is_too_long_is_not_damage(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = type(memory).cat_file
+    monkeypatch.setattr(type(memory), "cat_file", lambda self, path, **_: whole(self, path))
+    with pytest.raises(UnreadableError, match="byte ranges"):
+        open_checkpoint("memory://tf-1.15.5/vgg_16/model.ckpt")
+
+
 def test_nothing_there(memory: fsspec.AbstractFileSystem) -> None:
     with pytest.raises(CheckpointNotFoundError, match=r"memory://tf-1\.15\.5/vgg_16/modle\.ckpt"):
         open_checkpoint("memory://tf-1.15.5/vgg_16/modle.ckpt")

@@ -201,7 +201,7 @@ class TestContents:
                 contents(
                     tensor_entry(b"x", (3,), FLOAT, [[None]]), tensor_entry(b"x", (4,), FLOAT, [])
                 ),
-                "contents of several files",
+                "as elsewhere",
             ),
             (b"\x0a\x05abc", "protocol buffer"),
         ],

@@ -151,6 +151,8 @@ def _decode_usual_entry(serialized: bytes) -> Entry | None:
                 places[i] |= (byte & 0x7F) << shift
                 shift += 7
                 pos += 1
+                if shift > 63:
+                    return None
             places[i] |= byte << shift
             pos += 1
             if pos > end:

@@ -160,7 +160,10 @@ class BundleIndex:
                         errors.append(error)
             except CheckpointError as error:
                 errors.append(error)
-        return _without_slices(entries), errors
+        entries = _without_slices(entries)
+        if errors:  # the owner of a slice may be among what is lost
+            entries = [item for item in entries if decode_slice_key_name(item[0]) is None]
+        return entries, errors
 
     def close(self) -> None:
         """Close the file."""

@@ -19,8 +19,14 @@ from ckptparse.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.indexing import Box, Index, keep_array, select
 from ckptparse.names import decode_name
-from ckptparse.slices import Extents, encode_slice_key, require_tiling, resolve
-from ckptparse.sources import Source
+from ckptparse.slices import (
+    Extents,
+    encode_slice_key,
+    require_filled,
+    require_tiling,
+    resolve,
+)
+from ckptparse.sources import MemorySource, Source
 from ckptparse.tensors import TensorInfo, TensorSlice
 
 
@@ -141,10 +147,14 @@ class BundleReader:
         """The same for a tensor, or a slice, that is stored in one piece."""
         source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
         check = self._verify and key not in self._verified
+        offset = entry.offset
+        if check and not source.mapped:  # what is checked is what is given, and read once
+            source = MemorySource(source.name, source.read(offset, offset + entry.nbytes))
+            offset = 0
         if entry.dtype == STRING:
             with located(file=source.name, base=entry.offset):
                 strings = decode_strings(
-                    source.read(entry.offset, entry.offset + entry.nbytes),
+                    source.read(offset, offset + entry.nbytes),
                     entry.size,
                     big_endian=self._big_endian,
                     crc=entry.crc32c if check else None,
@@ -152,10 +162,10 @@ class BundleReader:
             array = strings.reshape(entry.shape)[keep_array(index)]
         else:
             if check:
-                self._verify_bytes(source, entry)
+                self._verify_bytes(source, offset, entry)
             array = read_part(
                 source,
-                entry.offset,
+                offset,
                 numpy_dtype(entry.dtype),
                 entry.shape,
                 index,
@@ -175,11 +185,15 @@ class BundleReader:
             self._shards.require_range(piece.entry.shard_id, piece.entry.offset, piece.entry.nbytes)
         self._require_distinct_bytes([piece.entry for piece in wanted])
         array = np.empty(selection.shape, numpy_dtype(entry.dtype))
+        num_written = 0
         for piece in wanted:
             part = selection.part(piece.box)
             if part is not None:
                 target, source_index = part
-                array[target] = self._read_whole(piece.key, piece.entry, source_index)
+                values = self._read_whole(piece.key, piece.entry, source_index)
+                array[target] = values
+                num_written += values.size
+        require_filled(num_written, array.size)
         return selection.finish(array)
 
     def _require_distinct_bytes(self, pieces: list[Entry]) -> None:
@@ -217,14 +231,14 @@ class BundleReader:
             place = piece.entry
             source = self._shards.require_range(place.shard_id, place.offset, place.nbytes)
             if known:
-                self._verify_bytes(source, place)
+                self._verify_bytes(source, place.offset, place)
                 self._verified.add(piece.key)
         return known
 
-    def _verify_bytes(self, source: Source, entry: Entry) -> None:
-        """Check the stored bytes of one entry."""
-        start, stop = entry.offset, entry.offset + entry.nbytes
-        with located(file=source.name, base=start):
+    def _verify_bytes(self, source: Source, start: int, entry: Entry) -> None:
+        """Check the stored bytes of one entry, which begin at `start` of the source."""
+        stop = start + entry.nbytes
+        with located(file=source.name, base=entry.offset):
             if entry.dtype == STRING:
                 payload = source.read(start, stop)
                 big_endian = self._big_endian

@@ -66,13 +66,12 @@ class Shards:
         """
         source = self.source(shard_id)
         if offset + nbytes > source.nbytes:
-            head = bytes(source.read(0, min(source.nbytes, 64)))
             raise TruncatedError(
                 "the data file is too short",
                 file=source.name,
                 offset=offset,
                 expected=f"{nbytes} bytes up to byte {offset + nbytes}",
-                found=f"a file of {source.nbytes} bytes{_explain(head)}",
+                found=f"a file of {source.nbytes} bytes{explain(source)}",
             )
         return source
 
@@ -83,6 +82,7 @@ class Shards:
         self._opened.clear()
 
 
-def _explain(head: bytes) -> str:
-    foreign = name_foreign_format(head, b"")
+def explain(source: Source) -> str:
+    """What a data file is instead, if its first bytes tell, as the end of an error's text."""
+    foreign = name_foreign_format(bytes(source.read(0, min(source.nbytes, 64))), b"")
     return f": {foreign}" if foreign else ""

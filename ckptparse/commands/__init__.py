@@ -28,19 +28,22 @@ DONE, NO, TROUBLE = 0, 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = _build_parser().parse_args(argv)
+    if arguments.run == run.run:  # the script's output and errors are its own
+        return run.run(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters the terminal has not
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # `ckptparse ls ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except CheckpointError as error:
-        print(f"ckptparse: {printable(str(error))}", file=sys.stderr)
-        return NO if isinstance(error, TensorNotFoundError) else TROUBLE
     except KeyboardInterrupt:
         return 130
+    except (CheckpointError, ImportError, OSError, MemoryError) as error:
+        print(f"ckptparse: {printable(str(error) or 'out of memory')}", file=sys.stderr)
+        return NO if isinstance(error, TensorNotFoundError) else TROUBLE
     return status
 
 

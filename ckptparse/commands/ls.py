@@ -60,6 +60,6 @@ def _row(info: TensorInfo) -> tuple[str, str, str, str]:
     return (
         info.tensorflow_dtype,
         format_shape(info.shape),
-        format_nbytes(info.nbytes),
+        format_nbytes(info.nbytes) if info.nbytes or not info.size else "?",
         printable(info.name) + note,
     )

@@ -10,7 +10,6 @@ import os
 import runpy
 import sys
 
-from ckptparse.errors import CheckpointNotFoundError
 from ckptparse.tensorflow_names import as_tensorflow
 
 NAME = "run"
@@ -25,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run it, as `python SCRIPT ARGUMENT...` would."""
     if not os.path.isfile(arguments.script):
-        raise CheckpointNotFoundError("no such script", file=arguments.script)
+        print(f"ckptparse: no such script: {arguments.script}", file=sys.stderr)
+        return 2
     argv, path = sys.argv, sys.path[:]
     sys.argv = [arguments.script, *arguments.arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(arguments.script)))

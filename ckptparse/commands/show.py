@@ -60,9 +60,9 @@ def _print(info: TensorInfo, values: NDArray[Any], statistics: dict[str, Any]) -
         rows.append(("stored", f"in {count(len(info.slices), 'slice')}"))
         for piece in info.slices:
             box = ",".join(f"{part.start}:{part.stop}" for part in piece.index)
-            rows.append(("", f"[{box}] at {_place(piece.file, piece.offset)}"))
+            rows.append(("", f"[{box}] {_place(piece.file, piece.offset)}"))
     else:
-        rows.append(("stored", f"at {_place(info.file, info.offset)}"))
+        rows.append(("stored", _place(info.file, info.offset)))
     rows += [(key, _to_text(value)) for key, value in statistics.items()]
     first, last = values[:_MOST_VALUES].tolist(), values[_MOST_VALUES:][-_MOST_VALUES:].tolist()
     rows += [("first" if i == 0 else "", _to_text(value)) for i, value in enumerate(first)]
@@ -73,7 +73,8 @@ def _print(info: TensorInfo, values: NDArray[Any], statistics: dict[str, Any]) -
 
 
 def _place(file: str | None, offset: int | None) -> str:
-    return f"byte {offset} of {printable(os.path.basename(file or ''))}" if file else "no place"
+    name = printable(os.path.basename(file or "no file"))
+    return f"in {name}" if offset is None else f"at byte {offset} of {name}"
 
 
 def _statistics(values: NDArray[Any]) -> dict[str, Any]:

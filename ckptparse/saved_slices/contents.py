@@ -59,7 +59,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
         CorruptCheckpointError: contents that do not parse, or files that contradict each other.
         UnsupportedError: a file for a newer reader.
     """
-    entries: dict[bytes, Entry] = {}
+    found: dict[bytes, tuple[int, tuple[int, ...], list[Piece]]] = {}
     for table in tables:
         with located(file=table.name):
             value = table.get(CONTENTS_KEY)
@@ -73,21 +73,17 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
                 with located(tensor=decode_name(tensor.name)):
                     shape = decode_shape(tensor.shape)
                     slices = decode_slices(tensor.slice, len(shape))
-                    entry = Entry(
-                        tensor.type, shape, tuple(Piece(extents, table) for extents in slices)
+                    dtype, known_shape, pieces = found.setdefault(
+                        tensor.name, (tensor.type, shape, [])
                     )
-                    entries[tensor.name] = _merge(entries.get(tensor.name), entry)
-    return dict(sorted(entries.items()))
-
-
-def _merge(known: Entry | None, entry: Entry) -> Entry:
-    """One tensor of what two files, or two places of one file, say of it."""
-    if known is None:
-        return entry
-    if (known.dtype, known.shape) != (entry.dtype, entry.shape):
-        raise CorruptCheckpointError(
-            "contents of several files",
-            expected=f"dtype {known.dtype}, shape {list(known.shape)}, as another one says",
-            found=f"dtype {entry.dtype}, shape {list(entry.shape)}",
-        )
-    return known._replace(pieces=known.pieces + entry.pieces)
+                    if (dtype, known_shape) != (tensor.type, shape):
+                        raise CorruptCheckpointError(
+                            "contents",
+                            expected=f"dtype {dtype}, shape {list(known_shape)}, as elsewhere",
+                            found=f"dtype {tensor.type}, shape {list(shape)}",
+                        )
+                    pieces += [Piece(extents, table) for extents in slices]
+    return {
+        name: Entry(dtype, shape, tuple(pieces))
+        for name, (dtype, shape, pieces) in sorted(found.items())
+    }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptparse.arrays import require_shape
-from ckptparse.dtypes import STRING, lookup, numpy_dtype
+from ckptparse.dtypes import lookup, numpy_dtype
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.indexing import Box, Index, keep_array, select
 from ckptparse.names import decode_name
@@ -20,7 +20,7 @@ from ckptparse.saved_slices.record import (
     is_stored_plain,
     require_storable,
 )
-from ckptparse.slices import encode_slice_key, require_tiling, resolve
+from ckptparse.slices import encode_slice_key, require_filled, require_tiling, resolve
 from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from ckptparse.tensors import TensorInfo, TensorSlice
@@ -81,13 +81,11 @@ class SavedSlicesReader:
         return self.entries(), []
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
-        """What the contents say of a tensor.
-
-        Of strings the record is read, for their size; of numbers at most one byte, which says
-        whether their block is compressed.
+        """What the contents say of a tensor; of its record, at most the byte is read which says
+        whether the block is compressed.
         """
         dtype = numpy_dtype(entry.dtype)
-        slices = tuple(self._slice_info(key, entry, piece) for piece in entry.pieces)
+        slices = tuple(_slice_info(entry, piece) for piece in entry.pieces)
         whole = len(slices) == 1 and slices[0].shape == entry.shape
         return TensorInfo(
             name=decode_name(key),
@@ -101,19 +99,6 @@ class SavedSlicesReader:
             file=slices[0].file if whole else None,
             offset=None,
         )
-
-    def _slice_info(self, key: bytes, entry: Entry, piece: Piece) -> TensorSlice:
-        box = resolve(piece.extents, entry.shape)
-        return TensorSlice(
-            box.start, box.shape, piece.table.name, None, self._piece_nbytes(key, entry, piece, box)
-        )
-
-    def _piece_nbytes(self, key: bytes, entry: Entry, piece: Piece, box: Box) -> int:
-        """Bytes that a slice's elements take: numbers in memory, strings in the file."""
-        if entry.dtype != STRING:
-            return box.size * (lookup(entry.dtype).itemsize or 0)
-        record = piece.table.get(encode_slice_key(key, piece.extents))
-        return 0 if record is None else sum(map(len, find_values(record, entry.dtype)))
 
     def _is_viewable(self, key: bytes, entry: Entry) -> bool:
         if not is_stored_plain(entry.dtype):
@@ -149,11 +134,14 @@ class SavedSlicesReader:
             if selection.touches(box)
         ]
         array = np.empty(selection.shape, numpy_dtype(entry.dtype))
+        num_written = 0
         for box, values in wanted:
             part = selection.part(box)
             if part is not None:
                 target, source_index = part
                 array[target] = values[source_index]
+                num_written += values[source_index].size
+        require_filled(num_written, array.size)
         return selection.finish(array)
 
     def _decode(self, key: bytes, entry: Entry, piece: Piece, box: Box) -> NDArray[Any]:
@@ -193,3 +181,9 @@ class SavedSlicesReader:
         """Close every file."""
         for table in self._tables:
             table.close()
+
+
+def _slice_info(entry: Entry, piece: Piece) -> TensorSlice:
+    box = resolve(piece.extents, entry.shape)
+    nbytes = box.size * (lookup(entry.dtype).itemsize or 0)
+    return TensorSlice(box.start, box.shape, piece.table.name, None, nbytes)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.coding import decode_varints
+from ckptparse.coding import decode_varint, decode_varints
 from ckptparse.dtypes import BOOL, STRING, lookup, numpy_dtype
 from ckptparse.errors import CorruptCheckpointError, UnsupportedError
 from ckptparse.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, iterate_fields
@@ -73,9 +73,10 @@ _UNPACKED = {
     _DOUBLE_VAL: FIXED64,
     _SCOMPLEX_VAL: FIXED32,
     _DCOMPLEX_VAL: FIXED64,
-    _STRING_VAL: LENGTH_DELIMITED,
 }
 """Wire type of a value with a field of its own, where that is no varint."""
+
+_STRING_TAG = _STRING_VAL << 3 | LENGTH_DELIMITED
 
 
 def is_stored_plain(dtype: int) -> bool:
@@ -101,6 +102,12 @@ def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryvi
     Raises:
         CorruptCheckpointError: the record is not such a message.
     """
+    if dtype == STRING:
+        return [
+            string
+            for start, stop in _find_tensors(record)
+            for string in _iterate_strings(bytes(record[start:stop]))
+        ]
     number = _VALUE_FIELDS[dtype]
     wire_types = (LENGTH_DELIMITED, _UNPACKED.get(number, VARINT))
     return [
@@ -109,6 +116,24 @@ def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryvi
         for field in iterate_fields(record, start, stop)
         if field.number == number and field.wire_type in wire_types
     ]
+
+
+def _iterate_strings(tensor: bytes) -> Iterator[bytes]:
+    """The elements of field string_val; like `iterate_fields`, but made for a million of them."""
+    pos, stop = 0, len(tensor)
+    while pos < stop:
+        if tensor[pos] == _STRING_TAG and pos + 1 < stop:
+            nbytes, start = tensor[pos + 1], pos + 2
+            if nbytes >= 0x80:
+                nbytes, start = decode_varint(tensor, pos + 1, stop)
+            pos = start + nbytes
+            if pos > stop:
+                raise CorruptCheckpointError(
+                    "string", offset=start, expected=f"an end by {stop}", found=f"{nbytes} bytes"
+                )
+            yield tensor[start:pos]
+        else:
+            pos = next(iterate_fields(tensor, pos, stop)).stop
 
 
 def _find_tensors(record: bytes | memoryview) -> Iterator[tuple[int, int]]:
@@ -131,7 +156,7 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
     if dtype == STRING:
         _require_count(len(pieces), size)
         strings: NDArray[Any] = np.empty(size, object)
-        strings[:] = [bytes(piece) for piece in pieces]
+        strings[:] = pieces
         return strings
     if is_stored_plain(dtype):
         nbytes = sum(map(len, pieces))
@@ -142,20 +167,15 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
         values = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return np.frombuffer(values, numpy_dtype(dtype).newbyteorder("<"))
     varints = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    count = int(np.count_nonzero(np.frombuffer(varints, np.uint8) < 0x80))
-    _require_count(count, size)
-    numbers, nbytes = decode_varints(varints, count)
+    _require_count(int(np.count_nonzero(np.frombuffer(varints, np.uint8) < 0x80)), size)
+    # Of integers the low bits, as TensorFlow's casts take them; of booleans whether any is set.
+    number_type = np.uint16 if dtype == _HALF else numpy_dtype(dtype)
+    numbers, nbytes = decode_varints(varints, size, number_type)
     if nbytes != len(varints):
         raise CorruptCheckpointError(
             "values of a slice", expected="whole varints", found="one that does not end"
         )
-    if dtype == BOOL:
-        return numbers.astype(bool)
-    if dtype == _HALF:
-        return numbers.astype(np.uint16).view(np.float16)
-    # The low bits, as TensorFlow's casts take them.
-    integers: NDArray[Any] = numbers.astype(numpy_dtype(dtype))
-    return integers
+    return numbers.view(np.float16) if dtype == _HALF else numbers
 
 
 def _require_count(found: float, size: int) -> None:

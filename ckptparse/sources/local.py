@@ -23,6 +23,7 @@ class LocalFiles:
 
     def __init__(self, *, mmap: bool) -> None:
         self.maps = mmap
+        self._directory = os.getcwd()  # a relative path stays where it was, wherever one goes
 
     def is_file(self, path: str) -> bool:
         return os.path.isfile(path)
@@ -34,7 +35,7 @@ class LocalFiles:
         try:
             return sorted(os.listdir(directory))
         except OSError as error:
-            raise UnreadableError(error.strerror or str(error), file=directory) from error
+            raise UnreadableError.because(error, file=directory) from error
 
     def join(self, directory: str, name: str) -> str:
         return os.path.join(directory, name)
@@ -44,27 +45,29 @@ class LocalFiles:
         return directory or os.curdir, name
 
     def open(self, path: str, *, mapped: bool = True) -> Source:
-        return open_source(path, mmap=mapped and self.maps)
+        return open_source(path, mmap=mapped and self.maps, directory=self._directory)
 
 
-def open_source(path: str, *, mmap: bool) -> Source:
+def open_source(path: str, *, mmap: bool, directory: str = "") -> Source:
     """Open a file as a source, mapped or read by position.
 
-    A file system that cannot map files is read by position.
+    A file system that cannot map files is read by position.  A relative path is one in `directory`,
+    by default the working directory.
 
     Raises:
         FileNotFoundError: no such file; the caller knows which of its errors that is.
         NotACheckpointError: a directory, FIFO, device or socket.
         UnreadableError: any other refusal of the operating system.
     """
+    place = os.path.join(directory, path)
     try:
-        descriptor = os.open(path, _OPEN_FLAGS)
+        descriptor = os.open(place, _OPEN_FLAGS)
     except FileNotFoundError:
         raise
     except OSError as error:
         # Windows opens no directory, and nobody opens a socket.
-        _require_regular(path, path)
-        raise UnreadableError(error.strerror or str(error), file=path) from error
+        _require_regular(path, place)
+        raise UnreadableError.because(error, file=path) from error
     try:
         _require_regular(path, descriptor)
         if mmap:
@@ -85,7 +88,7 @@ def _require_regular(path: str, file: str | int) -> None:
     try:
         mode = os.stat(file).st_mode
     except OSError as error:
-        raise UnreadableError(error.strerror or str(error), file=path) from error
+        raise UnreadableError.because(error, file=path) from error
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"
         raise NotACheckpointError(

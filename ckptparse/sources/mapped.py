@@ -39,7 +39,7 @@ class MappedSource:
         try:
             return len(map_) if isinstance(map_, bytes) else map_.size()
         except OSError as error:
-            raise UnreadableError(error.strerror or str(error), file=self.name) from error
+            raise UnreadableError.because(error, file=self.name) from error
 
     def close(self) -> None:
         # Not mmap.close(), which refuses while views exist: the last view unmaps.

@@ -10,7 +10,7 @@ class MemorySource:
 
     mapped = False
 
-    def __init__(self, name: str, contents: bytes) -> None:
+    def __init__(self, name: str, contents: bytes | memoryview) -> None:
         self.name = name
         self.nbytes = len(contents)
         self._view: memoryview | None = memoryview(contents)

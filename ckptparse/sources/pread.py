@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import NoReturn
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
@@ -40,8 +41,7 @@ class PreadSource:
             try:
                 piece = _pread(file.descriptor, min(stop - position, _AT_ONCE_NBYTES), position)
             except OSError as error:
-                reason = error.strerror or str(error)
-                raise UnreadableError(reason, file=self.name, offset=position) from error
+                raise UnreadableError.because(error, file=self.name, offset=position) from error
             if not piece:  # shortened after the check above
                 require_inside(self.name, start, stop, position)
             pieces.append(piece)
@@ -57,7 +57,7 @@ def file_nbytes(name: str, descriptor: int) -> int:
     try:
         return os.fstat(descriptor).st_size
     except OSError as error:
-        raise UnreadableError(error.strerror or str(error), file=name) from error
+        raise UnreadableError.because(error, file=name) from error
 
 
 class _OpenFile:
@@ -68,6 +68,9 @@ class _OpenFile:
 
     def __del__(self) -> None:
         os.close(self.descriptor)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an open file cannot be copied or pickled")
 
 
 _seek_lock = threading.Lock()

@@ -95,6 +95,14 @@ class RemoteSource:
         except Exception as error:  # every file system has its own
             reason = f"{type(error).__name__}: {error}"
             raise UnreadableError(reason, file=self.name, offset=start) from error
+        if len(contents) > stop - start:
+            raise UnreadableError(
+                "more than was asked for: the server does not serve byte ranges",
+                file=self.name,
+                offset=start,
+                expected=f"{stop - start} bytes",
+                found=f"{len(contents)} bytes",
+            )
         require_inside(self.name, start, stop, start + len(contents))
         return contents
 

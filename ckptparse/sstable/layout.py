@@ -66,13 +66,13 @@ def read_footer(source: Source) -> BlockHandle:
         NotACheckpointError: the file is something else; the text says what, where that is known.
     """
     start = source.nbytes - FOOTER_NBYTES
-    head = bytes(source.read(0, min(source.nbytes, 512)))
     footer = bytes(source.read(max(start, 0), source.nbytes))
     if footer.endswith(MAGIC) and start >= 0:
         with located(file=source.name, base=start):
             _, pos = decode_handle(footer, 0)
             index, _ = decode_handle(footer, pos)
         return index
+    head = bytes(source.read(0, min(source.nbytes, 512)))
     foreign = name_foreign_format(head, footer)
     if foreign is None and (start < 0 or head.startswith(_EMPTY_KEY_ENTRY)):
         raise TruncatedError(

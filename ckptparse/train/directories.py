@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from ckptparse.errors import CorruptCheckpointError, UnreadableError
 from ckptparse.sources import LocalFiles
-from ckptparse.state import STATE_FILE_NAME, CheckpointState, read_state
+from ckptparse.state import STATE_FILE_NAME, CheckpointState, last_part, read_state
 
 _POLL_SECONDS = 1
 
@@ -64,8 +64,9 @@ def latest_checkpoint(
     path: str = state.model_checkpoint_path
     if _exists(path):
         return path
-    beside = os.path.join(os.fsdecode(checkpoint_dir), os.path.basename(path))
-    return beside if os.path.isabs(path) and os.path.basename(path) and _exists(beside) else None
+    name = last_part(path)
+    beside = os.path.join(os.fsdecode(checkpoint_dir), name)
+    return beside if name and _exists(beside) else None
 
 
 def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:

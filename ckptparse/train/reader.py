@@ -8,8 +8,9 @@ from typing import Any
 
 from ckptparse.checkpoint import Checkpoint, open_checkpoint
 from ckptparse.dtypes import number_of
-from ckptparse.errors import CheckpointNotFoundError
+from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.tensors import TensorInfo
+from ckptparse.train.directories import latest_checkpoint
 from ckptparse.train.dtype import DType
 from ckptparse.train.recent import recent_checkpoint
 
@@ -112,14 +113,22 @@ def load_variable(ckpt_dir_or_file: str | bytes | os.PathLike[str], name: str) -
 
 def _open(path: str | bytes | os.PathLike[str]) -> Checkpoint:
     path = _path(path)
-    try:
+    if not os.path.isdir(path):
         return recent_checkpoint(path)
+    try:
+        # As TensorFlow resolves a state file; other directories as open_checkpoint does.
+        return recent_checkpoint(_latest(path) or path)
     except CheckpointNotFoundError as error:
-        if not os.path.isdir(path):
-            raise
         raise NoLatestCheckpointError(
             error.message, file=error.file, expected=error.expected, found=error.found
         ) from error
+
+
+def _latest(directory: str) -> str | None:
+    try:
+        return latest_checkpoint(directory)
+    except CorruptCheckpointError:  # opening the directory says what is wrong
+        return None
 
 
 def _path(path: str | bytes | os.PathLike[str]) -> str:

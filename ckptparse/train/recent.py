@@ -7,7 +7,6 @@ checkpoint each time.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 
 from ckptparse.checkpoint import Checkpoint, open_checkpoint
 
@@ -16,7 +15,7 @@ MOST_KEPT = 4
 _Signature = tuple[tuple[int, int, int] | None, ...]
 """Size, time of change and inode of each file; None for one that is not there."""
 
-_kept: OrderedDict[str, tuple[tuple[str, ...], _Signature, Checkpoint]] = OrderedDict()
+_kept: dict[str, tuple[tuple[str, ...], _Signature, Checkpoint]] = {}
 
 
 def recent_checkpoint(path: str) -> Checkpoint:
@@ -24,17 +23,21 @@ def recent_checkpoint(path: str) -> Checkpoint:
 
     Safe in threads: at the worst a checkpoint is opened twice.
     """
-    key = os.path.abspath(path) if "://" not in path else path
-    kept = _kept.get(key)
+    if "://" in path:
+        return open_checkpoint(path)
+    key = os.path.abspath(path)
+    kept = _kept.pop(key, None)
     if kept is not None and _sign(kept[0]) == kept[1]:
+        _kept[key] = kept  # the latest used is the last
         return kept[2]
-    checkpoint = open_checkpoint(path)
     # What decides which checkpoint a path means, and the checkpoint's own files.
-    files = (f"{path}.index", os.path.join(path, "checkpoint"), *checkpoint.files)
-    if "://" not in path:
-        _kept[key] = (files, _sign(files), checkpoint)
-        while len(_kept) > MOST_KEPT:
-            _kept.popitem(last=False)
+    files = (f"{path}.index", os.path.join(path, "checkpoint"), *open_checkpoint(path).files)
+    before = _sign(files)
+    checkpoint = open_checkpoint(path)
+    if checkpoint.files == list(files[2:]) and _sign(files) == before:  # nobody saved meanwhile
+        _kept[key] = files, before, checkpoint
+        for oldest in list(_kept)[:-MOST_KEPT]:
+            _kept.pop(oldest, None)
     return checkpoint
 
 
