@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         default=_DATA_FOLDER,
         metavar="FOLDER",
-        help="where checkpoints are made and kept, 2.1 GB at full size (default: benchmarks/data)",
+        help="where checkpoints are made and kept, 3.1 GB at full size (default: benchmarks/data)",
     )
     parser.add_argument(
         "--tensorflow",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -26,12 +26,19 @@ class WrongValuesError(Exception):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor whose element j, in row-major order, is `start + j % PERIOD`: exact in float32."""
+    """A tensor whose element j, in row-major order, is `start + j % PERIOD`: exact in float32.
+
+    Attributes:
+        name, shape, dtype: as numpy has them; strings are of dtype "object".
+        start: the first value.
+        partitions: in how many slices, along the first axis, it is stored.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     start: int
+    partitions: int = 1
 
     @property
     def size(self) -> int:
@@ -67,6 +74,51 @@ class Tensor:
         return np.arange(self.start, self.start + min(self.size, PERIOD), dtype=self.dtype)
 
 
+@dataclass(frozen=True)
+class MixedIntegers(Tensor):
+    """A tensor of integers of drawn sizes, which take from 1 to 10 bytes as varints.
+
+    Attributes:
+        mix: (percent, bits, sign): of so many elements the magnitude is drawn from so many bits.
+    """
+
+    mix: tuple[tuple[int, int, int], ...] = ()
+
+    def _period(self) -> NDArray[Any]:
+        count = min(self.size, PERIOD)
+        kinds = _draw(count, self.start) % np.uint64(100)
+        draws = _draw(count, self.start + 1)
+        values = np.zeros(count, np.int64)
+        below = 0
+        for percent, bits, sign in self.mix:
+            chosen = (kinds >= below) & (kinds < below + percent)
+            magnitudes = (draws[chosen] >> np.uint64(64 - bits)).astype(np.int64)
+            values[chosen] = magnitudes if sign > 0 else ~magnitudes
+            below += percent
+        return values.astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Strings(Tensor):
+    """A tensor of strings of 5 to 60 bytes."""
+
+    def _period(self) -> NDArray[Any]:
+        count = min(self.size, PERIOD)
+        draws = _draw(count, self.start).tolist()
+        strings = np.empty(count, object)
+        strings[:] = [(b"%016x" % draw * 4)[: 5 + draw % 56] for draw in draws]
+        return strings
+
+
+def _draw(count: int, seed: int) -> NDArray[np.uint64]:
+    """Numbers that look random and are the same with every version of numpy: SplitMix64."""
+    z = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)
+    z *= np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
 class SmallTensors(Sequence[Tensor]):
     """Any number of tensors of one or four floats, named as a deep encoder with Adam's slots.
 
@@ -75,6 +127,7 @@ class SmallTensors(Sequence[Tensor]):
     """
 
     kind = "small"
+    format = "v2"
 
     _PARTS = (
         "attention/query", "attention/key", "attention/value", "attention/output",
@@ -112,6 +165,7 @@ class Layers(Sequence[Tensor]):
     """
 
     kind = "layers"
+    format = "v2"
 
     def __init__(self, size: int) -> None:
         """`size` is the number of bytes, roughly."""
@@ -150,9 +204,129 @@ class Layers(Sequence[Tensor]):
         return f"{nbytes / 1e6:,.0f} MB in {len(self)} tensors"
 
 
-Data = SmallTensors | Layers
-KINDS: dict[str, type[SmallTensors] | type[Layers]] = {
-    kind.kind: kind for kind in (SmallTensors, Layers)
+class _FewTensors(Sequence[Tensor]):
+    """Tensors that are held, the smallest first: it is what is read before the clock starts."""
+
+    kind: str
+    format = "v2"
+
+    def __init__(self, size: int, tensors: Iterable[Tensor]) -> None:
+        self.size = size
+        self._tensors = tuple(tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]
+        return self._tensors[i]
+
+
+class V1Floats(_FewTensors):
+    """Weights in a V1 checkpoint: each takes twice as much as the one before, the last half of all.
+
+    At 400 MB they are from 3 to 200 MB large.  The table's writer gives each a block of its own, as
+    it does from 512 KB on.
+    """
+
+    kind = "v1-floats"
+    format = "v1"
+
+    def __init__(self, size: int) -> None:
+        """`size` is the number of bytes, roughly."""
+        rows = [max(size // (4 * 64) >> halvings, 1) for halvings in (7, *range(7, 0, -1))]
+        names = [f"model/layer_{i}/kernel" for i in range(len(rows))]
+        super().__init__(
+            size,
+            [
+                Tensor(name, (n, 64), "float32", 1_000 * i)
+                for i, (name, n) in enumerate(zip(names, rows))
+            ],
+        )
+
+    def __str__(self) -> str:
+        nbytes = sum(tensor.nbytes for tensor in self)
+        return f"{nbytes / 1e6:,.0f} MB of float32 in {len(self)} tensors, V1"
+
+
+class V1Integers(_FewTensors):
+    """Integers in a V1 checkpoint, which stores them as varints, negative ones in 10 bytes.
+
+    A quarter of the bytes each: random fingerprints; small weights of both signs; ids of a large
+    vocabulary; counters, most of them small.
+    """
+
+    kind = "v1-integers"
+    format = "v1"
+
+    _TENSORS = (
+        # name, dtype, bytes that a varint takes on average, mix
+        ("table/fingerprints", "int64", 9.5, ((50, 63, 1), (50, 63, -1))),
+        ("model/quantized_kernel", "int32", 5.5, ((50, 7, 1), (50, 7, -1))),
+        ("table/ids", "int64", 2.9, ((100, 17, 1),)),
+        ("table/counters", "int32", 1.65, ((60, 7, 1), (25, 14, 1), (10, 21, 1), (5, 31, 1))),
+    )
+
+    def __init__(self, size: int) -> None:
+        """`size` is the number of bytes in the file, roughly."""
+        super().__init__(
+            size,
+            [
+                MixedIntegers(name, (max(round(size / 4 / nbytes), 1),), dtype, 2 * i, mix=mix)
+                for i, (name, dtype, nbytes, mix) in enumerate(self._TENSORS)
+            ],
+        )
+
+    def __str__(self) -> str:
+        count = sum(tensor.size for tensor in self)
+        return f"{count:,} integers in {self.size / 1e6:,.0f} MB of varints, V1"
+
+
+class Partitioned(_FewTensors):
+    """A variable in 16 partitions, as TF1's partitioners made them, and its small neighbour."""
+
+    kind = "partitioned"
+
+    _PARTITIONS = 16
+
+    def __init__(self, size: int) -> None:
+        """`size` is the number of bytes, roughly."""
+        rows = max(size // (4 * 128), self._PARTITIONS)
+        super().__init__(
+            size,
+            [
+                Tensor("model/embedding/bias", (self._PARTITIONS,), "float32", 0, self._PARTITIONS),
+                Tensor("model/embedding/table", (rows, 128), "float32", 1_000, self._PARTITIONS),
+            ],
+        )
+
+    def __str__(self) -> str:
+        nbytes = sum(tensor.nbytes for tensor in self)
+        return f"{nbytes / 1e6:,.0f} MB of float32 in {self._PARTITIONS} partitions"
+
+
+class Vocabulary(_FewTensors):
+    """A tensor of any number of strings, and a small one."""
+
+    kind = "strings"
+
+    def __init__(self, size: int) -> None:
+        """`size` is the number of strings."""
+        super().__init__(
+            size,
+            [
+                Strings("vocabulary/special", (10,), "object", 0),
+                Strings("vocabulary/words", (size,), "object", 1),
+            ],
+        )
+
+    def __str__(self) -> str:
+        return f"{self.size:,} strings of 5 to 60 bytes"
+
+
+Data = SmallTensors | Layers | V1Floats | V1Integers | Partitioned | Vocabulary
+KINDS: dict[str, Callable[[int], Data]] = {
+    kind.kind: kind
+    for kind in (SmallTensors, Layers, V1Floats, V1Integers, Partitioned, Vocabulary)
 }
 
 

@@ -5,12 +5,13 @@ To add one: a file with a function that returns a `Row`, and its call in `all_ro
 
 from __future__ import annotations
 
+from benchmarks.data import Layers, Partitioned, V1Floats, V1Integers, Vocabulary
 from benchmarks.row import Row
 from benchmarks.rows.first_tensor import first_tensor
 from benchmarks.rows.listing import listing
 from benchmarks.rows.lookup import lookup
 from benchmarks.rows.memory import memory
-from benchmarks.rows.read_all import read_all
+from benchmarks.rows.read_all import CHECKSUMS, read_all
 from benchmarks.rows.small_gets import small_gets
 
 
@@ -24,11 +25,15 @@ def all_rows(scale: float) -> dict[str, Row]:
         first_tensor("first_tensor", scaled(2_000_000_000)),
         lookup("lookup_1000", scaled(1_000)),
         lookup("lookup_1000000", scaled(1_000_000)),
-        read_all("read_2gb", scaled(2_000_000_000)),
+        read_all("read_2gb", Layers(scaled(2_000_000_000)), floors=CHECKSUMS),
         memory("memory_2gb", scaled(2_000_000_000)),
         listing("list_100000", scaled(100_000)),
         listing("list_1000000", scaled(1_000_000)),
         small_gets("small_gets", scaled(1_000)),
         small_gets("small_gets_100000", scaled(100_000)),
+        read_all("partitioned", Partitioned(scaled(400_000_000)), floors=CHECKSUMS),
+        read_all("strings", Vocabulary(scaled(1_000_000))),
+        read_all("v1_floats", V1Floats(scaled(400_000_000)), floors=CHECKSUMS),
+        read_all("v1_integers", V1Integers(scaled(96_000_000))),
     ]
     return {row.name: row for row in rows}

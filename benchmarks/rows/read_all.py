@@ -1,12 +1,16 @@
-"""Read all tensors of a large checkpoint, every checksum verified, every page touched.
+"""Read all tensors of a checkpoint, every checksum verified, every page touched.
 
-Timed: opening, reading every tensor, and taking one element of each page of the result; all
-tensors are held until the end.  Not timed: imports, one open and read of one tensor before, and the
-comparison of every value afterwards.
+Timed: opening, reading every tensor, and taking one element of each page of the result (strings are
+not touched: for all contenders they are Python objects); all tensors are held until the end.  Not
+timed: imports, one open and read of one tensor before, and the comparison of every value
+afterwards.
 
 RestoreV2 is the operation that TensorFlow itself restores variables with; here it gets all names
-at once, so that it reads large tensors in parallel, and its results are viewed, not copied.  The
-floors map the data files, go over them with crc32c, touch every page, and do nothing else.
+at once, so that it reads large tensors in parallel, and its results are viewed, not copied (strings
+are made Python objects).  It reads V1 checkpoints, too.
+
+The floors map the data files, go over them with crc32c, touch every page, and do nothing else: no
+copy, which no reader can do without when a tensor is stored in partitions.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.data import Layers, WrongValuesError
+from benchmarks.data import Data, WrongValuesError
 from benchmarks.machine import usable_cores
 from benchmarks.row import OURS, Contender, Job, Row
 
@@ -29,19 +33,18 @@ _PAGE_NBYTES = 4096
 _PIECE_NBYTES = 1 << 24
 
 
-def read_all(name: str, nbytes: int) -> Row:
+def read_all(name: str, data: Data, floors: tuple[Contender, ...] = ()) -> Row:
     """The row."""
     return Row(
         name=name,
         what="all tensors read, checksums verified, pages touched",
         unit="s",
-        data=Layers(nbytes),
+        data=data,
         contenders=(
             Contender(OURS, _ckptparse),
             Contender("TensorFlow get_tensor", _get_tensor, tensorflow=True),
             Contender("TensorFlow RestoreV2", _restore, tensorflow=True),
-            Contender("crc32c, one thread", _crc32c_one_thread, floor=True),
-            Contender("crc32c, all cores", _crc32c_all_cores, floor=True),
+            *floors,
         ),
         rounds=7,
     )
@@ -79,7 +82,7 @@ def _restore(job: Job) -> float:
     import tensorflow as tf
 
     names = [tensor.name for tensor in job.data]
-    dtypes = [tf.as_dtype(tensor.dtype) for tensor in job.data]
+    dtypes = [tf.as_dtype(np.dtype(tensor.dtype)) for tensor in job.data]
     tf.raw_ops.RestoreV2(
         prefix=job.prefix, tensor_names=names[:1], shape_and_slices=[""], dtypes=dtypes[:1]
     )
@@ -88,7 +91,10 @@ def _restore(job: Job) -> float:
     tensors = tf.raw_ops.RestoreV2(
         prefix=job.prefix, tensor_names=names, shape_and_slices=[""] * len(names), dtypes=dtypes
     )
-    arrays = {name: np.asarray(memoryview(tensor)) for name, tensor in zip(names, tensors)}
+    arrays = {
+        name: tensor.numpy() if dtype == tf.string else np.asarray(memoryview(tensor))
+        for name, dtype, tensor in zip(names, dtypes, tensors)
+    }
     touch_pages(arrays.values())
     seconds = perf_counter() - start
 
@@ -119,8 +125,16 @@ def _crc32c_all_cores(job: Job) -> float:
     return perf_counter() - start
 
 
+CHECKSUMS = (
+    Contender("crc32c, one thread", _crc32c_one_thread, floor=True),
+    Contender("crc32c, all cores", _crc32c_all_cores, floor=True),
+)
+"""Floors for what is stored plain."""
+
+
 def _map_data_files(prefix: str) -> Iterator[NDArray[np.uint8]]:
-    for path in sorted(glob(f"{escape(prefix)}.data-*")):
+    """The files that hold the tensors: a bundle's data files, or the one file of V1."""
+    for path in sorted(glob(f"{escape(prefix)}.data-*")) or [prefix]:
         with open(path, "rb") as file:
             map_ = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         yield np.frombuffer(map_, np.uint8)
@@ -139,7 +153,7 @@ def get_all_tensors(reader: Any) -> dict[str, Any]:
 def touch_pages(arrays: Iterable[NDArray[Any]]) -> None:
     """Take one element of each page."""
     for array in arrays:
-        if array.ndim:  # TensorFlow gives scalars as bare numbers
+        if array.ndim and array.dtype != object:  # TensorFlow gives scalars as bare numbers
             array.reshape(-1)[:: _PAGE_NBYTES // array.itemsize].sum()
 
 
