@@ -1,7 +1,8 @@
 """Print what the package needs at run time, extras included, as exact pins at the floors."""
 
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 RUN_TIME_EXTRAS = ("cli", "remote")
 
