@@ -69,8 +69,16 @@ def _view(
     payload: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any]:
     if not len(payload):  # numpy takes no empty buffer
-        return np.empty(shape, dtype)
+        return _empty(shape, dtype)
     return np.frombuffer(payload, dtype).reshape(shape)
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array without elements."""
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:  # numpy 1 wants memory for the other dimensions
+        raise UnsupportedError("too large for this version of numpy", found=f"{shape}") from error
 
 
 def _read_span(
@@ -81,7 +89,7 @@ def _read_span(
     selection: BasicSelection,
 ) -> NDArray[Any]:
     if 0 in selection.shape:
-        return selection.finish(np.empty(selection.shape, dtype))
+        return selection.finish(_empty(selection.shape, dtype))
     span = selection.span(shape)
     itemsize = dtype.itemsize
     payload = source.read(offset + span.start * itemsize, offset + span.stop * itemsize)

@@ -308,6 +308,10 @@ def test_a_large_empty_shape_is_read_without_allocation(
 
     prefix = write_bundle(tmp_path, {}, edit=add_entry)
     with open_checkpoint(prefix, mmap=mmap) as ckpt:
+        if np.__version__.startswith("1."):  # it wants memory for the first dimension
+            with pytest.raises(UnsupportedError, match="this version of numpy"):
+                ckpt["wide"]
+            return
         assert ckpt["wide"].shape == (2**50, 0)
         assert ckpt.read("wide", index).shape[1:] == (0,)
 
