@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ckptparse.checkpoint import Checkpoint, open_checkpoint
+from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -25,6 +25,7 @@ from ckptparse.errors import (
     UnreadableError,
     UnsupportedError,
 )
+from ckptparse.opening import open_checkpoint
 from ckptparse.report import Damage, VerifyReport
 from ckptparse.tensors import TensorInfo, TensorSlice
 

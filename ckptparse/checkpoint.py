@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
@@ -10,22 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ckptparse.bundle import BundleReader
 from ckptparse.errors import (
     CheckpointError,
-    CheckpointNotFoundError,
     CorruptCheckpointError,
     located,
 )
 from ckptparse.indexing import Index
-from ckptparse.locate import INDEX_SUFFIX, find_checkpoint
 from ckptparse.names import decode_name, encode_name
 from ckptparse.reader import Entry, Reader
 from ckptparse.report import Damage, VerifyReport
-from ckptparse.saved_slices import SavedSlicesReader
 from ckptparse.selection import select
 from ckptparse.similar import not_found
-from ckptparse.sources import Files, files_for
+from ckptparse.sources import Files
 from ckptparse.tensors import TensorInfo
 
 if TYPE_CHECKING:  # imported at first need
@@ -36,69 +31,6 @@ _QUICK_INDEX_NBYTES = 1 << 20
 
 Progress = Callable[[int, int], object]
 """Called with (bytes done, bytes in all)."""
-
-
-def open_checkpoint(
-    path: str | os.PathLike[str],
-    *,
-    verify: bool = True,
-    mmap: bool = True,
-    format: str | None = None,
-    storage_options: dict[str, object] | None = None,
-) -> Checkpoint:
-    """Open a checkpoint that TensorFlow wrote.
-
-    Of a V2 checkpoint this reads the index's footer and two of its blocks, of a V1 checkpoint the
-    table of contents of each file, whatever the number and size of the tensors.
-
-    Args:
-        path: a prefix (``model.ckpt-200``); a file of the checkpoint (``.index``,
-            ``.data-00000-of-00001``, ``.meta``, a V1 file, a V1 shard or ``-?????-of-00004``); a
-            directory with a ``checkpoint`` state file, meaning its latest one; the directory of a
-            SavedModel or TF-Hub module; or a URL of these (extra `remote`).
-        verify: compare stored checksums with a tensor's bytes at its first access.  False touches
-            no page before you do.  Indexes and tables of contents are always checked.
-        mmap: map data files into memory, so that arrays are views and cost nothing.  False reads
-            copies: the choice for storage whose files others change or take away, where touching
-            a map can end the process with SIGBUS.
-        format: "v1" or "v2", where both lie under one prefix; without it V2, as TensorFlow does.
-        storage_options: for URLs, what fsspec passes on to the file system.
-
-    Returns:
-        A `Checkpoint`; closing it (or ``with``) is good manners, its arrays outlive it.
-
-    Raises:
-        CheckpointNotFoundError: nothing there; the text says what was looked for.
-        MissingShardError: a V1 set that is not complete.
-        NotACheckpointError: a file of another kind.
-        CorruptCheckpointError: a damaged index, table of contents or state file.
-        UnsupportedError: a checkpoint for newer readers only.
-        UnreadableError: the operating system, or the storage, refuses.
-        ImportError: a URL without the extra `remote`.
-    """
-    if format not in (None, "v1", "v2"):
-        raise ValueError(f'format is "v1", "v2" or None, not {format!r}')
-    path = os.fsdecode(path)
-    again = (
-        path if "://" in path else os.path.abspath(path),
-        {"verify": verify, "mmap": mmap, "format": format, "storage_options": storage_options},
-    )
-    files = files_for(path, mmap=mmap, storage_options=storage_options)
-    found = find_checkpoint(files, path, format)
-    try:
-        if found.format == "v1":
-            shards = [files.open(shard) for shard in found.shards]
-            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
-        # An index is copied out of its file block by block, never mapped: what was checked stays.
-        index = files.open(found.prefix + INDEX_SUFFIX, mapped=False)
-    except FileNotFoundError as error:
-        raise CheckpointNotFoundError("gone while it was opened", file=found.prefix) from error
-    reader = BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps)
-    return Checkpoint(reader, files, again)
-
-
-def _open_again(path: str, options: dict[str, Any]) -> Checkpoint:
-    return open_checkpoint(path, **options)
 
 
 def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
@@ -123,14 +55,14 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         self,
         reader: Reader,
         files: Files | None = None,
-        again: tuple[str, dict[str, Any]] | None = None,
+        again: tuple[Callable[..., Checkpoint], tuple[Any, ...]] | None = None,
     ) -> None:
         """Use `open_checkpoint`.
 
         Args:
             reader: of the checkpoint's format.
             files: where a graph may lie beside the checkpoint.
-            again: path and options of `open_checkpoint`, for copies in other processes.
+            again: a function, and its arguments, that open the same checkpoint once more.
         """
         self._open_reader: Reader | None = reader
         self._again = again
@@ -366,7 +298,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         """A copied or unpickled checkpoint is opened anew, from the same place."""
         if self._again is None:
             raise TypeError("only what open_checkpoint opened can be copied or pickled")
-        return _open_again, self._again
+        return self._again
 
     def __repr__(self) -> str:
         state = "closed " if self._open_reader is None else ""

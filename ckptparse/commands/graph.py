@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import align, print_json
 from ckptparse.errors import CheckpointNotFoundError
@@ -23,6 +22,7 @@ from ckptparse.metagraph import (
     find_graph_file,
     read_graph_file,
 )
+from ckptparse.opening import open_checkpoint
 from ckptparse.sources import files_for
 from ckptparse.text import count, format_shape, printable
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from fnmatch import fnmatchcase
 
-from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import align, info_to_json, print_json
+from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import count, format_nbytes, format_shape, printable
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import align, info_to_json, print_json
+from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import count, format_nbytes, format_shape, printable
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from ckptparse.checkpoint import open_checkpoint
 from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import align, print_json
 from ckptparse.objectgraph import OutlineRow
+from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import format_nbytes, format_shape, printable
 

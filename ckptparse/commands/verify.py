@@ -6,10 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from ckptparse.checkpoint import Progress, open_checkpoint
+from ckptparse.checkpoint import Progress
 from ckptparse.commands.arguments import add_json, add_path
 from ckptparse.commands.text import print_json
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.opening import open_checkpoint
 from ckptparse.report import Damage, VerifyReport
 from ckptparse.text import count, format_nbytes, printable
 

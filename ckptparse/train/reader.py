@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ckptparse.checkpoint import Checkpoint, open_checkpoint
+from ckptparse.checkpoint import Checkpoint
 from ckptparse.dtypes import number_of
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
+from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.train.directories import latest_checkpoint
 from ckptparse.train.dtype import DType

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from ckptparse.checkpoint import Checkpoint, open_checkpoint
+from ckptparse.checkpoint import Checkpoint
+from ckptparse.opening import open_checkpoint
 
 MOST_KEPT = 4
 
