@@ -55,7 +55,7 @@ def decode_varint(
     )
 
 
-_PIECE_NBYTES = 1 << 18
+_PIECE_NBYTES = 1 << 17
 """Varints decoded at a time: their temporaries stay in the processor's cache."""
 
 
@@ -108,12 +108,34 @@ def _decode_piece(
             expected=f"at most {MAX_VARINT64_NBYTES} bytes",
             found=f"{longest} bytes",
         )
-    values = (piece[first_bytes] & 0x7F).astype(np.uint64)
-    for i in range(1, longest):
-        longer = np.flatnonzero(lengths > i)
-        groups = (piece[first_bytes[longer] + i] & 0x7F).astype(np.uint64)
-        values[longer] |= groups << np.uint64(7 * i)
+    # The 8 bytes from each first byte on, as one number; those behind the varint are cut off.
+    padded = np.zeros(len(piece) + 8, np.uint8)
+    padded[: len(piece)] = piece
+    words: NDArray[np.uint64] = np.ndarray(len(piece), "<u8", padded, 0, (1,))
+    values = words[first_bytes]
+    values &= _BYTES_KEPT[lengths]
+    # Eight groups of 7 bits become four of 14, two of 28, one of 56.
+    for even, odd, shift in _JOINED_GROUPS:
+        values = (values & even) | ((values & odd) >> shift)
+    if longest > 8:
+        longer = np.flatnonzero(lengths > 8)
+        tails = padded[first_bytes[longer] + 8].astype(np.uint64) & np.uint64(0x7F)
+        values[longer] |= tails << np.uint64(56)
+        longer = np.flatnonzero(lengths > 9)
+        tails = padded[first_bytes[longer] + 9].astype(np.uint64)
+        values[longer] |= tails << np.uint64(63)
     return values
+
+
+_BYTES_KEPT = np.array(
+    [(1 << 8 * min(n, 8)) - 1 for n in range(MAX_VARINT64_NBYTES + 1)], np.uint64
+)
+
+_JOINED_GROUPS = (
+    (np.uint64(0x007F_007F_007F_007F), np.uint64(0x7F00_7F00_7F00_7F00), np.uint64(1)),
+    (np.uint64(0x0000_3FFF_0000_3FFF), np.uint64(0x3FFF_0000_3FFF_0000), np.uint64(2)),
+    (np.uint64(0x0000_0000_0FFF_FFFF), np.uint64(0x0FFF_FFFF_0000_0000), np.uint64(4)),
+)
 
 
 def encode_varint(value: int) -> bytes:
