@@ -145,7 +145,7 @@ class SmallTensors(Sequence[Tensor]):
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]  # no slices
         if not 0 <= i < self.size:
             raise IndexError(i)
         layer, k = divmod(i, len(self._SUFFIXES))
@@ -196,7 +196,7 @@ class Layers(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
-    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]  # no slices
         return self._tensors[i]
 
     def __str__(self) -> str:
@@ -217,7 +217,7 @@ class _FewTensors(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
-    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]  # no slices
         return self._tensors[i]
 
 

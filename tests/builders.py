@@ -532,7 +532,7 @@ def write_bundle(
         edit(bundle)
     prefix = folder / name
     blocks = split(sorted(bundle.index.items()), entries_per_block)
-    Path(f"{prefix}.index").write_bytes(table(*blocks, **table_options))  # type: ignore[arg-type]
+    Path(f"{prefix}.index").write_bytes(table(*blocks, **table_options))
     for i, shard in enumerate(bundle.shards):
         path = Path(f"{prefix}.data-{i:05d}-of-{len(bundle.shards):05d}")
         path.write_bytes(shard)

@@ -135,7 +135,7 @@ def test_the_text_is_file_byte_tensor_message_expected_found(
     ids=str,
 )
 def test_the_text_leaves_out_what_is_not_known(given: dict[str, object], text: str) -> None:
-    error = CorruptCheckpointError("size", **given)  # type: ignore[arg-type]
+    error = CorruptCheckpointError("size", **given)
     assert str(error) == text
 
 
@@ -152,7 +152,7 @@ def test_the_parts_are_attributes(error_class: type[CheckpointError]) -> None:
 
 @pytest.mark.parametrize("error_class", [CheckpointNotFoundError, MissingShardError])
 def test_what_is_not_found_has_the_number_of_that(error_class: type[CheckpointError]) -> None:
-    assert whole(error_class).errno == errno.ENOENT  # type: ignore[attr-defined]
+    assert whole(error_class).errno == errno.ENOENT
 
 
 # Trips
@@ -190,7 +190,7 @@ def test_nothing_is_lost_on_the_way(
 
 def locate(error: Exception, **place: object) -> Exception:
     """The error, as it comes out of `located`."""
-    with pytest.raises(type(error)) as raised, located(**place):  # type: ignore[arg-type]
+    with pytest.raises(type(error)) as raised, located(**place):
         raise error
     assert raised.value is error
     return error
@@ -216,7 +216,7 @@ def locate(error: Exception, **place: object) -> Exception:
 def test_located_fills_in_only_what_is_missing(
     known: dict[str, object], place: dict[str, object], text: str
 ) -> None:
-    error = CorruptCheckpointError("x", **known)  # type: ignore[arg-type]
+    error = CorruptCheckpointError("x", **known)
     assert str(locate(error, **place)) == text
 
 

@@ -100,7 +100,7 @@ class SourceSuite:
         assert memoryview(part).readonly
         assert not np.frombuffer(part, np.uint8).flags.writeable
         with pytest.raises(TypeError):
-            part[0] = 1  # type: ignore[index]
+            part[0] = 1
 
     def test_results_stay_valid_after_close_and_without_the_source(self, path: Path) -> None:
         source = self.make(path)
@@ -358,7 +358,7 @@ def test_what_is_no_regular_file_is_no_checkpoint_and_does_not_hang(
     tmp_path: Path, make: object, kind: str, mapped: bool
 ) -> None:
     path = tmp_path / "thing"
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(NotACheckpointError, match=kind) as error:
         open_source(str(path), mmap=mapped)
     assert error.value.file == str(path)
@@ -437,7 +437,7 @@ def test_a_file_system_that_cannot_map_is_read_by_position(
 @pytest.mark.parametrize("make", [make_directory, make_fifo, make_link_to_device])
 def test_a_refused_file_leaves_no_descriptor(tmp_path: Path, make: object) -> None:
     path = tmp_path / "thing"
-    make(path)  # type: ignore[operator]
+    make(path)
     before = num_descriptors()
     for mapped in (True, False):
         with pytest.raises(NotACheckpointError):

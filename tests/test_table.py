@@ -79,14 +79,14 @@ by_shape = pytest.mark.parametrize(
 def test_scan_gives_every_entry_in_order(
     entries: Sequence[Entry], size: int, options: dict[str, object]
 ) -> None:
-    opened = open_table(table(*split(entries, size), **options))  # type: ignore[arg-type]
+    opened = open_table(table(*split(entries, size), **options))
     assert [(key, bytes(value)) for key, value in opened.scan()] == list(entries)
     assert opened.num_blocks == -(-len(entries) // size)
 
 
 @by_shape
 def test_get_equals_scan(entries: Sequence[Entry], size: int, options: dict[str, object]) -> None:
-    opened = open_table(table(*split(entries, size), **options))  # type: ignore[arg-type]
+    opened = open_table(table(*split(entries, size), **options))
     scanned = dict(opened.scan())
     assert {key: opened.get(key) for key, _ in entries} == scanned
     assert {key: opened.get(key) for key, _ in reversed(entries)} == scanned
@@ -96,7 +96,7 @@ def test_get_equals_scan(entries: Sequence[Entry], size: int, options: dict[str,
 def test_get_of_a_key_that_is_not_there_is_none(
     entries: Sequence[Entry], size: int, options: dict[str, object]
 ) -> None:
-    opened = open_table(table(*split(entries, size), **options))  # type: ignore[arg-type]
+    opened = open_table(table(*split(entries, size), **options))
     keys = {key for key, _ in entries}
     near = {key + b"\x00" for key in keys} | {key[:-1] for key in keys}
     near |= {key[:-1] + bytes([key[-1] ^ 1]) for key in keys if key}
