@@ -284,6 +284,15 @@ class TestCopies:
                 np.testing.assert_array_equal(other[FC6], expected_array(FC6))
                 assert other.info(FC6).mapped == mmap
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the working directory")
+    def test_without_a_working_directory(self, monkeypatch, tmp_path) -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        with open_checkpoint(VGG.prefix) as ckpt:
+            np.testing.assert_array_equal(ckpt[FC6], expected_array(FC6))
+
     def test_a_relative_path_stays_where_it_was(self, monkeypatch, tmp_path) -> None:
         monkeypatch.chdir(VGG.folder)
         with open_checkpoint("model.ckpt") as ckpt:

@@ -23,7 +23,10 @@ class LocalFiles:
 
     def __init__(self, *, mmap: bool) -> None:
         self.maps = mmap
-        self._directory = os.getcwd()  # a relative path stays where it was, wherever one goes
+        try:
+            self._directory = os.getcwd()  # a relative path stays where it was, wherever one goes
+        except OSError:  # there is none any more
+            self._directory = ""
 
     def is_file(self, path: str) -> bool:
         return os.path.isfile(path)
