@@ -131,6 +131,9 @@ class Table:
                 self._recent[i] = block
                 for oldest in list(self._recent)[:-_MOST_KEPT]:  # single steps, for threads
                     self._recent.pop(oldest, None)
+        elif self._source.mapped:  # its pages may be gone: the source compares sizes again
+            handle = self._handles[i]
+            self._source.read(handle.offset, handle.offset + handle.nbytes)
         return block
 
     def forget_verified(self) -> None:
