@@ -48,6 +48,7 @@ class CheckpointError(Exception):
         expected: object = None,
         found: object = None,
     ) -> None:
+        message = _shorten(message)
         super().__init__(message)
         self.message = message
         self.file = file
@@ -63,7 +64,7 @@ class CheckpointError(Exception):
         if self.offset is not None:
             place.append(f"byte {self.offset}")
         if self.tensor is not None:
-            place.append(f"tensor {self.tensor!r}")
+            place.append(f"tensor {_shorten(repr(self.tensor))}")
         text = ": ".join([", ".join(place), self.message]) if place else self.message
         if self.expected is not None:
             text += f": expected {self.expected}"
@@ -82,6 +83,10 @@ class CheckpointError(Exception):
             self.offset = None if self.offset is None else self.offset + base
         if self.tensor is None:
             self.tensor = tensor
+
+    def forget_frames(self) -> None:
+        """Let go of where it was raised: a report of many errors cannot hold all those frames."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
 
 
 def _shorten(text: str) -> str:

@@ -8,6 +8,14 @@ def decode_name(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
+def decode_names(keys: list[bytes]) -> list[str]:
+    """The name of each key."""
+    try:
+        return list(map(bytes.decode, keys))  # for a million of them
+    except UnicodeDecodeError:
+        return list(map(decode_name, keys))
+
+
 def encode_name(name: str) -> bytes:
     """The key of a name; of a name that no key can have the empty key, which is no tensor."""
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ckptparse.errors import CheckpointError
 from ckptparse.indexing import Index
 from ckptparse.tensors import TensorInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Entry = Any
 """What a format knows of one tensor; passed from `find` and `entries` back to the same reader."""
@@ -55,6 +56,10 @@ class Reader(Protocol):
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What is known of a tensor without its bytes."""
+        ...
+
+    def infos(self) -> list[TensorInfo]:
+        """`info` of every tensor; an error if any part of the index is damaged."""
         ...
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptparse.errors import CheckpointError
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(NamedTuple):
     """One thing that is wrong.
 
     Attributes:
@@ -21,8 +20,7 @@ class Damage:
     error: CheckpointError
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
+class VerifyReport(NamedTuple):
     """All that `Checkpoint.verify` found.
 
     Attributes:

@@ -49,7 +49,15 @@ def decode_slices(messages: Any, rank: int) -> tuple[Extents, ...]:
     Raises:
         CorruptCheckpointError: another number of dimensions, an extent that is no range.
     """
-    return tuple(_decode_extents(message, rank) for message in messages)
+    known: dict[bytes, Extents] = {}
+    decoded = []
+    for message in messages:
+        serialized = message.SerializeToString()
+        extents = known.get(serialized)
+        if extents is None:
+            extents = known[serialized] = _decode_extents(message, rank)
+        decoded.append(extents)
+    return tuple(decoded)
 
 
 def _decode_extents(message: Any, rank: int) -> Extents:

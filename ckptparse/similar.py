@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from ckptparse.errors import TensorNotFoundError
 
@@ -25,6 +24,8 @@ def not_found(
 
 def nearest_names(wanted: str, names: Sequence[str], most: int = 3) -> list[str]:
     """Up to `most` of `names`, the likeliest to be meant first."""
+    from difflib import get_close_matches  # who finds what he asks for does not need it
+
     bare = wanted.removesuffix(":0")  # the name of the variable's tensor in the graph
     containing = sorted((name for name in names if bare and bare in name), key=len)[:most]
     comparable = [name for name in names if len(name) <= _MOST_LETTERS]

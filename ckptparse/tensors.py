@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ class TensorSlice:
         return tuple(slice(a, a + n) for a, n in zip(self.start, self.shape))
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """What a checkpoint says of a tensor; none of its bytes were read for this.
 
     Attributes:
