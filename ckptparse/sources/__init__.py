@@ -5,18 +5,21 @@ layer nothing knows a memory map from a read or a disk from a bucket; below it n
 bytes mean.
 """
 
-from ckptparse.sources.base import Files, Source
+from ckptparse.sources.base import MOST_KEPT_OPEN, Files, Source
 from ckptparse.sources.local import LocalFiles, open_source
 from ckptparse.sources.mapped import MappedSource
 from ckptparse.sources.memory import MemorySource
 from ckptparse.sources.pread import PreadSource
+from ckptparse.sources.reopened import ReopenedSource
 
 __all__ = [
+    "MOST_KEPT_OPEN",
     "Files",
     "LocalFiles",
     "MappedSource",
     "MemorySource",
     "PreadSource",
+    "ReopenedSource",
     "Source",
     "files_for",
     "open_source",

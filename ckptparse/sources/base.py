@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ckptparse.errors import TruncatedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_KEPT_OPEN = 128
+"""Data files of one checkpoint that are kept open, or mapped, which takes a descriptor as well.
+Those with higher numbers are opened for every read: a process may have 1,024 files open, or 256."""
 
 
 class Source(Protocol):
@@ -14,11 +22,14 @@ class Source(Protocol):
         name: path or URL, for messages.
         nbytes: size when it was opened.
         mapped: whether `read` returns views over a memory map, which cost nothing to keep.
+        octets: the whole map as an array; None where there is none.  Parts of it are taken after
+            `read` of the same range has been asked, which knows whether they are still there.
     """
 
     name: str
     nbytes: int
     mapped: bool
+    octets: NDArray[np.uint8] | None
 
     def read(self, start: int, stop: int) -> bytes | memoryview:
         """Exactly the bytes start..stop, immutable, from any thread.
@@ -44,12 +55,29 @@ class Files(Protocol):
 
     maps: bool
 
+    def within(self, directory: str) -> Files:
+        """The same files, but none outside of a directory.
+
+        Nothing outside is opened or asked for, whatever a path says and wherever links lead:
+        `is_file` and `is_directory` are False for a path that leads out by its words, the rest is
+        an UnreadableError.
+        """
+        ...
+
+    def allows(self, path: str) -> bool:
+        """Whether a path does not lead out of the directory by its words."""
+        ...
+
     def is_file(self, path: str) -> bool:
-        """Whether a regular file is there."""
+        """Whether a regular file is there.
+
+        Raises:
+            UnreadableError: there is no telling: a failing disk, a network that does not answer.
+        """
         ...
 
     def is_directory(self, path: str) -> bool:
-        """Whether a directory is there."""
+        """Whether a directory is there; raises as `is_file`."""
         ...
 
     def list_names(self, directory: str) -> list[str]:
@@ -64,8 +92,14 @@ class Files(Protocol):
         """Directory and last part of a path."""
         ...
 
-    def open(self, path: str, *, mapped: bool = True) -> Source:
-        """A file's bytes; `mapped=False` asks for copies whatever `maps` says.
+    def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
+        """A file's bytes.
+
+        Args:
+            path: the file.
+            mapped: False asks for copies whatever `maps` says.
+            kept: False asks for a source that takes no file descriptor between reads; it gives
+                copies.
 
         Raises:
             FileNotFoundError: no such file; the caller knows which of its errors that is.

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from ckptparse.errors import NotACheckpointError, UnreadableError
 from ckptparse.sources.base import Source
+from ckptparse.sources.confined import Confinement
 from ckptparse.sources.mapped import MappedSource
 from ckptparse.sources.pread import PreadSource
+from ckptparse.sources.reopened import ReopenedSource
 
 _OPEN_FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for its writer
+    | getattr(os, "O_NOCTTY", 0)  # nor may a terminal become this process's own
 )
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+_TROUBLE = {
+    getattr(errno, name)
+    for name in ("EACCES", "EIO", "ENOMEM", "ESTALE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
+    if hasattr(errno, name)
+}
+"""Errors that do not say whether a file is there; all others mean that none is within reach."""
 
 
 class LocalFiles:
@@ -23,20 +36,45 @@ class LocalFiles:
 
     def __init__(self, *, mmap: bool) -> None:
         self.maps = mmap
+        self._confinement: Confinement | None = None
         try:
             self._directory = os.getcwd()  # a relative path stays where it was, wherever one goes
         except OSError:  # there is none any more
             self._directory = ""
 
+    def within(self, directory: str) -> LocalFiles:
+        confined = LocalFiles(mmap=self.maps)
+        confined._directory = self._directory
+        confined._confinement = Confinement(self._join_directory(directory))
+        return confined
+
+    def allows(self, path: str) -> bool:
+        return self._confinement is None or self._confinement.allows(self._join_directory(path))
+
     def is_file(self, path: str) -> bool:
-        return os.path.isfile(path)
+        return stat.S_ISREG(self._mode(path))
 
     def is_directory(self, path: str) -> bool:
-        return os.path.isdir(path)
+        return stat.S_ISDIR(self._mode(path))
+
+    def _mode(self, path: str) -> int:
+        """The mode of what is at a path, 0 for nothing."""
+        if not self.allows(path):
+            return 0
+        place = self._place(path)
+        try:
+            return os.stat(place).st_mode
+        except OSError as error:
+            if error.errno in _TROUBLE:
+                raise UnreadableError.because(error, file=path) from error
+            return 0
+        except ValueError:  # NUL, or what the file system cannot spell
+            return 0
 
     def list_names(self, directory: str) -> list[str]:
+        place = self._place(directory)
         try:
-            return sorted(os.listdir(directory))
+            return sorted(os.listdir(place))
         except OSError as error:
             raise UnreadableError.because(error, file=directory) from error
 
@@ -47,8 +85,39 @@ class LocalFiles:
         directory, name = os.path.split(path)
         return directory or os.curdir, name
 
-    def open(self, path: str, *, mapped: bool = True) -> Source:
-        return open_source(path, mmap=mapped and self.maps, directory=self._directory)
+    def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
+        if not kept:
+            return ReopenedSource(path, lambda: self._open_file(path))
+        return _as_source(path, self._open_file(path), mmap=mapped and self.maps)
+
+    def _open_file(self, path: str) -> int:
+        place = self._place(path)
+        if self._confinement is None:
+            return open_file(path, place)
+        descriptor = open_file(path, place, _NO_LINK)
+        try:
+            self._require_unmoved(path, place, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _require_unmoved(self, path: str, place: str, descriptor: int) -> None:
+        """Raise UnreadableError unless an open file is what stands at its place without links."""
+        try:
+            is_there = os.path.samestat(os.fstat(descriptor), os.lstat(place))
+        except OSError as error:
+            raise UnreadableError.because(error, file=path) from error
+        if not is_there or self._place(path) != place:
+            raise UnreadableError("moved while it was opened", file=path)
+
+    def _place(self, path: str) -> str:
+        """Where a path leads; UnreadableError if that is outside."""
+        place = self._join_directory(path)
+        return place if self._confinement is None else self._confinement.resolve(place, path)
+
+    def _join_directory(self, path: str) -> str:
+        return os.path.join(self._directory, path)
 
 
 def open_source(path: str, *, mmap: bool, directory: str = "") -> Source:
@@ -62,17 +131,12 @@ def open_source(path: str, *, mmap: bool, directory: str = "") -> Source:
         NotACheckpointError: a directory, FIFO, device or socket.
         UnreadableError: any other refusal of the operating system.
     """
-    place = os.path.join(directory, path)
+    return _as_source(path, open_file(path, os.path.join(directory, path)), mmap=mmap)
+
+
+def _as_source(path: str, descriptor: int, *, mmap: bool) -> Source:
+    """A source over an open file, which becomes its own."""
     try:
-        descriptor = os.open(place, _OPEN_FLAGS)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        # Windows opens no directory, and nobody opens a socket.
-        _require_regular(path, place)
-        raise UnreadableError.because(error, file=path) from error
-    try:
-        _require_regular(path, descriptor)
         if mmap:
             try:
                 return MappedSource(path, descriptor)
@@ -86,10 +150,29 @@ def open_source(path: str, *, mmap: bool, directory: str = "") -> Source:
             os.close(descriptor)
 
 
+def open_file(path: str, place: str, flags: int = 0) -> int:
+    """A descriptor of a regular file; `path` is what messages call it.  Raises as `open_source`."""
+    _require_regular(path, place)  # a device is not even opened: that alone can have effects
+    try:
+        descriptor = os.open(place, _OPEN_FLAGS | flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableError.because(error, file=path) from error
+    try:
+        _require_regular(path, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _require_regular(path: str, file: str | int) -> None:
     """Raise NotACheckpointError for what is no regular file."""
     try:
         mode = os.stat(file).st_mode
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise UnreadableError.because(error, file=path) from error
     if not stat.S_ISREG(mode):

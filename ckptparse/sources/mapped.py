@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class MappedSource:
@@ -22,25 +29,28 @@ class MappedSource:
     def __init__(self, name: str, descriptor: int) -> None:
         """Map an open file; the descriptor stays the caller's."""
         self.name = name
-        self._map: mmap.mmap | bytes | None = b""
+        map_: mmap.mmap | bytes = b""
         if os.fstat(descriptor).st_size:  # an empty file cannot be mapped
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        self.nbytes = len(self._map)
+            map_ = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        self.nbytes = len(map_)
+        self.octets: NDArray[np.uint8] | None = np.frombuffer(map_, np.uint8) if map_ else None
+        size = map_.size if isinstance(map_, mmap.mmap) else map_.__len__
+        # One attribute, so that a thread which closes leaves another one both or none.
+        self._open: tuple[memoryview, Callable[[], int]] | None = memoryview(map_), size
 
     def read(self, start: int, stop: int) -> memoryview:
-        map_ = self._map
-        if map_ is None:
+        opened = self._open
+        if opened is None:
             raise closed_error(self.name)
-        require_inside(self.name, start, stop, min(self.nbytes, self._file_nbytes(map_)))
-        return memoryview(map_)[start:stop]
-
-    def _file_nbytes(self, map_: mmap.mmap | bytes) -> int:
-        """The size of the file, now."""
+        view, file_nbytes = opened
         try:
-            return len(map_) if isinstance(map_, bytes) else map_.size()
+            nbytes = file_nbytes()  # now
         except OSError as error:
             raise UnreadableError.because(error, file=self.name) from error
+        if not 0 <= start <= stop <= nbytes or stop > self.nbytes:
+            require_inside(self.name, start, stop, min(self.nbytes, nbytes))
+        return view[start:stop]
 
     def close(self) -> None:
         # Not mmap.close(), which refuses while views exist: the last view unmaps.
-        self._map = None
+        self._open = self.octets = None

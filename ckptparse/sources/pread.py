@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
-from typing import NoReturn
+from _thread import allocate_lock
+from typing import TYPE_CHECKING, NoReturn
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _AT_ONCE_NBYTES = 1 << 30
 """Linux reads at most 2 GiB - 4 KiB at a time, Windows 2 GiB - 1."""
@@ -20,11 +24,12 @@ class PreadSource:
     """
 
     mapped = False
+    octets: NDArray[np.uint8] | None = None
 
     def __init__(self, name: str, descriptor: int) -> None:
         """Take over an open file descriptor."""
         self.name = name
-        self.nbytes = file_nbytes(name, descriptor)
+        self.nbytes = file_status(name, descriptor).st_size
         self._file: _OpenFile | None = _OpenFile(descriptor)
 
     def read(self, start: int, stop: int) -> bytes:
@@ -33,31 +38,41 @@ class PreadSource:
         file = self._file
         if file is None:
             raise closed_error(self.name)
-        nbytes = min(self.nbytes, file_nbytes(self.name, file.descriptor))
+        nbytes = min(self.nbytes, file_status(self.name, file.descriptor).st_size)
         require_inside(self.name, start, stop, nbytes)
-        pieces = []
-        position = start
-        while position < stop:
-            try:
-                piece = _pread(file.descriptor, min(stop - position, _AT_ONCE_NBYTES), position)
-            except OSError as error:
-                raise UnreadableError.because(error, file=self.name, offset=position) from error
-            if not piece:  # shortened after the check above
-                require_inside(self.name, start, stop, position)
-            pieces.append(piece)
-            position += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return read_at(self.name, file.descriptor, start, stop)
 
     def close(self) -> None:
         self._file = None
 
 
-def file_nbytes(name: str, descriptor: int) -> int:
-    """The size of an open file, now."""
+def file_status(name: str, descriptor: int) -> os.stat_result:
+    """Size and identity of an open file, now."""
     try:
-        return os.fstat(descriptor).st_size
+        return os.fstat(descriptor)
     except OSError as error:
         raise UnreadableError.because(error, file=name) from error
+
+
+def read_at(name: str, descriptor: int, start: int, stop: int) -> bytes:
+    """Exactly the bytes start..stop of an open file, in as many reads as it takes.
+
+    Raises:
+        TruncatedError: it ends before them.
+        UnreadableError: the operating system fails.
+    """
+    pieces = []
+    position = start
+    while position < stop:
+        try:
+            piece = _pread(descriptor, min(stop - position, _AT_ONCE_NBYTES), position)
+        except OSError as error:
+            raise UnreadableError.because(error, file=name, offset=position) from error
+        if not piece:  # shortened after its size was asked for
+            require_inside(name, start, stop, position)
+        pieces.append(piece)
+        position += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class _OpenFile:
@@ -73,7 +88,7 @@ class _OpenFile:
         raise TypeError("an open file cannot be copied or pickled")
 
 
-_seek_lock = threading.Lock()
+_seek_lock = allocate_lock()
 
 
 def _seek_and_read(descriptor: int, nbytes: int, position: int) -> bytes:

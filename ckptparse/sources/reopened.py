@@ -1,0 +1,86 @@
+"""A local file that is opened for every read: between reads it takes no descriptor."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ckptparse.errors import MissingShardError, UnreadableError
+from ckptparse.sources.base import closed_error, require_inside
+from ckptparse.sources.pread import file_status, read_at
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_Identity = tuple[int, int, int]
+"""Device, inode and time of change.  The inode alone would not do: that of a file which nobody
+holds open is given to another one as soon as it is deleted."""
+
+
+class ReopenedSource:
+    """Reads copies.  For checkpoints of more data files than a process may have open.
+
+    A source that holds its file open goes on with the old one when another takes its place; this
+    one cannot, and says so rather than mix the two.
+    """
+
+    mapped = False
+    octets: NDArray[np.uint8] | None = None
+
+    def __init__(self, name: str, open_file: Callable[[], int]) -> None:
+        """
+        Args:
+            name: path, for messages.
+            open_file: gives a new descriptor of the file, or raises.
+
+        Raises:
+            FileNotFoundError, CheckpointError: what `open_file` raises.
+        """
+        self.name = name
+        self._open_file: Callable[[], int] | None = open_file
+        descriptor = open_file()
+        try:
+            status = file_status(name, descriptor)
+        finally:
+            os.close(descriptor)
+        self.nbytes = status.st_size
+        self._identity = _identify(status)
+
+    def read(self, start: int, stop: int) -> bytes:
+        open_file = self._open_file
+        if open_file is None:
+            raise closed_error(self.name)
+        require_inside(self.name, start, stop, self.nbytes)
+        try:
+            descriptor = open_file()
+        except FileNotFoundError as error:
+            raise MissingShardError(
+                "gone since it was first opened", file=self.name, found="no such file"
+            ) from error
+        try:
+            status = file_status(self.name, descriptor)
+            require_inside(self.name, start, stop, status.st_size)
+            if _identify(status) != self._identity:
+                raise _replaced_error(self.name)
+            return read_at(self.name, descriptor, start, stop)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        self._open_file = None
+
+
+def _identify(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _replaced_error(name: str) -> UnreadableError:
+    error = UnreadableError(
+        "written to, or another file has taken its place", file=name,
+        expected="the file as it was when it was first opened",
+    )  # fmt: skip
+    error.errno = errno.ESTALE
+    return error
