@@ -1,9 +1,11 @@
 """TensorFlow's sorted string table: the container of `.index` files and of whole V1 checkpoints.
 
-`layout` says where blocks lie in a file and reads one, `block` what stands in a block, `table`
-finds a key among the blocks.
+`layout` says where blocks lie in a file and reads one, `block` what stands in a block, entry by
+entry, `columns` all of it at once, `table` finds a key among the blocks.
 """
 
+from ckptparse.sstable.block import MAX_KEY_RATIO
+from ckptparse.sstable.columns import Columns
 from ckptparse.sstable.table import Table
 
-__all__ = ["Table"]
+__all__ = ["MAX_KEY_RATIO", "Columns", "Table"]

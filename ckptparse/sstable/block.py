@@ -18,22 +18,35 @@ Source: tensorflow/core/lib/io/block.cc, block_builder.cc.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
 from ckptparse.coding import MAX_VARINT32_NBYTES, decode_varint
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.sstable.columns import Columns, decode_columns
 
 _RESTART_NBYTES = 4
 
-_MOST_SEARCHES = 32
-"""A search decodes some 15 entries; a whole block costs as much as a few hundred searches."""
+_MOST_SEEKS = 4
+"""Searches of a block until the keys at all its restarts are decoded."""
 
-_MAX_KEY_RATIO = 64
-_FREE_KEY_NBYTES = 1 << 24
+_FREE_SEARCHED = 512
+_NBYTES_PER_SEARCHED = 64
+"""How many entries are decoded by searches until a block is decoded as a whole."""
+
+MAX_KEY_RATIO = 24
+_FREE_KEY_NBYTES = 1 << 12
 """Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
 every 16th entry, they take at most 16 times their bytes in the block."""
+
+_MIN_ENTRY_NBYTES = 6
+"""What an entry takes of a compressed block, at least: each that a writer makes has a key, and a
+place or values, of its own.  Without this a megabyte could hold millions of them."""
+
+_FREE_ENTRIES = 64
 
 
 class Block:
@@ -43,8 +56,13 @@ class Block:
     are positions in the contents; `Table` adds where the block lies.
     """
 
-    def __init__(self, contents: bytes | memoryview) -> None:
+    def __init__(self, contents: bytes | memoryview, stored_nbytes: int | None = None) -> None:
         """
+        Args:
+            contents: of the block, decompressed.
+            stored_nbytes: what they take in the file; None for as much as they are.  It bounds
+                what they may swell to.
+
         Raises:
             CorruptCheckpointError: restarts that are missing, out of order or outside.
         """
@@ -61,10 +79,16 @@ class Block:
         self._contents = contents
         self._stop = nbytes - _RESTART_NBYTES * (count + 1)
         self._restarts = np.frombuffer(contents, "<u4", count, self._stop)
-        self._num_lookups = 0
+        self._num_seeks = 0
+        self._restart_keys: list[bytes] | None = None
+        self._num_searched = 0
+        stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
+        self._most_entries = nbytes if stored == nbytes else stored // _MIN_ENTRY_NBYTES
+        self._most_entries += _FREE_ENTRIES
+        self._most_key_nbytes = MAX_KEY_RATIO * stored + _FREE_KEY_NBYTES
         self._entries: dict[bytes, bytes | memoryview] | None = None
         bounds = self._restarts.astype(np.int64)
-        if bounds[0] != 0 or (np.diff(bounds) <= 0).any() or bounds[-1] >= max(self._stop, 1):
+        if bounds[0] != 0 or (bounds[1:] <= bounds[:-1]).any() or bounds[-1] >= max(self._stop, 1):
             raise CorruptCheckpointError(
                 "restarts of a block",
                 offset=self._stop,
@@ -84,23 +108,18 @@ class Block:
         restart = next(restarts)
         previous: bytes | None = None
         pos = 0
-        most_key_bytes = _MAX_KEY_RATIO * stop + _FREE_KEY_NBYTES
+        num_entries = key_nbytes = 0
         while pos < stop:
-            key, value_pos, value_stop = self._decode_entry(pos, previous or b"")
-            most_key_bytes -= len(key)
-            if most_key_bytes < 0:
-                raise CorruptCheckpointError(
-                    "keys of a block",
-                    offset=pos,
-                    expected=f"at most {_MAX_KEY_RATIO} times the {stop} bytes of its entries",
-                    found="more, by sharing",
-                )
-            if pos == restart:
-                if contents[pos] != 0:
-                    raise self._restart_error(restart)
-                restart = next(restarts, stop)
-            elif pos > restart:
+            is_restart = pos == restart
+            if pos > restart:
                 raise self._restart_error(restart)
+            key, value_pos, value_stop = self._decode_entry(pos, None if is_restart else previous)
+            if is_restart:
+                restart = next(restarts, stop)
+            num_entries += 1
+            key_nbytes += len(key)
+            if key_nbytes > self._most_key_nbytes or num_entries > self._most_entries:
+                raise self._swollen_error(pos, key_nbytes)
             if previous is not None and key <= previous:
                 raise CorruptCheckpointError(
                     "order of keys",
@@ -114,42 +133,74 @@ class Block:
         if restart < stop:
             raise self._restart_error(restart)
 
+    @property
+    def num_restarts(self) -> int:
+        """How many restarts there are."""
+        return len(self._restarts)
+
+    def columns(self) -> Columns | None:
+        """All entries at once; None if anything about them is unusual, which `iter` can tell."""
+        return decode_columns(
+            bytes(self._contents),
+            self._restarts.tolist(),
+            self._stop,
+            most_entries=self._most_entries,
+            most_key_nbytes=self._most_key_nbytes,
+        )
+
     def get(self, key: bytes) -> bytes | memoryview | None:
         """The value of a key, None when there is none.
 
-        The first lookups search; a block that is asked more often is decoded once and for all.
+        The first lookups search; if that has cost as much as decoding the block, which a few do
+        where there are no restarts, it is decoded once and for all.  If its keys turn out to be
+        wrong somewhere, the search goes on: a key gets the same answer however often it is asked
+        for.
         """
         if self._entries is not None:
             return self._entries.get(key)
-        self._num_lookups += 1
-        if self._num_lookups > _MOST_SEARCHES:
-            self._entries = dict(self)
-            return self._entries.get(key)
+        if self._num_searched >= _FREE_SEARCHED + self._stop // _NBYTES_PER_SEARCHED:
+            self._num_searched = -(1 << 62)  # once
+            with suppress(CorruptCheckpointError):
+                self._entries = dict(self)
         found = self.seek(key)
         return found[1] if found is not None and found[0] == key else None
 
     def seek(self, target: bytes) -> tuple[bytes, bytes | memoryview] | None:
         """The first (key, value) whose key is not below `target`; None behind the last one.
 
-        Decodes one key at each of O(log n) restarts and the entries between two of them.
+        Decodes one key at each of O(log n) restarts and the entries between two of them; from the
+        fifth time on the keys at all restarts are known.
         """
-        contents, restarts = self._contents, self._restarts
-        low, high = 0, len(restarts) - 1
-        while low < high:  # for the last restart whose key is below the target
-            middle = (low + high + 1) // 2
-            key, _, _ = self._decode_entry(int(restarts[middle]), None)
-            if key < target:
-                low = middle
-            else:
-                high = middle - 1
+        contents, stop = self._contents, self._stop
+        if not stop:
+            return None
         key = b""
-        pos = int(restarts[low])
-        while pos < self._stop:
+        pos = int(self._restarts[self._find_restart(target)])
+        num_entries = key_nbytes = 0
+        while pos < stop:
             key, value_pos, value_stop = self._decode_entry(pos, key)
+            num_entries += 1
+            key_nbytes += len(key)
+            self._num_searched += 1
+            if key_nbytes > self._most_key_nbytes or num_entries > self._most_entries:
+                raise self._swollen_error(pos, key_nbytes)
             if key >= target:
                 return key, contents[value_pos:value_stop]
             pos = value_stop
         return None
+
+    def _find_restart(self, target: bytes) -> int:
+        """The last restart whose key is below `target`, or else the first."""
+        if self._restart_keys is None:
+            self._num_seeks += 1
+            if self._num_seeks == _MOST_SEEKS:
+                with suppress(CorruptCheckpointError):  # of a restart that nobody asked for
+                    self._restart_keys = list(map(self._restart_key, self._restarts.tolist()))
+            return bisect_left(self._restarts, target, 1, key=self._restart_key) - 1
+        return bisect_left(self._restart_keys, target, 1) - 1
+
+    def _restart_key(self, restart: int) -> bytes:
+        return self._decode_entry(int(restart), None)[0]
 
     def _decode_entry(self, pos: int, previous: bytes | None) -> tuple[bytes, int, int]:
         """The entry at `pos`: (key, start of the value, end of the value).
@@ -186,6 +237,21 @@ class Block:
                 found=shared,
             )
         return previous[:shared] + bytes(contents[pos:value_pos]), value_pos, value_stop
+
+    def _swollen_error(self, pos: int, key_nbytes: int) -> CorruptCheckpointError:
+        if key_nbytes > self._most_key_nbytes:
+            return CorruptCheckpointError(
+                "keys of a block",
+                offset=pos,
+                expected=f"at most {self._most_key_nbytes} bytes",
+                found="more, by sharing",
+            )
+        return CorruptCheckpointError(
+            "entries of a compressed block",
+            offset=pos,
+            expected=f"at most {self._most_entries}",
+            found="more",
+        )
 
     def _restart_error(self, restart: int) -> CorruptCheckpointError:
         return CorruptCheckpointError(

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.sources import Source
 from ckptparse.sstable.block import Block
+from ckptparse.sstable.columns import Columns
 from ckptparse.sstable.layout import (
     TRAILER_NBYTES,
     BlockHandle,
     decode_handle,
+    decode_handles,
     is_compressed,
     read_block,
     read_footer,
 )
+
+_FEW_BLOCKS = 32
+"""Fewer are decoded sooner one by one."""
 
 _MOST_KEPT = 16
 _MOST_KEPT_NBYTES = 1 << 20
@@ -48,22 +53,11 @@ class Table:
         self._source = source
         self.name = source.name
         self.nbytes = source.nbytes
+        self.mapped = source.mapped
         index = read_footer(source)
-        self._separators: list[bytes] = []
-        self._handles: list[BlockHandle] = []
-        end = 0
         with located(file=source.name, base=index.offset):
-            for separator, value in Block(read_block(source, index)):
-                handle, _ = decode_handle(value, 0)
-                if handle.offset < end:
-                    raise CorruptCheckpointError(
-                        f"handle of block {len(self._handles)}",
-                        expected=f"an offset from {end} on, behind the block before",
-                        found=handle.offset,
-                    )
-                end = handle.offset + handle.nbytes + TRAILER_NBYTES
-                self._separators.append(separator)
-                self._handles.append(handle)
+            block = Block(read_block(source, index), index.nbytes)
+            self._separators, self._handles = _decode_index(block)
         self._verify = verify
         self._verified: set[int] = set()
         self._recent: dict[int, Block] = {}
@@ -73,20 +67,54 @@ class Table:
         """How many data blocks there are."""
         return len(self._handles)
 
+    def block_nbytes(self, i: int) -> int:
+        """Stored size of data block `i`."""
+        return self._handles[i].nbytes
+
+    def find_block(self, key: bytes) -> int | None:
+        """The number of the data block that would hold a key; None behind the last one."""
+        i = bisect_left(self._separators, key)
+        return i if i < len(self._separators) else None
+
     def get(self, key: bytes) -> bytes | memoryview | None:
         """The value of a key, None when there is none.  Touches one block.
 
         Raises:
             CorruptCheckpointError: the block that would hold the key is damaged.
         """
-        i = bisect_left(self._separators, key)
-        if i == len(self._separators):
-            return None
+        i = self.find_block(key)
+        return None if i is None else self.get_from(i, key)
+
+    def get_from(self, i: int, key: bytes) -> bytes | memoryview | None:
+        """The value of a key whose block is known, from `find_block`; the rest as `get`."""
         try:
             return self._block(i).get(key)
         except CheckpointError as error:
-            error.locate(file=self.name, base=self._handles[i].offset)
+            self._locate(error, i)
             raise
+
+    def columns(self, i: int) -> Columns | None:
+        """Data block `i`, all at once; None if anything is unusual, which `scan_block` can tell.
+
+        Raises:
+            CorruptCheckpointError: the block is damaged.
+        """
+        try:
+            columns = self._block(i).columns()
+        except CheckpointError as error:
+            self._locate(error, i)
+            raise
+        if columns is None or not columns.keys:
+            return columns
+        is_above = i == 0 or columns.keys[0] > self._separators[i - 1]
+        return columns if is_above and columns.keys[-1] <= self._separators[i] else None
+
+    def _locate(self, error: CheckpointError, i: int) -> None:
+        """Complete the place of an error in data block `i`; in a compressed one the block's own."""
+        handle = self._handles[i]
+        if error.file is None and error.offset and is_compressed(self._source, handle):
+            error.offset = 0
+        error.locate(file=self.name, base=handle.offset)
 
     def scan(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
         """All (key, value) in order of keys.
@@ -99,14 +127,15 @@ class Table:
 
     def scan_block(self, i: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
         """All (key, value) of data block `i`, in order; the rest as `scan`."""
-        handle, separator = self._handles[i], self._separators[i]
+        separator = self._separators[i]
         below = self._separators[i - 1] if i else None
         key: bytes | None = None
-        with located(file=self.name, base=handle.offset):
+        try:
             for key, value in self._block(i):
                 if below is not None and key <= below:
                     raise CorruptCheckpointError(
                         f"first key of block {i}",
+                        offset=0,
                         expected=f"one above the separator before it, {below!r}",
                         found=repr(key),
                     )
@@ -115,16 +144,21 @@ class Table:
             if key is not None and key > separator:
                 raise CorruptCheckpointError(
                     f"last key of block {i}",
+                    offset=0,
                     expected=f"at most its separator {separator!r}",
                     found=repr(key),
                 )
+        except CheckpointError as error:
+            self._locate(error, i)
+            raise
 
     def _block(self, i: int) -> Block:
         """Data block `i`; the last few that were used are kept."""
         block = self._recent.get(i)
         if block is None:
             verify = i == 0 or (self._verify and i not in self._verified)
-            block = Block(read_block(self._source, self._handles[i], verify=verify))
+            handle = self._handles[i]
+            block = Block(read_block(self._source, handle, verify=verify), handle.nbytes)
             if verify and self._source.mapped:
                 self._verified.add(i)
             if self._source.mapped or self._handles[i].nbytes <= _MOST_KEPT_NBYTES:
@@ -143,10 +177,37 @@ class Table:
 
     def is_compressed(self, key: bytes) -> bool:
         """Whether the block that would hold a key is compressed; reads one byte of it."""
-        i = bisect_left(self._separators, key)
-        return i < self.num_blocks and is_compressed(self._source, self._handles[i])
+        i = self.find_block(key)
+        return i is not None and is_compressed(self._source, self._handles[i])
 
     def close(self) -> None:
         """Close the source."""
         self._recent.clear()
         self._source.close()
+
+
+def _decode_index(block: Block) -> tuple[list[bytes], list[BlockHandle]]:
+    """The separators and the handles of an index block.
+
+    Raises:
+        CorruptCheckpointError: separators that do not increase, blocks that do not follow one
+            another.
+    """
+    columns = block.columns() if block.num_restarts > _FEW_BLOCKS else None
+    handles = decode_handles(columns) if columns is not None else None
+    if columns is None or handles is None:
+        entries = list(block)
+        separators = [separator for separator, _ in entries]
+        handles = [decode_handle(value, 0)[0] for _, value in entries]
+    else:
+        separators = columns.keys
+    end = 0
+    for i, (offset, nbytes) in enumerate(handles):
+        if offset < end:
+            raise CorruptCheckpointError(
+                f"handle of block {i}",
+                expected=f"an offset from {end} on, behind the block before",
+                found=offset,
+            )
+        end = offset + nbytes + TRAILER_NBYTES
+    return separators, handles

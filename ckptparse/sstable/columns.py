@@ -1,0 +1,107 @@
+"""All entries of a block at once, if they are as writers make them.
+
+One loop without calls, a third of a microsecond for an entry.  (Numpy over all runs between
+restarts side by side, and a pass in Python for the keys, takes as long.)  What is unusual in any
+way is left to going through the block entry by entry, which also says what is wrong.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from itertools import islice
+from operator import lt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Columns(NamedTuple):
+    """The entries of a block, in order.
+
+    Attributes:
+        contents: the block.
+        keys: the keys.
+        starts, stops: where in the contents the values are.
+    """
+
+    contents: bytes
+    keys: list[bytes]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+    def without_first(self) -> Columns:
+        """All but the first entry."""
+        return Columns(self.contents, self.keys[1:], self.starts[1:], self.stops[1:])
+
+
+def decode_columns(
+    contents: bytes, restarts: list[int], stop: int, *, most_entries: int, most_key_nbytes: int
+) -> Columns | None:
+    """The entries of a block whose restarts are in order; None if anything in it is unusual.
+
+    Args:
+        contents: the block, restart array and all.
+        restarts: where restarts are.
+        stop: where the last entry ends.
+        most_entries: how many there may be.
+        most_key_nbytes: how long all keys together may be.
+    """
+    keys: list[bytes] = []
+    starts, stops = array("q"), array("q")
+    key = b""
+    pos = run_stop = 0
+    run_stops = iter([*restarts[1:], stop])
+    for _ in range(most_entries + 1):
+        if pos >= run_stop:
+            if pos == stop:
+                break
+            run_stop = next(run_stops)
+            key = b""  # of which the first entry of a run can share nothing
+        shared, non_shared, value_nbytes = contents[pos], contents[pos + 1], contents[pos + 2]
+        pos += 3
+        if (shared | non_shared | value_nbytes) >= 0x80:
+            lengths = _decode_longer_lengths(contents, pos - 3)
+            if lengths is None:
+                return None
+            shared, non_shared, value_nbytes, pos = lengths
+        start = pos + non_shared
+        if shared > len(key):
+            return None
+        key = key[:shared] + contents[pos:start]
+        pos = start + value_nbytes
+        most_key_nbytes -= len(key)
+        if pos > run_stop or most_key_nbytes < 0:
+            return None
+        keys.append(key)
+        starts.append(start)
+        stops.append(pos)
+    else:
+        return None
+    if not increase(keys):
+        return None
+    return Columns(contents, keys, np.asarray(starts), np.asarray(stops))
+
+
+def increase(keys: Sequence[bytes]) -> bool:
+    """Whether every key is above the one before."""
+    return all(map(lt, keys, islice(keys, 1, None)))
+
+
+def _decode_longer_lengths(contents: bytes, pos: int) -> tuple[int, int, int, int] | None:
+    """Three lengths of one byte or two, and the position behind them; None of any other."""
+    lengths = []
+    for _ in range(3):
+        length = contents[pos]
+        pos += 1
+        if length >= 0x80:
+            if contents[pos] >= 0x80:
+                return None
+            length += (contents[pos] - 1) << 7
+            pos += 1
+        lengths.append(length)
+    shared, non_shared, value_nbytes = lengths
+    return shared, non_shared, value_nbytes, pos
