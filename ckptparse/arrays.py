@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ckptparse.errors import UnsupportedError
 from ckptparse.indexing import BasicSelection, Index, keep_array, select
 from ckptparse.sources import Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
 """Dimensions that numpy's arrays can have."""
@@ -52,17 +54,33 @@ def read_part(
     arrays; its place in memory need not be aligned.  Of a source that copies, only the bytes
     between the first and the last element taken are read; an index by arrays reads all.
     """
-    selection = None if source.mapped or index is Ellipsis else select(index, shape)
+    nbytes = prod(shape) * dtype.itemsize
+    is_view = index is Ellipsis or (source.mapped and nbytes)
+    selection = None if is_view else select(index, shape)
     if isinstance(selection, BasicSelection):
         part = _read_span(source, offset, dtype, shape, selection)
     else:
-        nbytes = prod(shape) * dtype.itemsize
         whole = _view(source.read(offset, offset + nbytes), dtype, shape)
-        part = whole if index is Ellipsis else whole[keep_array(index)]
+        part = take(whole, index)
     if swapped:
-        part = _swap_bytes(part)
+        part = swap_bytes(part)
     part.flags.writeable = False
     return part
+
+
+def take(array: NDArray[Any], index: Index) -> NDArray[Any]:
+    """What an index takes of an array in memory: numpy's answer, but never a bare scalar.
+
+    Of an array without elements, numpy makes room for the result before it looks whether the index
+    is inside: for the index [0] of the shape (0, 2**53), 2**53 elements.
+    """
+    if index is Ellipsis:
+        return array
+    if array.size:
+        part: NDArray[Any] = array[keep_array(index)]
+        return part
+    selection = select(index, array.shape)
+    return selection.finish(_empty(selection.shape, array.dtype))
 
 
 def _view(
@@ -103,7 +121,7 @@ def _read_span(
     return selection.finish(part)
 
 
-def _swap_bytes(array: NDArray[Any]) -> NDArray[Any]:
+def swap_bytes(array: NDArray[Any]) -> NDArray[Any]:
     """A copy with every number's bytes in the other order (complex: of each component)."""
     if array.dtype.itemsize == 1:
         return array.copy()

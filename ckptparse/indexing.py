@@ -9,10 +9,12 @@ from __future__ import annotations
 import operator
 from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Index = Any
 """Whatever numpy takes between square brackets."""

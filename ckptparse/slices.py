@@ -13,6 +13,7 @@ Sources: tensorflow/core/framework/tensor_slice.cc, core/util/saved_tensor_slice
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 import numpy as np
@@ -34,7 +35,17 @@ _SMALL_GRID = 1 << 20
 
 def encode_slice_key(name: bytes, extents: Extents) -> bytes:
     """The key under which a slice of a tensor is stored."""
-    parts = [KEY_PREFIX, encode_ordered_string(name), encode_uint(len(extents))]
+    return encode_slice_key_name(name) + encode_extents(extents)
+
+
+def encode_slice_key_name(name: bytes) -> bytes:
+    """What the keys of all slices of a tensor begin with."""
+    return KEY_PREFIX + encode_ordered_string(name)
+
+
+def encode_extents(extents: Extents) -> bytes:
+    """What the key of a slice ends with."""
+    parts = [encode_uint(len(extents))]
     for start, length in extents:
         parts += [encode_ordered_int(start), encode_ordered_int(length)]
     return b"".join(parts)
@@ -58,6 +69,12 @@ def resolve(extents: Extents, shape: tuple[int, ...]) -> Box:
     )
 
 
+def resolve_all(slices: Iterable[Extents], shape: tuple[int, ...]) -> list[Box]:
+    """The boxes of slices; equal slices have one box."""
+    known: dict[Extents, Box] = {}
+    return [known.get(e) or known.setdefault(e, resolve(e, shape)) for e in slices]
+
+
 def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> None:
     """Check that boxes cover an array exactly once.
 
@@ -68,7 +85,7 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     Raises:
         CorruptCheckpointError: a box outside the array, an overlap, a hole.
     """
-    for box in boxes:
+    for box in dict.fromkeys(boxes):
         if any(a < 0 or n < min(size, 1) or a + n > size for a, n, size in zip(*box, shape)):
             raise CorruptCheckpointError(
                 "slice", expected=f"a part of the shape {list(shape)}", found=describe(box)

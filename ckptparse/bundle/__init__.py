@@ -1,7 +1,8 @@
 """The V2 format, "tensor bundle": an index table and data shards.
 
-`index` finds entries and `entries` decodes them, `shards` opens data files, `payload` decodes the
-two kinds of tensors that are not plain bytes, and `reader` puts them together.
+`index` finds entries, `entries` decodes one and `columns` all of a block, `infos` says what they
+say; `shards` opens data files, `payload` decodes the two kinds of tensors that are not plain bytes,
+and `reader` puts them together.
 """
 
 from ckptparse.bundle.reader import BundleReader

@@ -16,6 +16,7 @@ Sources: tensorflow/core/protobuf/tensor_bundle.proto, core/util/tensor_bundle/t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -110,40 +111,31 @@ def _parse_entry(serialized: bytes | memoryview) -> Entry:
     )
 
 
-_DTYPE_TAG, _SHAPE_TAG = 1 << 3, 2 << 3 | 2
-_SHARD_ID_TAG, _OFFSET_TAG, _SIZE_TAG, _CRC32C_TAG = 3 << 3, 4 << 3, 5 << 3, 6 << 3 | 5
+DTYPE_TAG, SHAPE_TAG = 1 << 3, 2 << 3 | 2
+PLACE_TAGS = (3 << 3, 4 << 3, 5 << 3)
+"""Tags of shard_id, offset, size."""
+CRC32C_TAG = 6 << 3 | 5
 
 _DIM_TAG, _DIM_SIZE_TAG = 2 << 3 | 2, 1 << 3
-
-_usual_shapes: dict[bytes, tuple[int, ...]] = {}
-"""First bytes of an entry, dtype and shape -> shape: many tensors of a model share theirs."""
-
-_MOST_SHAPES = 10_000
 
 
 def _decode_usual_entry(serialized: bytes) -> Entry | None:
     """An entry of the form that TensorFlow writes for a tensor stored whole; None of any other.
 
-    dtype, shape, perhaps shard_id, offset, size, and crc32c at the end: a million of them take a
-    third of the time that messages take.
+    dtype, shape, perhaps shard_id, offset, size, and crc32c at the end.  See `columns` for many.
     """
     nbytes = len(serialized)
-    if nbytes < 9 or serialized[0] != _DTYPE_TAG or serialized[2] != _SHAPE_TAG:
+    if nbytes < 9 or serialized[0] != DTYPE_TAG or serialized[2] != SHAPE_TAG:
         return None
     pos = 4 + serialized[3]
     end = nbytes - 5
-    if (serialized[1] | serialized[3]) >= 0x80 or pos > end or serialized[end] != _CRC32C_TAG:
+    if (serialized[1] | serialized[3]) >= 0x80 or pos > end or serialized[end] != CRC32C_TAG:
         return None
-    start = serialized[:pos]
-    shape = _usual_shapes.get(start)
-    if shape is None:
-        shape = _decode_usual_shape(start)
-        if shape is None:
-            return None
-        if len(_usual_shapes) < _MOST_SHAPES:
-            _usual_shapes[start] = shape
+    start = decode_start(serialized[:pos])
+    if start is None:
+        return None
     places = [0, 0, 0]  # shard_id, offset, size
-    for i, tag in enumerate((_SHARD_ID_TAG, _OFFSET_TAG, _SIZE_TAG)):
+    for i, tag in enumerate(PLACE_TAGS):
         if serialized[pos] == tag:
             pos += 1
             shift = 0
@@ -161,15 +153,31 @@ def _decode_usual_entry(serialized: bytes) -> Entry | None:
     if pos != end or (shard_id >> 31) or (offset | size) >> 63:
         return None
     crc32c = int.from_bytes(serialized[end + 1 :], "little")
-    return Entry(serialized[1], shape, shard_id, offset, size, crc32c, ())
+    return Entry(start.dtype, start.shape, shard_id, offset, size, crc32c, ())
 
 
-def _decode_usual_shape(start: bytes) -> tuple[int, ...] | None:
-    """The sizes that stand behind dtype and shape tag; None in any unusual form.
+class Start(NamedTuple):
+    """What the first bytes of an entry say, its dtype and its shape.
+
+    `nbytes` is what the elements take by their dtype; None where that varies.
+    """
+
+    dtype: int
+    shape: tuple[int, ...]
+    nbytes: int | None
+
+
+@lru_cache(maxsize=10_000)
+def decode_start(start: bytes) -> Start | None:
+    """The first bytes of an entry, up to its place; None in any unusual form.
+
+    Many tensors of a model have these in common.
 
     Raises:
         CorruptCheckpointError: see `shapes.require_sizes`.
     """
+    if len(start) < 4:
+        return None
     sizes = []
     pos, end = 4, len(start)
     while pos < end:
@@ -188,7 +196,8 @@ def _decode_usual_shape(start: bytes) -> tuple[int, ...] | None:
         pos = dim_end
     shape = tuple(sizes)
     require_sizes(shape)
-    return shape
+    itemsize = lookup(start[1]).itemsize
+    return Start(start[1], shape, None if itemsize is None else prod(shape) * itemsize)
 
 
 def _require_place(entry: Entry, num_shards: int) -> None:

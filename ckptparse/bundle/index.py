@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ckptparse.bundle.columns import EntryColumns, decode_entries
 from ckptparse.bundle.entries import Entry, Header, decode_entry, decode_header
 from ckptparse.dtypes import lookup
 from ckptparse.errors import (
@@ -18,13 +22,24 @@ from ckptparse.slices import (
     KEY_PREFIX,
     decode_slice_key_name,
     describe,
+    encode_extents,
     encode_slice_key,
+    encode_slice_key_name,
     resolve,
 )
 from ckptparse.sources import Source
-from ckptparse.sstable import Table
+from ckptparse.sstable import MAX_KEY_RATIO, Table
 
 HEADER_KEY = b""
+
+_NBYTES_PER_SEARCH = 1 << 11
+"""A block is searched once per 2 KiB; if it is asked more often, all of it is decoded."""
+
+_MOST_DECODED = 16
+"""Blocks kept decoded: TensorFlow's have up to 10,000 entries, 3 MB of memory."""
+
+_MOST_ERRORS = 10_000
+"""Entries of an index that are reported as damaged; behind them it is not looked at any more."""
 
 
 class Piece(NamedTuple):
@@ -51,6 +66,8 @@ class BundleIndex:
         self._table = Table(source)
         self.name = self._table.name
         self.nbytes = self._table.nbytes
+        self._searches: Counter[int] = Counter()
+        self._decoded: dict[int, dict[bytes, Entry]] = {}
         self.header = self._decode_header()
 
     def _decode_header(self) -> Header:
@@ -74,7 +91,12 @@ class BundleIndex:
         Raises:
             CorruptCheckpointError: a damaged block of the index.
         """
-        keys = [key for key, _ in self._table.scan() if key != HEADER_KEY]
+        keys: list[bytes] = []
+        for i in range(self._table.num_blocks):
+            block = self._table.columns(i)
+            keys += block.keys if block else [key for key, _ in self._table.scan_block(i)]
+        if keys and keys[0] == HEADER_KEY:
+            del keys[0]
         if keys and keys[0].startswith(KEY_PREFIX):  # slices, perhaps: their owners know
             return [key for key, _ in self.entries()]
         return keys
@@ -82,29 +104,96 @@ class BundleIndex:
     def find(self, key: bytes) -> Entry | None:
         """A tensor's entry, None when `keys` does not have it; reads one block of the index."""
         entry = self.entry(key)
-        if entry is None or not key.startswith(KEY_PREFIX):
+        if entry is None or key[:1] != KEY_PREFIX:
             return entry
         owner_key = decode_slice_key_name(key)
         owner = None if owner_key is None else self.entry(owner_key)
         if owner is None or owner_key is None:
             return entry
-        slice_keys = {encode_slice_key(owner_key, extents) for extents in owner.slices}
-        return None if key in slice_keys else entry
+        suffix = key[len(encode_slice_key_name(owner_key)) :]
+        return None if any(suffix == encode_extents(each) for each in owner.slices) else entry
 
     def entry(self, key: bytes) -> Entry | None:
-        """The entry of a key, None when there is none."""
-        if key == HEADER_KEY:
+        """The entry of a key, None when there is none.
+
+        The first lookups in a block search it; one that is asked often is decoded as a whole.
+        """
+        i = self._table.find_block(key)
+        if i is None or not key:
             return None
-        value = self._table.get(key)
+        entries = self._decoded.get(i)
+        if entries is not None:
+            return entries.get(key)
+        self._searches[i] += 1
+        if self._searches[i] > self._table.block_nbytes(i) // _NBYTES_PER_SEARCH:
+            self._keep_decoded(i)
+        value = self._table.get_from(i, key)
         return None if value is None else self._decode_entry(key, value)
+
+    def _keep_decoded(self, i: int) -> None:
+        self._searches[i] = -sys.maxsize  # once, whatever comes of it
+        try:
+            block = self._columns(i)
+        except CorruptCheckpointError:  # of another entry: only who asks for that one is told
+            return
+        if block is not None:
+            self._decoded[i] = dict(zip(block.keys, block.entries()))
+            for oldest in list(self._decoded)[:-_MOST_DECODED]:  # single steps, for threads
+                self._decoded.pop(oldest, None)
+                self._searches.pop(oldest, None)
+
+    def _columns(self, i: int) -> EntryColumns | None:
+        """Block `i` of the table, without the header; None if there is anything unusual."""
+        block = self._table.columns(i)
+        if block is None:
+            return None
+        if block.keys and block.keys[0] == HEADER_KEY:
+            block = block.without_first()
+        try:
+            entries = decode_entries(block, self.header.num_shards)
+            for k, entry in entries.others.items():
+                with located(tensor=decode_name(entries.keys[k])):
+                    self._require_room(len(entries.keys[k]) * len(entry.slices))
+            return entries
+        except CheckpointError as error:
+            self._locate(error)
+            raise
 
     def _decode_entry(self, key: bytes, value: bytes | memoryview) -> Entry:
         try:
-            return decode_entry(value, self.header.num_shards)
+            entry = decode_entry(value, self.header.num_shards)
+            self._require_room(len(key) * len(entry.slices))
+            return entry
         except CheckpointError as error:
-            error.file = self._table.name
             error.tensor = decode_name(key)
+            self._locate(error)
             raise
+
+    def _locate(self, error: CheckpointError) -> None:
+        error.file = self.name
+        error.offset = None  # one in the value, whose own place is not known
+
+    def blocks(self) -> Iterator[EntryColumns]:
+        """Every entry in order of keys, also those of slices, but not the header.
+
+        Raises:
+            CorruptCheckpointError: any block or entry of the index is damaged.
+        """
+        key_nbytes = 0  # of slices
+        for i in range(self._table.num_blocks):
+            block = self._columns(i)
+            if block is None:
+                entries = {
+                    key: self._decode_entry(key, value)
+                    for key, value in self._table.scan_block(i)
+                    if key != HEADER_KEY
+                }
+                block = EntryColumns.of(entries)
+            for k, entry in block.others.items():
+                key_nbytes += len(block.keys[k]) * len(entry.slices)
+            with located(file=self.name):
+                self._require_room(key_nbytes)
+            yield block
 
     def entries(self) -> list[tuple[bytes, Entry]]:
         """Every tensor's entry in order of keys, without header and slice keys.
@@ -112,12 +201,43 @@ class BundleIndex:
         Raises:
             CorruptCheckpointError: any block or entry of the index is damaged.
         """
-        entries = [
-            (key, self._decode_entry(key, value))
-            for key, value in self._table.scan()
-            if key != HEADER_KEY
-        ]
-        return _without_slices(entries)
+        entries: list[tuple[bytes, Entry]] = []
+        for block in self.blocks():
+            entries += zip(block.keys, block.entries())
+        hidden = self.find_slices(entries)
+        return [item for item in entries if item[0] not in hidden] if hidden else entries
+
+    def find_slices(self, entries: Iterable[tuple[bytes, Entry]]) -> set[bytes]:
+        """Which keys among entries are those of slices of others among them.
+
+        Only keys that begin as those of slices do can be, and only entries with slices have any.
+        """
+        owners: dict[bytes, Entry] = {}
+        candidates: dict[bytes, list[bytes]] = {}
+        for key, entry in entries:
+            if entry.slices:
+                owners[key] = entry
+            if key[:1] == KEY_PREFIX:
+                candidates.setdefault(decode_slice_key_name(key) or HEADER_KEY, []).append(key)
+        hidden: set[bytes] = set()
+        for name, keys in candidates.items():
+            if name in owners:
+                suffixes = {encode_extents(extents) for extents in owners[name].slices}
+                start = len(encode_slice_key_name(name))
+                hidden.update(key for key in keys if key[start:] in suffixes)
+        return hidden
+
+    def _require_room(self, nbytes: int) -> None:
+        """Check that the index can hold the keys of slices, before they are made.
+
+        A long name and many slices would make keys as long as the square of the index.  Those that
+        are there are no longer than this (`sstable.block`).
+        """
+        most = MAX_KEY_RATIO * self.nbytes
+        if nbytes > most:
+            raise CorruptCheckpointError(
+                "slices", expected=f"keys of at most {most} bytes in all", found=nbytes
+            )
 
     def pieces(self, key: bytes, entry: Entry) -> list[Piece]:
         """Every stored slice of a partitioned tensor.
@@ -150,27 +270,69 @@ class BundleIndex:
         """As `entries`, stepping over damage: what could be read, and what could not."""
         entries: list[tuple[bytes, Entry]] = []
         errors: list[CheckpointError] = []
+        damaged: set[int] = set()
         for i in range(self._table.num_blocks):
-            try:
-                for key, value in self._table.scan_block(i):
-                    try:
-                        if key != HEADER_KEY:
-                            entries.append((key, self._decode_entry(key, value)))
-                    except CheckpointError as error:
-                        errors.append(error)
-            except CheckpointError as error:
-                errors.append(error)
-        entries = _without_slices(entries)
-        if errors:  # the owner of a slice may be among what is lost
-            entries = [item for item in entries if decode_slice_key_name(item[0]) is None]
+            if len(errors) >= _MOST_ERRORS:
+                damaged.update(range(i, self._table.num_blocks))
+                errors.append(
+                    CorruptCheckpointError(
+                        "index",
+                        file=self.name,
+                        expected=f"fewer than {_MOST_ERRORS} damaged entries",
+                        found="more; the rest was not checked",
+                    )
+                )
+                break
+            survivors, its_errors = self._scan_block(i)
+            entries += survivors
+            errors += its_errors
+            if its_errors:
+                damaged.add(i)
+        hidden = self.find_slices(entries)
+        entries = [
+            (key, entry)
+            for key, entry in entries
+            if key not in hidden and not self._may_be_slice(key, damaged)
+        ]
         return entries, errors
+
+    def _scan_block(self, i: int) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
+        """What can be read of a block of the table, and what cannot."""
+        try:
+            block = self._columns(i)
+        except CheckpointError:  # which of its entries, only going through them can tell
+            block = None
+        if block is not None:
+            return list(zip(block.keys, block.entries())), []
+        entries: list[tuple[bytes, Entry]] = []
+        errors: list[CheckpointError] = []
+        try:
+            for key, value in self._table.scan_block(i):
+                try:
+                    if key != HEADER_KEY:
+                        entries.append((key, self._decode_entry(key, value)))
+                except CheckpointError as error:
+                    errors.append(error)
+                    if len(errors) >= _MOST_ERRORS:
+                        break
+        except CheckpointError as error:
+            errors.append(error)
+        for raised in errors:
+            raised.forget_frames()
+        return entries, errors
+
+    def _may_be_slice(self, key: bytes, damaged: set[int]) -> bool:
+        """Whether a key could be that of a slice of a tensor that is lost in a damaged block."""
+        owner = decode_slice_key_name(key) if damaged else None
+        return owner is not None and self._table.find_block(owner) in damaged
+
+    def forget_verified(self) -> None:
+        """Have every block read and checked again when it is next needed."""
+        self._table.forget_verified()
+        self._decoded.clear()
+        self._searches.clear()
 
     def close(self) -> None:
         """Close the file."""
+        self._decoded.clear()
         self._table.close()
-
-
-def _without_slices(entries: list[tuple[bytes, Entry]]) -> list[tuple[bytes, Entry]]:
-    """Entries whose key is not that of some other entry's slice."""
-    hidden = {encode_slice_key(key, extents) for key, entry in entries for extents in entry.slices}
-    return [item for item in entries if item[0] not in hidden] if hidden else entries

@@ -18,17 +18,22 @@ Variants (same file, ``WriteVariantTensor``), for each element::
 
 from __future__ import annotations
 
-from typing import Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ckptparse.checksum import crc32c, require_crc32c
-from ckptparse.coding import decode_varint, decode_varints
+from ckptparse.coding import decode_varint
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.varints import decode_varints
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CHECKSUM_NBYTES = 4
 _MAX_UINT32 = 0xFFFFFFFF
+_PIECE_NBYTES = 1 << 18
 
 
 def decode_strings(
@@ -43,29 +48,51 @@ def decode_strings(
         CorruptCheckpointError: lengths that do not fit the payload.
         ChecksumError: the lengths' or the entry's checksum does not fit.
     """
+    lengths, start, running = _decode_lengths(payload, count, big_endian=big_endian, crc=crc)
+    ends = np.cumsum(lengths)
+    array: NDArray[Any] = np.empty(count, object)
+    first = done = 0
+    while first < count:  # in pieces that stay in the processor's cache
+        last = max(int(np.searchsorted(ends, np.uint64(done + _PIECE_NBYTES))), first + 1)
+        piece = bytes(payload[start + done : start + int(ends[last - 1])])
+        running = crc32c(piece, running)
+        # One read after the other makes the strings in half the time that slices take.
+        array[first:last] = list(map(BytesIO(piece).read, lengths[first:last].tolist()))
+        first, done = last, done + len(piece)
+    if crc is not None:
+        require_crc32c("strings", running, crc, offset=0)
+    return array
+
+
+def verify_strings(payload: bytes | memoryview, count: int, *, big_endian: bool, crc: int) -> None:
+    """Check both checksums of `count` strings, without making them; as `decode_strings`."""
+    _, start, running = _decode_lengths(payload, count, big_endian=big_endian, crc=crc)
+    require_crc32c("strings", crc32c(payload[start:], running), crc, offset=0)
+
+
+def _decode_lengths(
+    payload: bytes | memoryview, count: int, *, big_endian: bool, crc: int | None
+) -> tuple[NDArray[np.uint64], int, int]:
+    """The lengths of strings, where the first one begins, and the checksum up to there."""
     lengths, pos = decode_varints(payload, count)
     start = pos + _CHECKSUM_NBYTES
     nbytes = len(payload) - start
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if count else 0
+    total = int(lengths.sum()) if count else 0
     # The exact sum is one of 64 bits and may have run over; the rounded one has not.
     if nbytes < 0 or total != nbytes or lengths.sum(dtype=np.float64) > 2.0**63:
         raise CorruptCheckpointError(
             "lengths of strings",
+            offset=0,
             expected=f"{count} lengths that add up to the {max(nbytes, 0)} bytes behind them",
             found=sum(lengths.tolist()),
         )
-    contents = bytes(payload[start:])
-    if crc is not None:
-        stored = payload[pos:start]
-        stored_crc = int.from_bytes(stored, "big" if big_endian else "little")
-        lengths_crc = _crc32c_of_lengths(lengths, ">" if big_endian else "<")
-        require_crc32c("lengths of strings", lengths_crc, stored_crc, offset=pos)
-        require_crc32c("strings", crc32c(contents, crc32c(stored, lengths_crc)), crc)
-    array: NDArray[Any] = np.empty(count, object)
-    stops = ends.tolist()
-    array[:] = [contents[a:b] for a, b in zip([0, *stops], stops)]
-    return array
+    if crc is None:
+        return lengths, start, 0
+    stored = payload[pos:start]
+    stored_crc = int.from_bytes(stored, "big" if big_endian else "little")
+    lengths_crc = _crc32c_of_lengths(lengths, ">" if big_endian else "<")
+    require_crc32c("lengths of strings", lengths_crc, stored_crc, offset=pos)
+    return lengths, start, crc32c(stored, lengths_crc)
 
 
 def _crc32c_of_lengths(lengths: NDArray[np.uint64], order: str) -> int:
@@ -103,13 +130,15 @@ def verify_variants(payload: bytes | memoryview, count: int, crc: int) -> None:
         running = crc32c(stored, running)
     if pos != len(payload):
         raise CorruptCheckpointError(
-            "variants", expected=f"{pos} bytes for {count} of them", found=len(payload)
+            "variants", offset=0, expected=f"{pos} bytes for {count} of them", found=len(payload)
         )
-    require_crc32c("variants", running, crc)
+    require_crc32c("variants", running, crc, offset=0)
 
 
-def require_booleans(payload: bytes | memoryview) -> None:
+def require_booleans(payload: bytes | memoryview, distance: int = 0) -> None:
     """Check that every byte is 0 or 1: numpy computes nonsense with others.
+
+    `distance` is added to the offset in an error: of a piece, where it lies in the whole.
 
     Raises:
         CorruptCheckpointError: one is not.
@@ -118,5 +147,5 @@ def require_booleans(payload: bytes | memoryview) -> None:
     if len(values) and int(values.max()) > 1:
         wrong = int(np.argmax(values > 1))
         raise CorruptCheckpointError(
-            "boolean", offset=wrong, expected="00 or 01", found=f"{values[wrong]:02x}"
+            "boolean", offset=distance + wrong, expected="00 or 01", found=f"{values[wrong]:02x}"
         )

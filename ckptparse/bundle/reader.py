@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ckptparse.arrays import read_part, require_shape
+from ckptparse.arrays import read_part, require_shape, swap_bytes, take
 from ckptparse.bundle.entries import Entry
 from ckptparse.bundle.index import BundleIndex, Piece
-from ckptparse.bundle.payload import decode_strings, require_booleans, verify_variants
-from ckptparse.bundle.shards import Shards
-from ckptparse.checksum import crc32c_of_range, require_crc32c
+from ckptparse.bundle.infos import BundleInfos, is_swapped
+from ckptparse.bundle.payload import (
+    decode_strings,
+    require_booleans,
+    verify_strings,
+    verify_variants,
+)
+from ckptparse.bundle.shards import Shards, explained
+from ckptparse.checksum import crc32c, crc32c_of_range, mask, require_crc32c
 from ckptparse.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
-from ckptparse.indexing import Box, Index, keep_array, select
-from ckptparse.names import decode_name
+from ckptparse.indexing import Box, Index, select
 from ckptparse.slices import (
-    Extents,
-    encode_slice_key,
     require_filled,
     require_tiling,
-    resolve,
+    resolve_all,
 )
 from ckptparse.sources import MemorySource, Source
-from ckptparse.tensors import TensorInfo, TensorSlice
+from ckptparse.tensors import TensorInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SMALL_NBYTES = 1 << 20
+"""More is worth what all cores, or an index, take."""
+_MOST_FORMS = 10_000
+"""Pairs of dtype and shape that are remembered as fit for an array."""
+_CACHED_NBYTES = 1 << 18
+"""What stays in a core's cache from being checked to being copied."""
+_MOST_SHARED = 4
+"""How many times the bytes of a data file tensors may take before `verify` calls that damage."""
 
 
 class BundleReader:
@@ -45,7 +58,7 @@ class BundleReader:
         self,
         prefix: str,
         index: Source,
-        open_source: Callable[[str], Source],
+        open_source: Callable[..., Source],
         *,
         verify: bool,
         mapped: bool,
@@ -54,7 +67,8 @@ class BundleReader:
         Args:
             prefix: path before ``.index`` and ``.data-...``.
             index: the bytes of the index file.
-            open_source: opens a data file; raises FileNotFoundError when there is none.
+            open_source: opens a data file, as `Files.open`; raises FileNotFoundError when there is
+                none.
             verify: check a tensor's checksum at its first access.
             mapped: whether data files are memory maps.
 
@@ -66,9 +80,14 @@ class BundleReader:
         self._index = BundleIndex(index)
         self._big_endian = self._index.header.big_endian
         self._shards = Shards(prefix, self._index.header.num_shards, open_source)
-        self._mapped = mapped
+        self._infos = BundleInfos(
+            self._index, self._shards, mapped=mapped, big_endian=self._big_endian
+        )
         self._verify = verify
         self._verified: set[bytes] = set()
+        self._numbers: dict[tuple[int, tuple[int, ...]], np.dtype[Any] | Literal[False]] = {}
+        self._counted: dict[int, set[bytes]] = {}
+        self._counted_nbytes: dict[int, int] = {}
 
     @property
     def files(self) -> list[str]:
@@ -99,84 +118,91 @@ class BundleReader:
         """See `BundleIndex.surviving_entries`."""
         return self._index.surviving_entries()
 
+    def infos(self) -> list[TensorInfo]:
+        """`info` of every tensor."""
+        return self._infos.infos()
+
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What the index says of a tensor."""
-        data_type = lookup(entry.dtype)
-        slices = (
-            tuple([self._slice_info(key, entry, extents) for extents in entry.slices])
-            if entry.slices
-            else ()
-        )
-        mapped = self._mapped and not slices and data_type.itemsize is not None
-        return TensorInfo(
-            decode_name(key),
-            numpy_dtype(entry.dtype),
-            data_type.name,
-            entry.shape,
-            entry.size,
-            sum(piece.nbytes for piece in slices) if slices else entry.nbytes,
-            slices,
-            mapped and not self._is_swapped(entry),
-            None if slices else self._shards.path(entry.shard_id),
-            None if slices else entry.offset,
-        )
-
-    def _slice_info(self, key: bytes, entry: Entry, extents: Extents) -> TensorSlice:
-        box = resolve(extents, entry.shape)
-        piece = self._index.entry(encode_slice_key(key, extents))
-        if piece is None:
-            return TensorSlice(box.start, box.shape, None, None, 0)
-        path = self._shards.path(piece.shard_id)
-        return TensorSlice(box.start, box.shape, path, piece.offset, piece.nbytes)
-
-    def _is_swapped(self, entry: Entry) -> bool:
-        is_foreign = self._big_endian != (sys.byteorder == "big")
-        return is_foreign and lookup(entry.dtype).itemsize != 1
+        return self._infos.info(key, entry)
 
     # Tensors
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """What an index takes of a tensor; see `Checkpoint.read`."""
-        require_readable(entry.dtype)
-        require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
-        if entry.slices:
+        dtype, shape, shard_id, offset, nbytes, crc, slices = entry
+        numbers = self._numbers.get((dtype, shape))
+        if numbers is None:
+            numbers = self._require_form(dtype, shape)
+        if slices:
             return self._read_partitioned(key, entry, index)
-        return self._read_whole(key, entry, index)
+        if index is not Ellipsis or numbers is False or nbytes > _SMALL_NBYTES:
+            return self._read_whole(key, entry, index)
+        # The same for a small tensor of numbers in a map, with nothing that could be left out.
+        source = self._shards.require_range(shard_id, offset, nbytes)
+        octets = source.octets
+        if octets is None:
+            return self._read_whole(key, entry, index)
+        stop = offset + nbytes
+        payload = source.read(offset, stop)
+        if self._verify and key not in self._verified:
+            if mask(crc32c(payload)) != crc:
+                return self._read_whole(key, entry, index)  # it knows how to say so
+            self._verified.add(key)
+        return octets[offset:stop].view(numbers).reshape(shape)
+
+    def _require_form(self, dtype: int, shape: tuple[int, ...]) -> np.dtype[Any] | Literal[False]:
+        """Raise UnsupportedError for what cannot be an array.
+
+        Returns the dtype of numbers that can be viewed as they are stored, False for others.
+        """
+        require_readable(dtype)
+        require_shape(shape, numpy_dtype(dtype).itemsize)
+        is_plain = dtype not in (STRING, BOOL) and not self._is_swapped(dtype)
+        form: np.dtype[Any] | Literal[False] = numpy_dtype(dtype) if is_plain else False
+        if len(self._numbers) < _MOST_FORMS:
+            self._numbers[dtype, shape] = form
+        return form
+
+    def _is_swapped(self, dtype: int) -> bool:
+        return is_swapped(dtype, big_endian=self._big_endian)
 
     def _read_whole(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """The same for a tensor, or a slice, that is stored in one piece."""
-        source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        source: Source = shard
         check = self._verify and key not in self._verified
         offset = entry.offset
         if check and not source.mapped:  # what is checked is what is given, and read once
             source = MemorySource(source.name, source.read(offset, offset + entry.nbytes))
             offset = 0
         if entry.dtype == STRING:
-            with located(file=source.name, base=entry.offset):
+            with explained(shard), located(file=source.name, base=entry.offset):
                 strings = decode_strings(
                     source.read(offset, offset + entry.nbytes),
                     entry.size,
                     big_endian=self._big_endian,
                     crc=entry.crc32c if check else None,
                 )
-            array = strings.reshape(entry.shape)[keep_array(index)]
+            array = take(strings.reshape(entry.shape), index)
         else:
             if check:
-                self._verify_bytes(source, offset, entry)
+                with explained(shard):
+                    self._verify_bytes(source, offset, entry)
             array = read_part(
                 source,
                 offset,
                 numpy_dtype(entry.dtype),
                 entry.shape,
                 index,
-                swapped=self._is_swapped(entry),
+                swapped=self._is_swapped(entry.dtype),
             )
         if check:
             self._verified.add(key)
         return array
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        boxes = [resolve(extents, entry.shape) for extents in entry.slices]
+        boxes = resolve_all(entry.slices, entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
         selection = select(index, entry.shape)
         pieces = self._index.pieces(key, entry)
@@ -185,16 +211,55 @@ class BundleReader:
             self._shards.require_range(piece.entry.shard_id, piece.entry.offset, piece.entry.nbytes)
         self._require_distinct_bytes([piece.entry for piece in wanted])
         array = np.empty(selection.shape, numpy_dtype(entry.dtype))
-        num_written = 0
-        for piece in wanted:
-            part = selection.part(piece.box)
-            if part is not None:
-                target, source_index = part
-                values = self._read_whole(piece.key, piece.entry, source_index)
-                array[target] = values
-                num_written += values.size
+
+        def fill(i: int) -> int:
+            """Write what is wanted of one slice into its place: its number of elements."""
+            part = selection.part(wanted[i].box)
+            if part is None:
+                return 0
+            target, source_index = part
+            if is_whole:
+                self._read_into(array[target], wanted[i])
+                return wanted[i].box.size
+            values = self._read_whole(wanted[i].key, wanted[i].entry, source_index)
+            array[target] = values
+            return values.size
+
+        is_whole = index is Ellipsis and array.dtype != object and array.ndim > 0
+        if array.nbytes < _SMALL_NBYTES or array.dtype == object:
+            num_written = sum(map(fill, range(len(wanted))))
+        else:
+            from ckptparse.workers import run_on_all_cores  # it loads threads
+
+            num_written = sum(run_on_all_cores(fill, len(wanted)))
         require_filled(num_written, array.size)
         return selection.finish(array)
+
+    def _read_into(self, target: NDArray[Any], piece: Piece) -> None:
+        """Copy a slice of numbers to its place, and check the bytes on the way."""
+        entry = piece.entry
+        check = self._verify and piece.key not in self._verified
+        if not target.size:
+            return
+        source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        row_nbytes = entry.nbytes // len(target)
+        num_rows = max(_CACHED_NBYTES // row_nbytes, 1)
+        dtype, swapped = numpy_dtype(entry.dtype), self._is_swapped(entry.dtype)
+        crc = 0
+        with explained(source), located(file=source.name, base=entry.offset):
+            for row in range(0, len(target), num_rows):
+                rows = target[row : row + num_rows]
+                start = entry.offset + row * row_nbytes
+                payload = source.read(start, start + len(rows) * row_nbytes)
+                if check:
+                    crc = crc32c(payload, crc)
+                    if entry.dtype == BOOL:
+                        require_booleans(payload, row * row_nbytes)
+                values = np.frombuffer(payload, dtype).reshape(rows.shape)
+                rows[...] = swap_bytes(values) if swapped else values
+            if check:
+                require_crc32c("tensor", crc, entry.crc32c, offset=0)
+                self._verified.add(piece.key)
 
     def _require_distinct_bytes(self, pieces: list[Entry]) -> None:
         """Slices of a tensor cannot take more bytes than their shards have.
@@ -223,17 +288,44 @@ class BundleReader:
         """
         pieces = [Piece(key, Box((0,) * len(entry.shape), entry.shape), entry)]
         if entry.slices:
-            boxes = [resolve(extents, entry.shape) for extents in entry.slices]
+            boxes = resolve_all(entry.slices, entry.shape)
             require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
             pieces = self._index.pieces(key, entry)
+            for piece in pieces:  # a file that is too short is that, and not bytes that are shared
+                place = piece.entry
+                self._shards.require_range(place.shard_id, place.offset, place.nbytes)
+            self._require_distinct_bytes([piece.entry for piece in pieces])
         known = entry.dtype in (STRING, VARIANT) or lookup(entry.dtype).itemsize is not None
         for piece in pieces:
             place = piece.entry
             source = self._shards.require_range(place.shard_id, place.offset, place.nbytes)
+            self._count(piece.key, place, source)
             if known:
-                self._verify_bytes(source, place.offset, place)
+                with explained(source):
+                    self._verify_bytes(source, place.offset, place)
                 self._verified.add(piece.key)
         return known
+
+    def _count(self, key: bytes, entry: Entry, source: Source) -> None:
+        """Check that what `verify` has seen of a shard is not many times what the shard has.
+
+        No writer lets tensors share bytes; a thousand entries of the same megabyte would make an
+        hour's work of a small file.
+        """
+        seen = self._counted.setdefault(entry.shard_id, set())
+        if key in seen:
+            return
+        seen.add(key)
+        taken = self._counted_nbytes.get(entry.shard_id, 0) + entry.nbytes
+        self._counted_nbytes[entry.shard_id] = taken
+        if taken > _MOST_SHARED * source.nbytes:
+            raise CorruptCheckpointError(
+                "tensors share their bytes",
+                file=source.name,
+                offset=entry.offset,
+                expected=f"at most {_MOST_SHARED} times the {source.nbytes} bytes of the data file",
+                found=f"{taken} bytes in {len(seen)} tensors",
+            )
 
     def _verify_bytes(self, source: Source, start: int, entry: Entry) -> None:
         """Check the stored bytes of one entry, which begin at `start` of the source."""
@@ -242,18 +334,29 @@ class BundleReader:
             if entry.dtype == STRING:
                 payload = source.read(start, stop)
                 big_endian = self._big_endian
-                decode_strings(payload, entry.size, big_endian=big_endian, crc=entry.crc32c)
+                verify_strings(payload, entry.size, big_endian=big_endian, crc=entry.crc32c)
             elif entry.dtype == VARIANT:
                 verify_variants(source.read(start, stop), entry.size, entry.crc32c)
             else:
-                crc = crc32c_of_range(source, start, stop)
+                wrong: list[CorruptCheckpointError] = []
+
+                def look(distance: int, piece: bytes | memoryview) -> None:
+                    try:
+                        require_booleans(piece, distance)
+                    except CorruptCheckpointError as error:
+                        wrong.append(error)
+
+                crc = crc32c_of_range(source, start, stop, look if entry.dtype == BOOL else None)
                 require_crc32c("tensor", crc, entry.crc32c, offset=0)
-                if entry.dtype == BOOL:
-                    require_booleans(source.read(start, stop))
+                if wrong:
+                    raise min(wrong, key=lambda error: error.offset or 0)
 
     def forget_verified(self) -> None:
-        """Have every checksum of tensors compared again when it is next needed."""
+        """Have every checksum, also of the index, compared again when it is next needed."""
         self._verified.clear()
+        self._index.forget_verified()
+        self._counted.clear()
+        self._counted_nbytes.clear()
 
     def close(self) -> None:
         """Close the index and every data file."""

@@ -6,11 +6,12 @@ most.  n stands in the header, i in each entry.  Source: core/util/tensor_bundle
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from ckptparse.errors import MissingShardError, TruncatedError
+from ckptparse.errors import CorruptCheckpointError, MissingShardError, TruncatedError
 from ckptparse.foreign import name_foreign_format
-from ckptparse.sources import Source
+from ckptparse.sources import MOST_KEPT_OPEN, Source
 
 
 def shard_path(prefix: str, shard_id: int, num_shards: int) -> str:
@@ -18,10 +19,16 @@ def shard_path(prefix: str, shard_id: int, num_shards: int) -> str:
     return f"{prefix}.data-{shard_id:05d}-of-{num_shards:05d}"
 
 
+def is_kept_open(shard_id: int) -> bool:
+    """Whether a data file stays open, so that it can be mapped; see `MOST_KEPT_OPEN`."""
+    return shard_id < MOST_KEPT_OPEN
+
+
 class Shards:
     """The data files, each opened at its first use."""
 
-    def __init__(self, prefix: str, num_shards: int, open_source: Callable[[str], Source]) -> None:
+    def __init__(self, prefix: str, num_shards: int, open_source: Callable[..., Source]) -> None:
+        """`open_source` is `Files.open`; prefix and number make the names."""
         self.num_shards = num_shards
         self._prefix = prefix
         self._open_source = open_source
@@ -45,7 +52,7 @@ class Shards:
         if source is None:
             path = self.path(shard_id)
             try:
-                source = self._open_source(path)
+                source = self._open_source(path, kept=is_kept_open(shard_id))
             except FileNotFoundError as error:
                 raise MissingShardError(
                     "the data file that holds it is missing",
@@ -64,7 +71,7 @@ class Shards:
             MissingShardError: there is no such file.
             TruncatedError: it ends before them.
         """
-        source = self.source(shard_id)
+        source = self._opened.get(shard_id) or self.source(shard_id)
         if offset + nbytes > source.nbytes:
             raise TruncatedError(
                 "the data file is too short",
@@ -80,6 +87,18 @@ class Shards:
         for source in self._opened.values():
             source.close()
         self._opened.clear()
+
+
+@contextmanager
+def explained(source: Source) -> Iterator[None]:
+    """Have errors of damage say what a data file is instead, if its first bytes tell."""
+    try:
+        yield
+    except CorruptCheckpointError as error:
+        reason = explain(source)
+        if reason:
+            error.found = f"{error.found or 'none'}{reason}"
+        raise
 
 
 def explain(source: Source) -> str:
