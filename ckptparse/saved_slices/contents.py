@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import NamedTuple
 
-from ckptparse.errors import CorruptCheckpointError, located
+from ckptparse.errors import CorruptCheckpointError, NotACheckpointError, located
 from ckptparse.messages import load, parse
 from ckptparse.names import decode_name
 from ckptparse.shapes import decode_shape, decode_slices
@@ -56,6 +56,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
     """Every tensor of a set of files, in order of names.
 
     Raises:
+        NotACheckpointError: the index of a V2 checkpoint under another name.
         CorruptCheckpointError: contents that do not parse, or files that contradict each other.
         UnsupportedError: a file for a newer reader.
     """
@@ -66,6 +67,12 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
             if value is None:
                 raise CorruptCheckpointError(
                     "contents", expected="an entry under the empty key", found="none"
+                )
+            if value[:1] == b"\x08":  # field 1 as a number: a header, not SavedTensorSlices
+                raise NotACheckpointError(
+                    "not a V1 checkpoint",
+                    expected="a table of contents",
+                    found="the index of a V2 checkpoint (its name ends in .index)",
                 )
             contents = parse(load("saved_slices.proto")["SavedTensorSlices"], value).meta
             require_version(contents.versions)

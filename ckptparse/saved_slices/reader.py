@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ckptparse.arrays import require_shape
+from ckptparse.arrays import require_shape, take
 from ckptparse.dtypes import lookup, numpy_dtype
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
-from ckptparse.indexing import Box, Index, keep_array, select
+from ckptparse.indexing import Box, Index, select
 from ckptparse.names import decode_name
 from ckptparse.saved_slices.contents import Entry, Piece, read_contents
 from ckptparse.saved_slices.record import (
@@ -20,10 +19,13 @@ from ckptparse.saved_slices.record import (
     is_stored_plain,
     require_storable,
 )
-from ckptparse.slices import encode_slice_key, require_filled, require_tiling, resolve
+from ckptparse.slices import encode_slice_key, require_filled, require_tiling, resolve, resolve_all
 from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from ckptparse.tensors import TensorInfo, TensorSlice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class SavedSlicesReader:
@@ -49,7 +51,7 @@ class SavedSlicesReader:
         self.path = path
         self._sources = list(sources)
         self._tables = [Table(source, verify=verify) for source in self._sources]
-        self._mapped = all(source.mapped for source in self._sources)
+        self._nbytes = sum(source.nbytes for source in self._sources)
         self._entries = read_contents(self._tables)
 
     @property
@@ -85,8 +87,9 @@ class SavedSlicesReader:
         whether the block is compressed.
         """
         dtype = numpy_dtype(entry.dtype)
-        slices = tuple(_slice_info(entry, piece) for piece in entry.pieces)
-        whole = len(slices) == 1 and slices[0].shape == entry.shape
+        known = {piece: _slice_info(entry, piece) for piece in dict.fromkeys(entry.pieces)}
+        slices = tuple(known[piece] for piece in entry.pieces)
+        whole = len(slices) == 1 and _is_whole(slices[0], entry.shape)
         return TensorInfo(
             name=decode_name(key),
             dtype=dtype,
@@ -95,15 +98,19 @@ class SavedSlicesReader:
             size=entry.size,
             nbytes=sum(piece.nbytes for piece in slices),
             slices=() if whole else slices,
-            mapped=self._mapped and whole and self._is_viewable(key, entry),
+            mapped=whole and self._is_viewable(key, entry),
             file=slices[0].file if whole else None,
             offset=None,
         )
 
+    def infos(self) -> list[TensorInfo]:
+        """`info` of every tensor."""
+        return [self.info(key, entry) for key, entry in self._entries.items()]
+
     def _is_viewable(self, key: bytes, entry: Entry) -> bool:
-        if not is_stored_plain(entry.dtype):
-            return False
         (piece,) = entry.pieces
+        if not piece.table.mapped or not is_stored_plain(entry.dtype):
+            return False
         return not piece.table.is_compressed(encode_slice_key(key, piece.extents))
 
     # Tensors
@@ -112,10 +119,10 @@ class SavedSlicesReader:
         """What an index takes of a tensor; see `Checkpoint.read`."""
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
-        boxes = [resolve(piece.extents, entry.shape) for piece in entry.pieces]
-        if len(boxes) == 1 and boxes[0].shape == entry.shape:
+        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
+        if len(boxes) == 1 and _is_whole(boxes[0], entry.shape):
             array = self._decode(key, entry, entry.pieces[0], boxes[0])
-            array = array if index is Ellipsis else array[keep_array(index)]
+            array = take(array, index)
             if is_stored_plain(entry.dtype):
                 array.flags.writeable = False
             return array
@@ -124,8 +131,7 @@ class SavedSlicesReader:
     def _read_partitioned(
         self, key: bytes, entry: Entry, boxes: list[Box], index: Index
     ) -> NDArray[Any]:
-        max_cells = sum(source.nbytes for source in self._sources)
-        require_tiling(boxes, entry.shape, max_cells=max_cells)
+        require_tiling(boxes, entry.shape, max_cells=self._nbytes)
         selection = select(index, entry.shape)
         # Every slice is there, and large enough, before the whole is allocated.
         wanted = [
@@ -153,7 +159,11 @@ class SavedSlicesReader:
                 raise CorruptCheckpointError(
                     "slice", expected=f"a record under {slice_key.hex(' ')}", found="none"
                 )
-            values = decode_values(find_values(record, entry.dtype), entry.dtype, box.size)
+            try:
+                values = decode_values(find_values(record, entry.dtype), entry.dtype, box.size)
+            except CheckpointError as error:
+                error.offset = None  # one in the record, whose own place is not known
+                raise
         return values.reshape(box.shape)
 
     # Checks
@@ -170,9 +180,9 @@ class SavedSlicesReader:
             CheckpointError: what reading the tensor raises.
         """
         require_storable(entry.dtype)
-        boxes = [resolve(piece.extents, entry.shape) for piece in entry.pieces]
-        max_cells = sum(source.nbytes for source in self._sources)
-        require_tiling(boxes, entry.shape, max_cells=max_cells)
+        require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
+        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
+        require_tiling(boxes, entry.shape, max_cells=self._nbytes)
         for piece, box in zip(entry.pieces, boxes):
             self._decode(key, entry, piece, box)
         return True
@@ -181,6 +191,10 @@ class SavedSlicesReader:
         """Close every file."""
         for table in self._tables:
             table.close()
+
+
+def _is_whole(part: Box | TensorSlice, shape: tuple[int, ...]) -> bool:
+    return part.shape == shape and not any(part.start)
 
 
 def _slice_info(entry: Entry, piece: Piece) -> TensorSlice:

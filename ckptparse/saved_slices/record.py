@@ -23,15 +23,18 @@ Sources: tensorflow/core/util/saved_tensor_slice_util.h (``Fill``), core/framewo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ckptparse.coding import decode_varint, decode_varints
+from ckptparse.coding import decode_varint
 from ckptparse.dtypes import BOOL, STRING, lookup, numpy_dtype
 from ckptparse.errors import CorruptCheckpointError, UnsupportedError
+from ckptparse.varints import decode_varints
 from ckptparse.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, iterate_fields
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _DATA_FIELD = 2
 _TENSOR_FIELD = 3
@@ -110,12 +113,19 @@ def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryvi
         ]
     number = _VALUE_FIELDS[dtype]
     wire_types = (LENGTH_DELIMITED, _UNPACKED.get(number, VARINT))
-    return [
-        record[field.start : field.stop]
-        for start, stop in _find_tensors(record)
-        for field in iterate_fields(record, start, stop)
-        if field.number == number and field.wire_type in wire_types
-    ]
+    first: bytes | memoryview | None = None
+    joined = bytearray()  # a million pieces would be a hundred times their bytes
+    for start, stop in _find_tensors(record):
+        for field in iterate_fields(record, start, stop):
+            if field.number == number and field.wire_type in wire_types:
+                piece = record[field.start : field.stop]
+                if first is None:
+                    first = piece
+                    continue
+                joined += piece if joined else b"".join((first, piece))
+    if first is None:
+        return []
+    return [memoryview(joined).toreadonly() if joined else first]
 
 
 def _iterate_strings(tensor: bytes) -> Iterator[bytes]:
@@ -167,15 +177,23 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
         values = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return np.frombuffer(values, numpy_dtype(dtype).newbyteorder("<"))
     varints = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    _require_count(int(np.count_nonzero(np.frombuffer(varints, np.uint8) < 0x80)), size)
     # Of integers the low bits, as TensorFlow's casts take them; of booleans whether any is set.
     number_type = np.uint16 if dtype == _HALF else numpy_dtype(dtype)
-    numbers, nbytes = decode_varints(varints, size, number_type)
+    try:
+        numbers, nbytes = decode_varints(varints, size, number_type)
+    except CorruptCheckpointError:
+        _require_varint_count(varints, size)
+        raise
     if nbytes != len(varints):
+        _require_varint_count(varints, size)
         raise CorruptCheckpointError(
             "values of a slice", expected="whole varints", found="one that does not end"
         )
     return numbers.view(np.float16) if dtype == _HALF else numbers
+
+
+def _require_varint_count(varints: bytes | memoryview, size: int) -> None:
+    _require_count(int(np.count_nonzero(np.frombuffer(varints, np.uint8) < 0x80)), size)
 
 
 def _require_count(found: float, size: int) -> None:
