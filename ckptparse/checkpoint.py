@@ -7,15 +7,14 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from ckptparse.errors import (
     CheckpointError,
     CorruptCheckpointError,
+    TensorNotFoundError,
     located,
 )
 from ckptparse.indexing import Index
-from ckptparse.names import decode_name, encode_name
+from ckptparse.names import decode_name, decode_names, encode_name
 from ckptparse.reader import Entry, Reader
 from ckptparse.report import Damage, VerifyReport
 from ckptparse.selection import select
@@ -24,6 +23,8 @@ from ckptparse.sources import Files
 from ckptparse.tensors import TensorInfo
 
 if TYPE_CHECKING:  # imported at first need
+    from numpy.typing import NDArray
+
     from ckptparse.metagraph import MetaGraph
     from ckptparse.objectgraph import ObjectGraph
 
@@ -41,7 +42,7 @@ def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
         return 0
 
 
-class Checkpoint(Mapping[str, NDArray[Any]]):
+class Checkpoint(Mapping[str, "NDArray[Any]"]):
     """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
 
     Names come in the stored order of keys.  Slices of partitioned tensors are not names.  Nothing
@@ -86,10 +87,6 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     # Mapping
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """The whole tensor: ``read(name)``."""
-        return self.read(name)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._all_names())
 
@@ -109,7 +106,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     def _all_names(self) -> tuple[str, ...]:
         reader = self._reader
         if self._names is None:
-            self._names = tuple(map(decode_name, reader.keys()))
+            self._names = tuple(decode_names(reader.keys()))
         return self._names
 
     # Tensors
@@ -138,9 +135,19 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
             UnsupportedError: a variant, a resource, or a type of a newer TensorFlow.
             IndexError: the index does not fit the shape.
         """
-        key, entry = self._find(name)
-        with located(tensor=name):
-            return self._reader.read(key, entry, index)
+        key = encode_name(name)
+        reader = self._open_reader or self._reader
+        entry = reader.find(key)
+        if entry is None:
+            raise self._not_found(name)
+        try:
+            return reader.read(key, entry, index)
+        except CheckpointError as error:
+            error.locate(file=self.path, tensor=name)
+            raise
+
+    __getitem__ = read
+    """The whole tensor."""
 
     def info(self, name: str) -> TensorInfo:
         """What the index says of a tensor; reads none of its bytes.
@@ -156,15 +163,17 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         Raises:
             CorruptCheckpointError: any part of the index is damaged.
         """
-        reader = self._reader
-        return [reader.info(key, entry) for key, entry in reader.entries()]
+        return self._reader.infos()
 
     def _find(self, name: str) -> tuple[bytes, Entry]:
         key = encode_name(name)
         entry = self._reader.find(key)
-        if entry is not None:
-            return key, entry
-        raise not_found("no such tensor", name, self._names_to_offer(), file=self.path)
+        if entry is None:
+            raise self._not_found(name)
+        return key, entry
+
+    def _not_found(self, name: str) -> TensorNotFoundError:
+        return not_found("no such tensor", name, self._names_to_offer(), file=self.path)
 
     def _names_to_offer(self) -> tuple[str, ...]:
         """All names, if they are known already or soon listed; a miss must not cost a listing."""
@@ -255,10 +264,11 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         for (key, entry), nbytes in zip(entries, sizes):
             name = decode_name(key)
             try:
-                with located(tensor=name):
+                with located(file=self.path, tensor=name):
                     if not reader.verify(key, entry):
                         unchecked.append(name)
             except CheckpointError as error:
+                error.forget_frames()
                 damaged.append(Damage(name, error))
             done += nbytes
             if progress is not None:

@@ -20,9 +20,10 @@ core/util/tensor_slice_reader.cc.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, MissingShardError
 from ckptparse.sources import Files
@@ -36,10 +37,10 @@ _V2_PART = re.compile(r"(?P<prefix>.*)(\.index|\.meta|\.data-\d{5,}-of-\d{5,})",
 _V1_SHARD = re.compile(
     r"(?P<base>.*)-(?P<number>\d{5,}|\?{5})-of-(?P<count>\d{5,}|\?{5})", re.DOTALL
 )
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[\\/]|\w+://")
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A checkpoint that is there.
 
     Attributes:
@@ -51,6 +52,13 @@ class Found:
     format: str
     prefix: str
     shards: tuple[str, ...] = ()
+
+
+def confine(files: Files, path: str, format: str | None = None) -> Files:
+    """The files of the directory that a user's path names: of a name its parent, else itself."""
+    beside = files.within(files.split(path)[0])
+    is_named = _find_named(beside, path, format) is not None
+    return beside if is_named or not files.is_directory(path) else files.within(path)
 
 
 def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found:
@@ -191,13 +199,16 @@ def _find_latest(files: Files, directory: str, state: CheckpointState, format: s
         raise CorruptCheckpointError(
             "state file", file=state_path, expected="a model_checkpoint_path", found="none"
         )
-    places = list(dict.fromkeys(_places(files, directory, latest)))
+    places = list(_places(files, directory, latest))
     for place in places:
         found = _find_named(files, place, format)
         if found is not None:
             return found
     raise CheckpointNotFoundError(
-        f"the latest checkpoint of the state file is gone, {latest!r}",
+        f"the latest checkpoint of the state file is gone, {latest!r}"
+        if _is_followed(files, directory, latest)
+        else f"the state file leads out of its directory, to {latest!r}, and is not followed there;"
+        " that path can be opened itself",
         file=state_path,
         expected=" or ".join(places),
         found=describe_surroundings(files, places[0]),
@@ -210,13 +221,41 @@ def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
     Beside the state file comes before an absolute path: a directory that was moved or copied means
     its own files.
     """
-    is_absolute = recorded.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]|\w+://", recorded)
-    if not is_absolute:
-        yield files.join(directory, recorded)
-    name = last_part(recorded)
-    if name:
-        yield files.join(directory, name)
-    else:  # saved under the prefix "folder/": into the folder, without a name
-        yield files.join(directory, "")
-    if is_absolute:
-        yield recorded
+    _, name = os.path.splitdrive(last_part(recorded))
+    # Without a name: saved under the prefix "folder/", into the folder.
+    beside = files.join(directory, "" if name == ".." else name)
+    whole = recorded if _is_absolute(recorded) else files.join(directory, recorded)
+    places = [beside, whole] if _is_absolute(recorded) else [whole, beside]
+    for place in dict.fromkeys(places):
+        if place == beside or _is_followed(files, directory, recorded):
+            yield place
+
+
+def _is_followed(files: Files, directory: str, recorded: str) -> bool:
+    """Whether a recorded path is taken as it is.
+
+    A relative one is if it stays below the directory of the state file.  An absolute one is, as
+    TensorFlow does; but from a URL only to the same storage, and from this machine to no URL.
+    """
+    if _is_absolute(recorded):
+        return _storage(recorded) == _storage(directory) and files.allows(recorded)
+    depth = 0
+    if _storage(directory):  # a server may take %2e for a dot
+        from urllib.parse import unquote
+
+        recorded = unquote(recorded)
+    for part in recorded.replace("\\", "/").split("/"):
+        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
+        if depth < 0:
+            return False
+    return files.allows(files.join(directory, recorded))
+
+
+def _is_absolute(recorded: str) -> bool:
+    drive, _ = os.path.splitdrive(recorded)  # "C:x", which only Windows takes for a place
+    return bool(drive or _ABSOLUTE.match(recorded))
+
+
+def _storage(path: str) -> str:
+    """The scheme of a URL, "" of a path of this machine."""
+    return path.partition("://")[0] if "://" in path else ""

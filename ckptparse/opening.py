@@ -8,9 +8,8 @@ from typing import Any
 from ckptparse.bundle import BundleReader
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import CheckpointNotFoundError
-from ckptparse.locate import INDEX_SUFFIX, find_checkpoint
-from ckptparse.saved_slices import SavedSlicesReader
-from ckptparse.sources import files_for
+from ckptparse.locate import INDEX_SUFFIX, confine, find_checkpoint
+from ckptparse.sources import MOST_KEPT_OPEN, files_for
 
 
 def open_checkpoint(
@@ -20,6 +19,7 @@ def open_checkpoint(
     mmap: bool = True,
     format: str | None = None,
     storage_options: dict[str, object] | None = None,
+    confined: bool = False,
 ) -> Checkpoint:
     """Open a checkpoint that TensorFlow wrote.
 
@@ -35,9 +35,13 @@ def open_checkpoint(
             no page before you do.  Indexes and tables of contents are always checked.
         mmap: map data files into memory, so that arrays are views and cost nothing.  False reads
             copies: the choice for storage whose files others change or take away, where touching
-            a map can end the process with SIGBUS.
+            a map can end the process with SIGBUS.  Data files from the 129th on are read as copies
+            in any case, so that no number of them uses up the process's file descriptors.
         format: "v1" or "v2", where both lie under one prefix; without it V2, as TensorFlow does.
         storage_options: for URLs, what fsspec passes on to the file system.
+        confined: open and look for nothing outside of the directory that `path` names (of a prefix
+            or file the one it is in, else the directory itself), whatever a state file says and
+            wherever symbolic links lead: for checkpoints from strangers.
 
     Returns:
         A `Checkpoint`; closing it (or ``with``) is good manners, its arrays outlive it.
@@ -54,13 +58,25 @@ def open_checkpoint(
     if format not in (None, "v1", "v2"):
         raise ValueError(f'format is "v1", "v2" or None, not {format!r}')
     path = os.fsdecode(path)
-    options = {"verify": verify, "mmap": mmap, "format": format, "storage_options": storage_options}
+    options: dict[str, Any] = {
+        "verify": verify,
+        "mmap": mmap,
+        "format": format,
+        "storage_options": storage_options,
+        "confined": confined,
+    }
     again = _open_again, (path if "://" in path else os.path.abspath(path), options)
     files = files_for(path, mmap=mmap, storage_options=storage_options)
+    if confined:
+        files = confine(files, path, format)
     found = find_checkpoint(files, path, format)
     try:
         if found.format == "v1":
-            shards = [files.open(shard) for shard in found.shards]
+            from ckptparse.saved_slices import SavedSlicesReader  # not for V2
+
+            shards = [
+                files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
+            ]
             return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
         # An index is copied out of its file block by block, never mapped: what was checked stays.
         index = files.open(found.prefix + INDEX_SUFFIX, mapped=False)

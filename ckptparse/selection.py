@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from fnmatch import translate
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ckptparse.assignment import AssignmentMap, assign_names
 from ckptparse.indexing import Index, keep_array
 from ckptparse.similar import not_found
 from ckptparse.tensors import TensorInfo
 
-Tensors = Mapping[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tensors = Mapping[str, "NDArray[Any]"]
 """Names to arrays; `info_of` asks its method ``info``, if it has one, instead of reading."""
 
 Pattern = str | re.Pattern[str]
 """A name; or a glob as in `fnmatch.fnmatchcase`, of which ``*`` takes slashes too; or a compiled
 regular expression, which may match anywhere in the name."""
 
-Transform = Callable[[NDArray[Any]], Any]
+Transform = Callable[["NDArray[Any]"], Any]
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
 """tensorflow/python/training/moving_averages.py, ``ExponentialMovingAverage.average_name``."""
@@ -146,7 +146,7 @@ class Selection(Tensors):
         """
         if name in self._transforms:
             return _describe(name, self[name])
-        return replace(info_of(self._source, self._source_name(name)), name=name)
+        return info_of(self._source, self._source_name(name))._replace(name=name)
 
     def infos(self) -> list[TensorInfo]:
         """`info` of every tensor, in the order of names."""
@@ -221,6 +221,8 @@ def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
             return [pattern]
         if not any(char in pattern for char in "*?["):  # lists of names to exclude can be long
             return []
+        from fnmatch import translate
+
         return list(filter(re.compile(translate(pattern)).match, names))
     return list(filter(pattern.search, names))
 

@@ -17,16 +17,23 @@ Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, located
-from ckptparse.messages import load
+from ckptparse.messages import ease_text, load
 from ckptparse.sources import Files
 
 STATE_FILE_NAME = "checkpoint"
 
 MAX_NBYTES = 1 << 22
 """A state file names a few checkpoints; one of more than 4 MiB is something else."""
+
+_MAX_FREE_FORM_NBYTES = 1 << 18
+"""Protobuf's parser of text takes microseconds and a hundred bytes for each letter.  A larger state
+file, of a manager that keeps thousands of checkpoints, must look as TensorFlow writes it."""
+
+_PLAIN_LINE = re.compile(r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))')
 
 CheckpointState = Any
 """A CheckpointState message, its fields as above; paths are as they are written in the file."""
@@ -62,12 +69,55 @@ def parse_state(text: bytes) -> CheckpointState:
     from google.protobuf import text_format  # only directories need it
 
     message = load("checkpoint_state.proto")["CheckpointState"]()
+    if len(text) > _MAX_FREE_FORM_NBYTES:
+        return _parse_lines(text, message)
     try:
-        return text_format.Merge(text.decode("utf-8"), message)
+        return text_format.Merge(ease_text(text.decode("utf-8")), message)
     except (text_format.ParseError, UnicodeError) as error:
         raise CorruptCheckpointError(
             "state file", expected="a CheckpointState as text", found=str(error)
         ) from error
+
+
+def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
+    """A large state file: one field in each line, and hardly anything escaped.
+
+    Raises:
+        CorruptCheckpointError: a line that is no field, or too many that are not plain.
+    """
+    from google.protobuf import text_format
+
+    left = _MAX_FREE_FORM_NBYTES
+    for i, line in enumerate(text.split(b"\n")):
+        try:
+            decoded = line.decode("utf-8")
+            found = _PLAIN_LINE.fullmatch(decoded)
+            if found is not None:
+                _add(message, found["field"], found["path"], found["number"])
+            elif decoded and not decoded.lstrip().startswith("#"):
+                left -= len(decoded)
+                if left < 0:
+                    raise ValueError(f"more, up to {decoded[:_MOST_QUOTED]!r}")
+                text_format.Merge(ease_text(decoded), message)
+        except (AttributeError, TypeError, ValueError, text_format.ParseError) as error:
+            raise CorruptCheckpointError(
+                "state file",
+                expected="a CheckpointState as text, all but"
+                f" {_MAX_FREE_FORM_NBYTES} bytes of it plain lines of text",
+                found=f"line {i + 1}: {error}",
+            ) from error
+    return message
+
+
+def _add(message: CheckpointState, field: str, path: str | None, number: str | None) -> None:
+    value = path if number is None else float(number)
+    if field.startswith("all_"):
+        getattr(message, field).append(value)
+    else:
+        setattr(message, field, value)
+
+
+_MOST_QUOTED = 100
 
 
 def last_part(path: str) -> str:

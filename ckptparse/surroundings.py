@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources import Files
@@ -38,6 +37,8 @@ def _list_checkpoints(files: Files, folder: str, wanted: str) -> str:
             return "nothing"
         shown = ", ".join(names[:_MOST_LISTED])
         return f"no checkpoint, only {shown}{' ...' if len(names) > _MOST_LISTED else ''}"
+    from difflib import get_close_matches  # only errors need it
+
     near = get_close_matches(wanted[:_MOST_LETTERS], prefixes[:_MOST_COMPARED], _MOST_LISTED)
     ordered = list(dict.fromkeys([*near, *prefixes]))
     more = len(ordered) - _MOST_LISTED

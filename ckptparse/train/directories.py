@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 
-from ckptparse.errors import CorruptCheckpointError, UnreadableError
+from ckptparse.errors import CorruptCheckpointError, NotACheckpointError, UnreadableError
 from ckptparse.sources import LocalFiles
 from ckptparse.state import STATE_FILE_NAME, CheckpointState, last_part, read_state
 
@@ -35,7 +35,7 @@ def get_checkpoint_state(
         return None
     try:
         state = read_state(LocalFiles(mmap=False), path)
-    except (CorruptCheckpointError, UnreadableError) as error:
+    except (CorruptCheckpointError, NotACheckpointError, UnreadableError) as error:
         if isinstance(error.__cause__, UnicodeError):
             raise
         warnings.warn(f"checkpoint state ignored: {error}", stacklevel=2)
