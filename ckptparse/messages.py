@@ -8,6 +8,7 @@ Protobuf itself is imported at the first need: the index of most checkpoints is 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -59,9 +60,49 @@ def parse(message_class: Any, serialized: bytes | memoryview) -> Any:
 
     try:
         return message_class.FromString(bytes(serialized))
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:  # protobuf 4 in pure Python counts no depth
         raise CorruptCheckpointError(
             "protocol buffer",
             expected=f"a {message_class.DESCRIPTOR.name}",
             found=f"{len(serialized)} bytes that do not parse ({error})",
         ) from error
+
+
+def ease_text(text: str) -> str:
+    """The same text of a message, in a form that protobuf parses in time linear in its length."""
+    return break_lines(spread_backslashes(text))
+
+
+def spread_backslashes(text: str) -> str:
+    r"""The same text of a message, none of whose runs of backslashes is long.
+
+    Protobuf takes time in the square of such a run to decode a string (in `text_encoding`): 64 KiB
+    of them take half a minute.  In a string ``\\`` and ``\134`` are the same.
+    """
+    return text.replace(r"\\", r"\134") if _LONG_RUN in text else text
+
+
+_LONG_RUN = "\\" * 64
+
+
+def break_lines(text: str) -> str:
+    """The same text of a message, none of whose lines is long, but for strings and comments.
+
+    Protobuf takes time in the square of a line's tokens: 240 kB of ``a:1`` take half a minute.
+    Between tokens a new line is as good as a space, or nothing.
+    """
+    if max(map(len, text.split("\n"))) <= _LONG_LINE:
+        return text
+    return _TOKEN_END.sub(lambda found: found[0] + ("" if found[0][0] == "#" else "\n"), text)
+
+
+_LONG_LINE = 4096
+_TOKEN_END = re.compile(
+    r"""
+    "[^"\\\n]*(?:\\.[^"\\\n]*)*"?   # a string, closed or not
+    |'[^'\\\n]*(?:\\.[^'\\\n]*)*'?
+    |\#[^\n]*                        # a comment
+    |[ \t,;{}\[\]<>]
+    """,
+    re.VERBOSE,
+)

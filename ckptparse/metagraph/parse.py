@@ -15,15 +15,19 @@ tensorflow/python/saved_model/loader_impl.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
-from ckptparse.messages import load, parse
+from ckptparse.messages import ease_text, load, parse
 from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
-from ckptparse.metagraph.graph import MetaGraph, Saver, Signature, TensorSpec
+from ckptparse.metagraph.graph import GraphVariable, MetaGraph, Saver, Signature, TensorSpec
 from ckptparse.metagraph.nodes import scan_graph
-from ckptparse.metagraph.variables import list_graph_variables, list_object_variables
+from ckptparse.metagraph.variables import (
+    VARIABLE_COLLECTIONS,
+    list_graph_variables,
+    list_object_variables,
+)
 from ckptparse.names import decode_name
 from ckptparse.wire import Field
 
@@ -31,6 +35,8 @@ _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
 
 _MOST_LETTERS = 200
+_LEAST_LETTERS = 1 << 20
+_LETTERS_PER_BYTE = 16
 
 Parts = dict[int, list[Field]]
 
@@ -89,7 +95,8 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
 
     message = load("meta_graph.proto")["SavedModel"]()
     try:
-        text_format.Parse(bytes(buffer).decode("utf-8"), message, allow_unknown_field=True)
+        plain = ease_text(bytes(buffer).decode("utf-8"))
+        text_format.Parse(plain, message, allow_unknown_field=True)
         # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
@@ -126,21 +133,21 @@ def _parse_parts(
     view: memoryview, parts: Parts, all_tags: tuple[tuple[str, ...], ...]
 ) -> MetaGraph:
     classes = load("meta_graph.proto")
-    collections, signatures = (
-        {
-            decode_name(entry.key): entry.value
-            for field in parts.get(number, [])
-            for entry in [parse(classes[entry_class], view[field.start : field.stop])]
-        }
-        for number, entry_class in (
-            (_COLLECTION, "MetaGraphDef.CollectionEntry"),
-            (_SIGNATURE, "MetaGraphDef.SignatureEntry"),
-        )
-    )
+    collections: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
+    for name, message in _iterate_entries(view, parts, _COLLECTION, "CollectionEntry"):
+        sizes[name] = _count_items(message)
+        if name in VARIABLE_COLLECTIONS:
+            collections[name] = message
+    signatures = {
+        name: _decode_signature(message)
+        for name, message in _iterate_entries(view, parts, _SIGNATURE, "SignatureEntry")
+    }
     facts = scan_graph(view, parts.get(_GRAPH, []))
     tags, version, git_version = _parse_info(view, parts)
     objects = memoryview(_join(view, parts.get(_OBJECTS, [])))
     variables = list_object_variables(objects) or list_graph_variables(collections, facts)
+    _require_short_names(variables, len(view))
     saver = parse(classes["SaverDef"], _join(view, parts[_SAVER])) if _SAVER in parts else None
     return MetaGraph(
         tags,
@@ -150,12 +157,36 @@ def _parse_parts(
         facts.producer,
         None if saver is None else Saver(saver.version, saver.sharded, saver.max_to_keep),
         variables,
-        {name: _count_items(collections[name]) for name in sorted(collections)},
-        {name: _decode_signature(signatures[name]) for name in sorted(signatures)},
+        dict(sorted(sizes.items())),
+        {name: signatures[name] for name in sorted(signatures)},
         dict(sorted(facts.op_counts.items())),
         dict(sorted(facts.function_op_counts.items())),
         facts.num_functions,
     )
+
+
+def _iterate_entries(
+    view: memoryview, parts: Parts, number: int, entry_class: str
+) -> Iterator[tuple[str, Any]]:
+    """The entries of a map of a MetaGraphDef: keys and messages."""
+    message_class = load("meta_graph.proto")[f"MetaGraphDef.{entry_class}"]
+    for field in parts.get(number, ()):
+        entry = parse(message_class, view[field.start : field.stop])
+        yield decode_name(entry.key), entry.value
+
+
+def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> None:
+    """Check that what slots belong to takes no more letters, said of each, than a file justifies.
+
+    A writer puts the name of a variable into those of its slots.  A slot that only refers to it
+    could be one of a million, and the name a megabyte.
+    """
+    most = max(_LEAST_LETTERS, _LETTERS_PER_BYTE * nbytes)
+    total = sum(len(variable.of or "") for variable in variables)
+    if total > most:
+        raise CorruptCheckpointError(
+            "variables of slots", expected=f"names of at most {most} letters in all", found=total
+        )
 
 
 def _count_items(collection: Any) -> int:

@@ -23,7 +23,7 @@ from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name
 from ckptparse.objectgraph.walk import Walk
 
 _TRAINABLE = "trainable_variables"
-_COLLECTIONS = (
+VARIABLE_COLLECTIONS = (
     "variables",
     _TRAINABLE,
     "moving_average_variables",
@@ -50,7 +50,7 @@ def list_graph_variables(
     message_class = load("meta_graph.proto")["VariableDef"]
     definitions: dict[str, Any] = {}
     found_in: dict[str, list[str]] = {}
-    for collection in _COLLECTIONS:
+    for collection in VARIABLE_COLLECTIONS:
         if collection in collections:
             for item in collections[collection].bytes_list.value:
                 definition = parse(message_class, item)
@@ -125,13 +125,15 @@ def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
     for node_id, node in enumerate(nodes):
         for slot in node.slot_variables:
             original = require_id(slot.original_variable_node_id)
+            slot_variable = require_id(slot.slot_variable_node_id)
             if original in walk and node_id in walk:
                 name = decode_name(slot.slot_name)
-                slots[slot.slot_variable_node_id] = original, node_id, name
+                slots[slot_variable] = original, node_id, name
     found = [i for i, node in enumerate(nodes) if node.HasField("variable")]
     wanted = [i for i in found if i in walk]
     wanted += [i for original, optimizer, _ in slots.values() for i in (original, optimizer)]
     walk.require_short_paths(wanted, len(serialized))
+    names = {i: decode_name(nodes[i].variable.name) for i, *_ in slots.values()}
     variables = []
     for node_id in found:
         of = None
@@ -141,7 +143,7 @@ def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
             original, optimizer, name = slots[node_id]
             path = walk.path(original) + OPTIMIZER_SLOT + walk.path(optimizer)
             path += f"/{escape_name(name)}"
-            of = decode_name(nodes[original].variable.name)
+            of = names[original]
         else:
             continue
         variable = nodes[node_id].variable

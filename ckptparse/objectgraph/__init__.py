@@ -1,7 +1,8 @@
 """Object-based checkpoints (TF2, Keras): the tree of objects that was saved."""
 
-from ckptparse.objectgraph.graph import KEY, ObjectGraph, read_object_graph
+from ckptparse.objectgraph.graph import ObjectGraph, read_object_graph
 from ckptparse.objectgraph.nodes import (
+    KEY,
     ObjectAttribute,
     ObjectNode,
     RegisteredSaver,

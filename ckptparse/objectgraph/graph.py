@@ -6,16 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError, located
-from ckptparse.objectgraph.nodes import ROOT, NodeTable, ObjectNode, Tensors
+from ckptparse.objectgraph.nodes import KEY, ROOT, NodeTable, ObjectNode, Tensors
 from ckptparse.objectgraph.outline import OutlineRow, outline
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import find_weights
 from ckptparse.tensors import TensorInfo
-
-KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-"""The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""
 
 
 def read_object_graph(tensors: Tensors) -> ObjectGraph | None:
@@ -169,8 +166,8 @@ class ObjectGraph(ObjectVariables):
             and slot.original.node_id in walk
             and slot.optimizer.node_id in walk
         ]
-        walk.require_short_paths((slot.original.node_id for slot in slots), self._nodes.nbytes)
-        walk.require_short_paths((slot.optimizer.node_id for slot in slots), self._nodes.nbytes)
+        self._nodes.require_short_paths(walk, (slot.original.node_id for slot in slots))
+        self._nodes.require_short_paths(walk, (slot.optimizer.node_id for slot in slots))
         for slot in slots:
             if slot.variable.variable is not None:
                 path = f"{slot.original.path}{OPTIMIZER_SLOT}{slot.optimizer.path}"
@@ -181,7 +178,7 @@ class ObjectGraph(ObjectVariables):
     def _keys_by_path(self, walk: Walk, node_ids: list[int]) -> dict[str, str]:
         """Path -> key, of those nodes of a walk that are variables."""
         variables = [(i, self._nodes.variable(i)) for i in node_ids]
-        walk.require_short_paths((i for i, variable in variables if variable), self._nodes.nbytes)
+        self._nodes.require_short_paths(walk, (i for i, variable in variables if variable))
         keys: dict[str, str] = {}
         for node_id, variable in variables:
             if variable is not None:
@@ -215,15 +212,23 @@ class ObjectGraph(ObjectVariables):
 
     def _find_object(self, path: str) -> int | None:
         object_path, is_slot, slot_path = path.partition(OPTIMIZER_SLOT)
-        node_id = self._follow_path(object_path)
-        if not is_slot or node_id is None:
-            return node_id
+        if not is_slot:
+            return self._follow_path(object_path)
         optimizer_path, _, name = slot_path.rpartition("/")
-        optimizer = self._follow_path(optimizer_path)
-        for slot in self._nodes.slots_by_original.get(node_id, ()):
-            if slot.optimizer.node_id == optimizer and escape_name(slot.name) == name:
-                return slot.variable.node_id
-        return None
+        optimizers = self._objects_at(optimizer_path)
+        found = [
+            slot.variable
+            for node_id in self._objects_at(object_path)
+            for slot in self._nodes.slots_by_original.get(node_id, ())
+            if slot.optimizer.node_id in optimizers and escape_name(slot.name) == name
+        ]
+        valued = [node for node in found if node.variable is not None]
+        return next((node.node_id for node in valued or found), None)
+
+    def _objects_at(self, path: str) -> list[int]:
+        """The object at a path; at "" the root, and its child called ""."""
+        found = [self._follow_path(path), None if path else self._nodes.children(ROOT).get("")]
+        return [node_id for node_id in found if node_id is not None]
 
     def _follow_path(self, path: str) -> int | None:
         try:

@@ -17,7 +17,7 @@ tensorflow/python/checkpoint/{checkpoint,save_util}.py.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
@@ -25,12 +25,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.errors import CorruptCheckpointError
+from ckptparse.errors import CorruptCheckpointError, located
 from ckptparse.indexing import Index
 from ckptparse.messages import load, parse
 from ckptparse.names import decode_name
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.tensors import TensorInfo
+
+KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
 ROOT = 0
@@ -218,6 +221,7 @@ class NodeTable:
             if children.setdefault(name, child) != child:
                 raise CorruptCheckpointError(
                     f"object {node_id} of the object graph",
+                    tensor=KEY,
                     expected="one child of each name",
                     found=f"objects {children[name]} and {child} as {name!r}",
                 )
@@ -226,7 +230,10 @@ class NodeTable:
     def _require_id(self, node_id: int) -> int:
         if not 0 <= node_id < len(self._messages):
             raise CorruptCheckpointError(
-                "object graph", expected=f"ids from 0 to {len(self) - 1}", found=node_id
+                "object graph",
+                tensor=KEY,
+                expected=f"ids from 0 to {len(self) - 1}",
+                found=node_id,
             )
         return node_id
 
@@ -282,6 +289,11 @@ class NodeTable:
     def walk(self) -> Walk:
         """From the root to all that it leads to."""
         return Walk(ROOT, self.children)
+
+    def require_short_paths(self, walk: Walk, node_ids: Iterable[int]) -> None:
+        """`Walk.require_short_paths`, for this graph."""
+        with located(tensor=KEY):
+            walk.require_short_paths(node_ids, self.nbytes)
 
     def _find_names(self, key: str) -> tuple[str, ...]:
         """The names of the tensors that an attribute's key stands for."""

@@ -55,7 +55,7 @@ def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRo
     walk = Walk(ROOT, nodes.children, last=LISTS)
     left = dict(infos)
     own = {node_id: list(_own_rows(nodes, walk, node_id, left)) for node_id in walk.order}
-    walk.require_short_paths(_nodes_in_paths(nodes, walk, own), nodes.nbytes)
+    nodes.require_short_paths(walk, _nodes_in_paths(nodes, walk, own))
     sizes = _add_up(walk, own)
     num_tensors, nbytes = sizes[ROOT]
     left_nbytes = sum(info.nbytes for info in left.values())
