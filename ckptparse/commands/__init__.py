@@ -14,6 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import ckptparse
 from ckptparse.commands import graph, ls, run, show, tree, verify
@@ -47,8 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Quotes wrong arguments safely: names of files become arguments by `ckptparse ls *`."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ckptparse",
         description="Look into TensorFlow checkpoints, without TensorFlow.",
         epilog="Exit status: 0 done, 1 the answer is no (damaged, no such tensor), 2 trouble.",

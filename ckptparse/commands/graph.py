@@ -10,11 +10,12 @@ import argparse
 import os
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 
-from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.text import align, print_json
 from ckptparse.errors import CheckpointNotFoundError
+from ckptparse.locate import confine
 from ckptparse.metagraph import (
     GraphVariable,
     MetaGraph,
@@ -22,7 +23,6 @@ from ckptparse.metagraph import (
     find_graph_file,
     read_graph_file,
 )
-from ckptparse.opening import open_checkpoint
 from ckptparse.sources import files_for
 from ckptparse.text import count, format_shape, printable
 
@@ -48,9 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Show."""
     tags = None if arguments.tags is None else list(filter(None, arguments.tags.split(",")))
     files = files_for(arguments.path, mmap=True)
+    if arguments.confined:
+        files = confine(files, arguments.path)
     path = find_graph_file(files, arguments.path)
     if path is None:
-        with open_checkpoint(arguments.path) as ckpt:
+        with open_path(arguments) as ckpt:
             path = find_graph_file(files, ckpt.path)
     if path is None:
         raise CheckpointNotFoundError(
@@ -61,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     graph = read_graph_file(files, path, tags)
     if arguments.json:
-        print_json({"path": path, **asdict(graph)})
+        print_json(
+            {"path": path, **{part.name: getattr(graph, part.name) for part in fields(graph)}}
+        )
     else:
         _print(path, graph)
     return 0

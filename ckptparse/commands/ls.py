@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 from fnmatch import fnmatchcase
 
-from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.text import align, info_to_json, print_json
-from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import count, format_nbytes, format_shape, printable
 
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List; 1 when patterns are given and no name is like them."""
-    with open_checkpoint(arguments.path) as ckpt:
+    with open_path(arguments) as ckpt:
         infos = [info for info in ckpt.infos() if _is_like(info.name, arguments.patterns)]
         size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
         if arguments.json:
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
                     "num_tensors": len(infos),
                     "size": size,
                     "nbytes": nbytes,
-                    "tensors": [info_to_json(info) for info in infos],
+                    "tensors": map(info_to_json, infos),
                 }
             )
         else:

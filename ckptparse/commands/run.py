@@ -11,6 +11,7 @@ import runpy
 import sys
 
 from ckptparse.tensorflow_names import as_tensorflow
+from ckptparse.text import printable
 
 NAME = "run"
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run it, as `python SCRIPT ARGUMENT...` would."""
     if not os.path.isfile(arguments.script):
-        print(f"ckptparse: no such script: {arguments.script}", file=sys.stderr)
+        print(f"ckptparse: no such script: {printable(arguments.script)}", file=sys.stderr)
         return 2
     argv, path = sys.argv, sys.path[:]
     sys.argv = [arguments.script, *arguments.arguments]

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.text import align, info_to_json, print_json
-from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import count, format_nbytes, format_shape, printable
 
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show."""
-    with open_checkpoint(arguments.path) as ckpt:
+    with open_path(arguments) as ckpt:
         info = ckpt.info(arguments.name)
         values = ckpt[arguments.name].reshape(-1)
         statistics = _statistics(values)

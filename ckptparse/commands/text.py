@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import chain
 from typing import Any
 
 from ckptparse.tensors import TensorInfo
 
+_WIDEST_COLUMN = 100
+"""Wider cells push what is behind them to the right, in their own line only."""
 
-def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+_MANY = 1000
+
+
+def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
     """Rows as lines, columns two blanks apart; those in `right` are set to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = []
+    columns = len(rows[0]) if rows else 0
+    widths = [max(min(len(row[i]), _WIDEST_COLUMN) for row in rows) for i in range(columns - 1)] + [
+        0
+    ]
     for row in rows:
         cells = [
             cell.rjust(width) if i in right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths))
         ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+        yield "  ".join(cells).rstrip()
 
 
 def info_to_json(info: TensorInfo) -> dict[str, Any]:
@@ -33,19 +41,70 @@ def info_to_json(info: TensorInfo) -> dict[str, Any]:
         "mapped": info.mapped,
         "file": info.file,
         "offset": info.offset,
-        "slices": [
-            {
-                "start": piece.start,
-                "shape": piece.shape,
-                "file": piece.file,
-                "offset": piece.offset,
-                "nbytes": piece.nbytes,
-            }
-            for piece in info.slices
-        ],
+        "slices": info.slices,
     }
 
 
-def print_json(value: object) -> None:
-    """A value as JSON on standard output; stray bytes of names as lone surrogates, escaped."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+def print_json(value: Mapping[str, object]) -> None:
+    """An object as JSON on standard output; stray bytes of names as lone surrogates, escaped.
+
+    Its lists (or iterators) and objects stand with an item in each line, made one by one: there can
+    be a million.  Dataclasses are objects.
+    """
+    before = "{"
+    for key, part in value.items():
+        print(f"{before}\n  {_dumps(key)}: ", end="")
+        before = ","
+        if isinstance(part, Mapping):
+            items = (chain([f"{_dumps(name)}: "], _encode(item)) for name, item in part.items())
+            _print_items(items, "{}")
+        elif isinstance(part, Iterator) or (isinstance(part, (list, tuple)) and _is_long(part)):
+            _print_items(map(_encode, part), "[]")
+        else:
+            print(_dumps(part), end="")
+    print("\n}")
+
+
+def _is_long(items: Sequence[object]) -> bool:
+    """Whether there is more to items than numbers and words."""
+    return any(not isinstance(item, (str, int, float, type(None))) for item in items)
+
+
+def _print_items(items: Iterable[Iterable[str]], brackets: str) -> None:
+    before, closing = brackets[0], brackets[1]
+    for item in items:
+        print(f"{before}\n    ", end="")
+        for piece in item:
+            print(piece, end="")
+        before, closing = ",", f"\n  {brackets[1]}"
+    print(before + closing if before == brackets[0] else closing, end="")
+
+
+def _encode(value: object) -> Iterator[str]:
+    """The JSON of a value, in pieces if it has a long list: the encoder would need far more."""
+    parts = value if isinstance(value, dict) else {}
+    if not any(isinstance(part, tuple) and len(part) > _MANY for part in parts.values()):
+        yield _dumps(value)
+        return
+    before = "{"
+    for key, part in parts.items():
+        yield f"{before}{_dumps(key)}: "
+        before = ", "
+        if isinstance(part, tuple) and len(part) > _MANY:
+            for i, item in enumerate(part):
+                yield f"{', ' if i else '['}{_dumps(item)}"
+            yield "]"
+        else:
+            yield _dumps(part)
+    yield "}"
+
+
+def _dumps(value: object) -> str:
+    return _ENCODER.encode(value)
+
+
+def _fields_of(item: Any) -> dict[str, object]:
+    return {field.name: getattr(item, field.name) for field in fields(item)}
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, default=_fields_of)

@@ -8,12 +8,11 @@ variables are counted as their optimizer's.  Of any other checkpoint the scopes 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.text import align, print_json
 from ckptparse.objectgraph import OutlineRow
-from ckptparse.opening import open_checkpoint
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import format_nbytes, format_shape, printable
 
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show."""
-    with open_checkpoint(arguments.path) as ckpt:
+    with open_path(arguments) as ckpt:
         infos, graph = ckpt.infos(), ckpt.object_graph
         if graph is None:
             rows = _scopes(infos)
@@ -104,8 +103,8 @@ def _to_cells(row: OutlineRow) -> tuple[str, str, str]:
     return format_nbytes(row.nbytes), "" if is_tensor else f"{row.num_tensors:,}", text
 
 
-def _to_json(rows: Iterable[OutlineRow]) -> list[dict[str, object]]:
-    return [
+def _to_json(rows: Iterable[OutlineRow]) -> Iterator[dict[str, object]]:
+    return (
         {
             "depth": row.depth,
             "path": row.path,
@@ -118,4 +117,4 @@ def _to_json(rows: Iterable[OutlineRow]) -> list[dict[str, object]]:
             "saver": row.saver,
         }
         for row in rows
-    ]
+    )

@@ -7,10 +7,9 @@ import sys
 from typing import Any
 
 from ckptparse.checkpoint import Progress
-from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.text import print_json
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.opening import open_checkpoint
 from ckptparse.report import Damage, VerifyReport
 from ckptparse.text import count, format_nbytes, printable
 
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify; 1 when anything is damaged."""
     try:
-        with open_checkpoint(arguments.path) as ckpt, _ProgressBar() as bar:
+        with open_path(arguments) as ckpt, _ProgressBar() as bar:
             report = ckpt.verify(arguments.names or None, progress=bar.progress)
     except CorruptCheckpointError as error:  # too damaged to open
         report = VerifyReport((Damage(None, error),), 0, 0, ())
@@ -54,7 +53,7 @@ def _to_json(report: VerifyReport) -> dict[str, Any]:
         "ok": report.ok,
         "num_tensors": report.num_tensors,
         "nbytes": report.nbytes,
-        "damaged": [
+        "damaged": (
             {
                 "name": damage.name,
                 "error": type(damage.error).__name__,
@@ -65,7 +64,7 @@ def _to_json(report: VerifyReport) -> dict[str, Any]:
                 "found": damage.error.found,
             }
             for damage in report.damaged
-        ],
+        ),
         "unchecked": report.unchecked,
     }
 
