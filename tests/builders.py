@@ -185,6 +185,8 @@ def table(
     crc_xors: Mapping[int, int] | None = None,
     index: Stored | None = None,
     index_handle: bytes | None = None,
+    metaindex: Stored | None = None,
+    metaindex_handle: bytes | None = None,
     padding: int = 0,
     magic: bytes = MAGIC,
 ) -> bytes:
@@ -200,6 +202,7 @@ def table(
         block_types, crc_xors: type bytes and damage to checksums, by number of block.
         index: replaces the index block.
         index_handle: replaces the index handle in the footer.
+        metaindex, metaindex_handle: the same of the metaindex block.
         padding, magic: bytes of the footer.
     """
     separators, handles = separators or {}, handles or {}
@@ -218,8 +221,10 @@ def table(
         place = handle(len(file), len(part.contents))
         index_entries.append((separator, handles.get(i, place)))
         file += bytes(part)
-    metaindex = Stored(block([]))
-    metaindex_handle = handle(len(file), len(metaindex.contents))
+    if metaindex is None:
+        metaindex = Stored(block([]))
+    if metaindex_handle is None:
+        metaindex_handle = handle(len(file), len(metaindex.contents))
     file += bytes(metaindex)
     if index is None:
         contents = block(index_entries, index_restart_interval)
@@ -553,6 +558,7 @@ class CountingSource:
     mapped: bool = False
     name: str = "counted"
     reads: list[tuple[int, int]] = field(default_factory=list)
+    octets: None = None
 
     @property
     def nbytes(self) -> int:

@@ -27,7 +27,7 @@ def open_pread(prefix: Path, *, verify: bool = True) -> Checkpoint:
 def open_in_memory(prefix: Path, *, verify: bool = True) -> Checkpoint:
     """All files as bytes objects."""
 
-    def open_source(path: str) -> MemorySource:
+    def open_source(path: str, *, kept: bool = True) -> MemorySource:
         return MemorySource(path, Path(path).read_bytes())
 
     found = find_checkpoint(LocalFiles(mmap=False), str(prefix))
