@@ -208,7 +208,10 @@ def test_a_restart_at_an_entry_that_shares_is_an_error_to_both() -> None:
         (varint(0) + varint(2**32 - 1) + varint(0) + b"a", "entry of a block"),
         (varint(0) + varint(1) + varint(2**32 - 1) + b"a", "entry of a block"),
         (varint(0) + varint(2**31) + varint(2**31) + b"a", "entry of a block"),
-        (varint(2**32 - 1) + varint(1) + varint(0) + b"a", "shared with the key before"),
+        (
+            varint(2**32 - 1) + varint(1) + varint(0) + b"a",
+            "shared with the key before|restart of a block",
+        ),
         (varint(0) + varint(2**32) + varint(0) + b"a", "varint"),
         (varint(0, 6) + varint(1) + varint(0) + b"a", "varint"),
         (b"\xff" * 30, "varint"),

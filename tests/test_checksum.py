@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +14,7 @@ from hypothesis import strategies as st
 import builders
 import ckptparse.checksum
 from ckptparse.checksum import crc32c, crc32c_of_range, mask, require_crc32c, unmask
-from ckptparse.errors import ChecksumError
+from ckptparse.errors import ChecksumError, TruncatedError
 
 settings.register_profile("ckptparse", deadline=None, derandomize=True)
 settings.load_profile("ckptparse")
@@ -71,16 +76,67 @@ def test_mask_is_that_of_the_other_encoder(checked: bytes) -> None:
     assert mask(crc32c(checked)) == builders.masked_crc32c(checked)
 
 
-@pytest.mark.parametrize("piece_nbytes", [1, 7, 64, 1000])
-@pytest.mark.parametrize(("start", "stop"), [(0, 200), (3, 199), (50, 50), (0, 64), (64, 129)])
-def test_checksum_of_a_range_is_that_of_its_bytes_read_in_pieces(
-    monkeypatch: pytest.MonkeyPatch, piece_nbytes: int, start: int, stop: int
-) -> None:
-    monkeypatch.setattr(ckptparse.checksum, "_PIECE_NBYTES", piece_nbytes)
-    source = builders.CountingSource(bytes(range(200)))
-    assert crc32c_of_range(source, start, stop) == crc32c(source.contents[start:stop])
-    assert sum(b - a for a, b in source.reads) == stop - start
-    assert all(b - a <= piece_nbytes for a, b in source.reads)
+RANDOM = np.random.default_rng(0).integers(0, 256, 5 << 20, np.uint8).tobytes()
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize(
+    ("start", "nbytes"),
+    [(0, 200), (3, 0), (3, 1), (0, (2 << 20) - 1), (1, 2 << 20), (7, (4 << 20) + 5), (0, 5 << 20)],
+)
+def test_checksum_of_a_range_is_that_of_its_bytes(mapped: bool, start: int, nbytes: int) -> None:
+    source = builders.CountingSource(RANDOM, mapped)
+    stop = start + nbytes
+    assert crc32c_of_range(source, start, stop) == crc32c(RANDOM[start:stop])
+    assert sum(b - a for a, b in source.reads) == nbytes  # each byte once
+    assert sorted(b for _, b in source.reads)[:-1] == sorted(a for a, _ in source.reads)[1:]
+
+
+@pytest.mark.parametrize(("nbytes", "num_reads"), [(2 << 20, 2), (5 << 20, 5), ((5 << 20) - 1, 4)])
+def test_large_ranges_are_read_in_pieces(nbytes: int, num_reads: int) -> None:
+    source = builders.CountingSource(RANDOM)
+    crc32c_of_range(source, 0, nbytes)
+    assert len(source.reads) == num_reads
+    assert max(b - a for a, b in source.reads) < 2 << 20
+
+
+def test_pieces_grow_with_the_range_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ckptparse.checksum, "_LEAST_PIECE_NBYTES", 16)
+    monkeypatch.setattr(ckptparse.checksum, "_MOST_PIECE_NBYTES", 4096)
+    monkeypatch.setattr(ckptparse.checksum, "_MOST_COPIED_NBYTES", 1024)
+    monkeypatch.setattr(ckptparse.checksum, "_LEAST_THREADS_NBYTES", 32)
+    monkeypatch.setattr(ckptparse.checksum, "_LEAST_SHARED_NBYTES", 32)
+    for nbytes in (31, 32, 33, 512, 513, 10_000, 131_071, 131_073, 300_000):
+        for mapped, most in ((True, 4096), (False, 1024)):
+            source = builders.CountingSource(RANDOM, mapped)
+            assert crc32c_of_range(source, 5, 5 + nbytes) == crc32c(RANDOM[5 : 5 + nbytes])
+            assert max(b - a for a, b in source.reads) < 2 * most
+
+
+def test_the_error_of_any_piece_is_raised() -> None:
+    class Failing(builders.CountingSource):
+        def read(self, start: int, stop: int) -> bytes | memoryview:
+            if start > 3 << 20:
+                raise TruncatedError("gone")
+            return super().read(start, stop)
+
+    with pytest.raises(TruncatedError):
+        crc32c_of_range(Failing(RANDOM), 0, len(RANDOM))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import crc32c, ckptparse.checksum as ours; print(ours.crc32c is crc32c.crc32c)",
+        "import ckptparse.checksum as ours, crc32c; print(ours.crc32c is crc32c.crc32c)",
+    ],
+    ids=["before", "after"],
+)
+def test_the_package_is_the_same_imported_before_or_after(program: str) -> None:
+    paths = os.pathsep.join(sys.path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, env=environment, text=True) == "True\n"
 
 
 def test_a_checksum_that_fits_passes() -> None:

@@ -14,13 +14,13 @@ from ckptparse.coding import (
     MAX_VARINT64_NBYTES,
     decode_ordered_string,
     decode_varint,
-    decode_varints,
     encode_ordered_int,
     encode_ordered_string,
     encode_ordered_uint,
     encode_varint,
 )
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.varints import decode_varints
 
 settings.register_profile("ckptparse", deadline=None, derandomize=True)
 settings.load_profile("ckptparse")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import ckptparse
+from builders import Partitioned, write_bundle
 from ckptparse.commands import COMMANDS, main
 from damage import copy_case, flip_bit
 from oracle import load_case
@@ -72,6 +73,30 @@ class TestLs:
         assert [(t["name"], t["dtype"], tuple(t["shape"])) for t in listed["tensors"]] == [
             (t.name, t.dtype, t.shape) for t in DTYPES.tensors
         ]
+
+    @pytest.mark.parametrize(
+        "num_slices", [2, 1_500]
+    )  # above a thousand they are printed one by one
+    def test_slices_are_objects_in_json(self, run, tmp_path: Path, num_slices: int) -> None:
+        sliced = Partitioned(
+            np.arange(num_slices, dtype="f4"), [[(i, 1)] for i in range(num_slices)]
+        )
+        prefix = write_bundle(tmp_path, {"x": sliced}, num_shards=2)
+        (tensor,) = json.loads(run("ls", prefix, "--json")[1])["tensors"]
+        shown = json.loads(run("show", prefix, "x", "--json")[1])
+        with ckptparse.open_checkpoint(prefix) as ckpt:
+            expected = [
+                {
+                    "start": list(part.start),
+                    "shape": list(part.shape),
+                    "file": part.file,
+                    "offset": part.offset,
+                    "nbytes": part.nbytes,
+                }
+                for part in ckpt.info("x").slices
+            ]
+        assert len(expected) == num_slices
+        assert tensor["slices"] == shown["slices"] == expected
 
     def test_no_control_character_of_a_name_reaches_the_terminal(self, run) -> None:
         case = load_case("tf-2.21.0/names_not_utf8")

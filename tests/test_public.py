@@ -79,7 +79,11 @@ def test_the_first_tensor_costs_no_slow_import(statement: str) -> None:
     assert not loaded & set(NEVER_AT_FIRST)
 
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    "SECURITY.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
 
 
 def blocks_of(page: str, language: str) -> list[str]:
@@ -91,6 +95,15 @@ def test_the_first_two_shell_lines_install_and_test() -> None:
     lines = "".join(blocks_of("README.md", "shell")).splitlines()
     assert lines[0].startswith("pip install . && ckptparse ls fixtures/")
     assert lines[1] == "pip install '.[test]' && pytest"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_the_pages_name_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for name in re.findall(r"`((?:tests|fixtures|docs)/[^` ]*)`", text):
+        assert list(ROOT.glob(name)), name
+    for name in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / page).parent.joinpath(name).exists(), name
 
 
 PYTHON_BLOCKS = [

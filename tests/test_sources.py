@@ -16,7 +16,15 @@ import pytest
 
 import ckptparse.sources.pread
 from ckptparse.errors import NotACheckpointError, TruncatedError, UnreadableError
-from ckptparse.sources import MappedSource, MemorySource, PreadSource, Source, open_source
+from ckptparse.sources import (
+    MappedSource,
+    MemorySource,
+    PreadSource,
+    ReopenedSource,
+    Source,
+    open_source,
+)
+from ckptparse.sources.local import open_file
 
 CONTENTS = bytes(range(256)) * 40
 NBYTES = len(CONTENTS)
@@ -310,6 +318,27 @@ class TestPreadSource(FileSuite):
 class TestMemorySource(SourceSuite):
     def make(self, path: Path) -> Source:
         return MemorySource(str(path), path.read_bytes())
+
+
+class TestReopenedSource(SourceSuite):
+    """What it does when its file changes stands in test_descriptors.py."""
+
+    def make(self, path: Path) -> Source:
+        return ReopenedSource(str(path), lambda: open_file(str(path), str(path)))
+
+    def test_it_gives_copies(self, source: Source) -> None:
+        assert source.mapped is False
+        assert isinstance(source.read(0, 10), bytes)
+
+    @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
+    def test_between_reads_it_holds_no_descriptor(self, path: Path) -> None:
+        before = num_descriptors()
+        source = self.make(path)
+        assert num_descriptors() == before
+        source.read(0, 10)
+        with pytest.raises(TruncatedError):
+            source.read(0, NBYTES + 1)
+        assert num_descriptors() == before
 
 
 # Opening

@@ -1,0 +1,41 @@
+"""Code in a process of its own: for limits, signals, and what may hang."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from textwrap import dedent
+
+SECONDS = 60
+"""More than any child needs on a busy machine: only a child that hangs takes longer."""
+
+
+def run_child(
+    code: str, *arguments: object, before: Callable[[], object] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code; a child that hangs is killed, and fails the test.
+
+    Args:
+        code: of the child; the arguments are `sys.argv[1:]`.
+        arguments: as text.
+        before: called in the child before Python starts, to set limits.
+    """
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", dedent(code), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        preexec_fn=before,
+    )
+
+
+def output_of(
+    code: str, *arguments: object, before: Callable[[], object] | None = None
+) -> list[str]:
+    """The lines that a child prints, which must end well."""
+    done = run_child(code, *arguments, before=before)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()

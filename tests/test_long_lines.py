@@ -1,0 +1,83 @@
+"""Text of messages in one long line, which protobuf parses in quadratic time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from children import output_of
+from ckptparse.messages import break_lines, load
+from ckptparse.metagraph import parse_saved_model
+
+SECONDS = 40
+"""For what takes one or two; minutes, if each token meets all behind it."""
+
+TEXTS = {
+    "fields": "meta_graphs { meta_info_def { tags: \"a b\" tags: 'c,d' } } ",
+    "no spaces": 'meta_graphs{meta_info_def{tags:"a"tags:"b{}",tags:"c";}}',
+    "lists": 'meta_graphs: [{meta_info_def: {tags: ["a", "b"]}}, {}] ',
+    "angles": "meta_graphs < meta_info_def < tags: 'x' > > ",
+    "joined strings": 'meta_graphs { meta_info_def { tags: "a" "b" \'c\' } } ',
+    "escapes": r'meta_graphs { meta_info_def { tags: "\"{\\" tags: "\'" tags: "\303\251" } } ',
+}
+
+
+def parsed(text: str) -> object:
+    message = load("meta_graph.proto")["SavedModel"]()
+    return text_format.Parse(text, message).SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_the_message_stays_the_same(text: str) -> None:
+    text *= 200
+    broken = break_lines(text)
+    assert max(map(len, broken.split("\n"))) < 100
+    assert parsed(broken) == parsed(text)
+
+
+def test_comments_stay_comments() -> None:
+    text = "# " + "a, b { " * 1_000 + '\nmeta_graphs { meta_info_def { tags: "a" } } # c {\n'
+    assert parsed(break_lines(text)) == parsed(text)
+
+
+@pytest.mark.parametrize("text", ["", "a: 1\n" * 5_000, "\n" * 5_000])
+def test_short_lines_are_left_alone(text: str) -> None:
+    assert break_lines(text) == text
+
+
+@pytest.mark.parametrize("text", ['tags: "' + '\\"' * 5_000, "'" * 5_001, "{" * 5_000])
+def test_what_is_no_message_is_none_afterwards(text: str) -> None:
+    with pytest.raises((text_format.ParseError, RecursionError)):
+        parsed(break_lines(text))
+
+
+def test_a_graph_in_one_line() -> None:
+    text = TEXTS["fields"] * 500
+    graph = parse_saved_model(text.encode(), text=True)
+    assert graph.tags == ("a b", "c,d")
+    assert len(graph.all_tags) == 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a:1 " * 200_000, "a:[" + "1," * 300_000 + "1]", "a:'b'" * 150_000, "'\\\"" * 250_000],
+    ids=["fields", "a list", "strings", "quotes"],
+)
+def test_a_megabyte_takes_no_minutes(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "saved_model.pbtxt"
+    path.write_text(text)
+    code = f"""
+        import signal, sys
+        from pathlib import Path
+        from ckptparse import CheckpointError
+        from ckptparse.metagraph import parse_saved_model
+        signal.alarm({SECONDS})
+        try:
+            parse_saved_model(Path(sys.argv[1]).read_bytes(), text=True)
+        except CheckpointError as error:
+            print(type(error).__name__)
+    """
+    (said,) = output_of(code, path)
+    assert said in ("CheckpointNotFoundError", "CorruptCheckpointError")

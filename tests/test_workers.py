@@ -1,0 +1,101 @@
+"""Tasks on all cores: each once, results in order, errors told, wherever threads cannot be."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+import ckptparse.workers
+from ckptparse.workers import run_on_all_cores
+
+
+@pytest.fixture(params=[0, 1, 3], ids="{} others".format, autouse=True)
+def crew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ckptparse.workers._Crew(request.param)
+    monkeypatch.setattr(ckptparse.workers, "_crew", lambda: made)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 100])
+def test_results_come_in_order(count: int) -> None:
+    assert run_on_all_cores(lambda i: i * i, count) == [i * i for i in range(count)]
+
+
+def test_every_task_is_done_once() -> None:
+    done: list[int] = []
+    run_on_all_cores(done.append, 500)
+    assert sorted(done) == list(range(500))
+
+
+def test_the_first_error_in_order_is_raised_and_the_rest_is_done() -> None:
+    done: list[int] = []
+
+    def fail_at_odd(i: int) -> None:
+        done.append(i)
+        if i % 2:
+            raise KeyError(i)
+
+    with pytest.raises(KeyError, match="1"):
+        run_on_all_cores(fail_at_odd, 20)
+    assert sorted(done) == list(range(20))
+
+
+def test_an_interrupt_of_the_caller_comes_at_once() -> None:
+    caller = threading.get_ident()
+    started: list[int] = []
+
+    def interrupt(i: int) -> None:
+        started.append(threading.get_ident())
+        if threading.get_ident() == caller:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_on_all_cores(interrupt, 10_000)
+    assert started.count(caller) == 1
+    assert len(started) < 1_000
+
+
+def test_tasks_within_tasks() -> None:
+    def inner(i: int) -> int:
+        return sum(run_on_all_cores(lambda j: i * j, 10))
+
+    assert run_on_all_cores(inner, 10) == [45 * i for i in range(10)]
+
+
+def test_several_callers_at_once() -> None:
+    results: list[list[int]] = []
+
+    def call() -> None:
+        results.append(run_on_all_cores(lambda i: i, 50))
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [list(range(50))] * 8
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    made = ckptparse.workers._Crew(4)
+    assert made.size == 0
+    monkeypatch.setattr(ckptparse.workers, "_crew", lambda: made)
+    assert run_on_all_cores(lambda i: -i, 5) == [0, -1, -2, -3, -4]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert run_on_all_cores(lambda i: i, 9) == list(range(9))
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if run_on_all_cores(lambda i: i, 9) == list(range(9)) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
