@@ -99,6 +99,14 @@ class MixedIntegers(Tensor):
 
 
 @dataclass(frozen=True)
+class Zeros(Tensor):
+    """A tensor of zeros: a file may have holes in its place."""
+
+    def _period(self) -> NDArray[Any]:
+        return np.zeros(min(self.size, PERIOD), self.dtype)
+
+
+@dataclass(frozen=True)
 class Strings(Tensor):
     """A tensor of strings of 5 to 60 bytes."""
 
@@ -323,13 +331,51 @@ class Vocabulary(_FewTensors):
         return f"{self.size:,} strings of 5 to 60 bytes"
 
 
-Data = SmallTensors | Layers | V1Floats | V1Integers | Partitioned | Vocabulary
+class Sparse(_FewTensors):
+    """Zeros, in tensors of a tenth of the bytes each, and a small one; in files that are holes.
+
+    TensorFlow writes the zeros and their checksums; `write` then makes holes of them, which take no
+    space on most file systems and are read as the same bytes.
+    """
+
+    kind = "sparse"
+
+    def __init__(self, size: int) -> None:
+        """`size` is the number of bytes, roughly."""
+        rows = max(size // (10 * 4 * 64), 1)
+        super().__init__(
+            size,
+            [
+                Zeros("model/bias", (64,), "float32", 0),
+                *(Zeros(f"model/layer_{i}/kernel", (rows, 64), "float32", 0) for i in range(10)),
+            ],
+        )
+
+    def __str__(self) -> str:
+        nbytes = sum(tensor.nbytes for tensor in self)
+        return f"{nbytes / 1e6:,.0f} MB of zeros in {len(self)} tensors, sparse files"
+
+
+Data = SmallTensors | Layers | V1Floats | V1Integers | Partitioned | Vocabulary | Sparse
 KINDS: dict[str, Callable[[int], Data]] = {
     kind.kind: kind
-    for kind in (SmallTensors, Layers, V1Floats, V1Integers, Partitioned, Vocabulary)
+    for kind in (SmallTensors, Layers, V1Floats, V1Integers, Partitioned, Vocabulary, Sparse)
 }
 
 
 def prefix_of(data: Data, folder: str) -> str:
     """The checkpoint's prefix below the data folder."""
     return os.path.join(folder, f"{data.kind}-{data.size}", "model.ckpt")
+
+
+def rival_path(prefix: str, form: str) -> str:
+    """The same tensors in a rival's form, beside the folder of the checkpoint of this prefix.
+
+    A file `.safetensors` or `.npz`, or a folder `.npy` with a file for each tensor (`npy_path`).
+    """
+    return f"{os.path.dirname(prefix)}.{form}"
+
+
+def npy_path(folder: str, number: int) -> str:
+    """The file of a tensor, by its number in the data, in a folder of .npy files."""
+    return os.path.join(folder, f"{number:07d}.npy")

@@ -12,11 +12,15 @@ from benchmarks.processes import OWN_PYTHON, ProcessFailedError, run
 _OWN_VERSIONS = """
 import json, platform
 from importlib.metadata import version
+from importlib.util import find_spec
 import ckptparse, numpy
-print(json.dumps({
+versions = {
     "python": platform.python_version(), "numpy": numpy.__version__,
     "ckptparse": ckptparse.__version__, "crc32c": version("crc32c"),
-}))
+}
+if find_spec("safetensors"):
+    versions["safetensors"] = version("safetensors")
+print(json.dumps(versions))
 """
 
 _TENSORFLOW_VERSIONS = """

@@ -39,9 +39,21 @@ def summarize(row: Row, measured: dict[str, list[float]]) -> dict[str, Any]:
         "what": row.what,
         "data": str(row.data),
         "unit": row.unit,
+        "limit": row.limit,
         "rounds": len(ours),
         "contenders": contenders,
     }
+
+
+def over_limit(result: dict[str, Any]) -> list[str]:
+    """Those of ckptparse's contenders whose median is above the row's limit."""
+    if result["limit"] is None:
+        return []
+    return [
+        contender["name"]
+        for contender in result["contenders"]
+        if contender["name"].startswith(OURS) and contender["median"] > result["limit"]
+    ]
 
 
 def render(result: dict[str, Any]) -> str:
@@ -59,6 +71,10 @@ def render(result: dict[str, Any]) -> str:
             extremes = f"{_digits(ratio['min'])} .. {_digits(ratio['max'])}"
             line += f"  {subject} {times} {amount} ({extremes})"
         lines.append(line.rstrip())
+    if result["limit"] is not None:
+        limit = _render_number(result["limit"], result["unit"])
+        over = over_limit(result)
+        lines.append(f"  limit {limit}: {'EXCEEDED by ' + ' and '.join(over) if over else 'kept'}")
     return "\n".join(lines)
 
 
@@ -68,6 +84,11 @@ def _render_spread(numbers: Spread, unit: str) -> str:
     factor, name = next((each for each in units if abs(numbers.median) >= each[0]), units[-1])
     extremes = f"({_digits(numbers.min / factor)} .. {_digits(numbers.max / factor)})"
     return f"{_digits(numbers.median / factor):>7} {name:2} {extremes:17}"
+
+
+def _render_number(number: float, unit: str) -> str:
+    factor, name = next((each for each in _UNITS[unit] if number >= each[0]), _UNITS[unit][-1])
+    return f"{_digits(number / factor)} {name}"
 
 
 def _digits(number: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.data import Data
+from benchmarks.data import Data, rival_path
 
 OURS = "ckptparse"
 """The contender that the others are compared with: the first of every row."""
@@ -25,6 +25,10 @@ class Job:
     data: Data
     prefix: str
     round: int
+
+    def rival(self, form: str) -> str:
+        """Where the same tensors lie in a rival's form."""
+        return rival_path(self.prefix, form)
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,17 @@ class Contender:
             what it read and returns the measurement; or a program.
         tensorflow: whether it needs the interpreter that has TensorFlow.
         floor: whether it is no rival but a part of the work that nobody can do without.
+        needs: a package that it imports; without it the contender is left out.
+        form: what it reads instead of the checkpoint, made at the first use: "safetensors", "npy"
+            or "npz".
     """
 
     name: str
     work: Callable[[Job], float] | Program
     tensorflow: bool = False
     floor: bool = False
+    needs: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class Row:
         contenders: ours first.
         rounds: how many are counted, unless told otherwise.
         linux_only: whether the measurement needs Linux.
+        limit: what the median of ckptparse must stay below, in the row's unit.
     """
 
     name: str
@@ -81,6 +91,7 @@ class Row:
     contenders: tuple[Contender, ...]
     rounds: int
     linux_only: bool = False
+    limit: float | None = None
 
     def contender(self, name: str) -> Contender:
         """The contender of this name."""

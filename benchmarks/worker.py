@@ -10,11 +10,14 @@ import sys
 from benchmarks.data import WrongValuesError, prefix_of
 from benchmarks.row import Job, Program
 from benchmarks.rows import all_rows
+from benchmarks.rows.growth import growth_points
 
 
 def main(scale: str, folder: str, row_name: str, contender_name: str, round_: str) -> None:
     """Print the measurement; exit with a message when the values read are wrong."""
-    row = all_rows(float(scale))[row_name]
+    points = growth_points(float(scale)) if row_name.startswith("growth") else []
+    rows = {point.row.name: point.row for point in points} or all_rows(float(scale))
+    row = rows[row_name]
     work = row.contender(contender_name).work
     assert not isinstance(work, Program), "a program runs without a worker"
     try:

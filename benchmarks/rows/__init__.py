@@ -1,6 +1,7 @@
 """The rows, one file for each line of work.
 
-To add one: a file with a function that returns a `Row`, and its call in `all_rows`.
+To add one: a file with a function that returns a `Row`, and its call in `all_rows`.  The rows of
+`growth` are a few of the same, for several sizes.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from benchmarks.rows.first_tensor import first_tensor
 from benchmarks.rows.listing import listing
 from benchmarks.rows.lookup import lookup
 from benchmarks.rows.memory import memory
-from benchmarks.rows.read_all import CHECKSUMS, read_all
+from benchmarks.rows.read_all import CHECKSUMS, MEMMAP, RIVALS, read_all
 from benchmarks.rows.small_gets import small_gets
+from benchmarks.rows.verify import verify_memory, verify_time
 
 
 def all_rows(scale: float) -> dict[str, Row]:
@@ -21,19 +23,22 @@ def all_rows(scale: float) -> dict[str, Row]:
     def scaled(size: int) -> int:
         return max(round(size * scale), 10)
 
+    plain = (*CHECKSUMS, *MEMMAP)
     rows = [
         first_tensor("first_tensor", scaled(2_000_000_000)),
         lookup("lookup_1000", scaled(1_000)),
         lookup("lookup_1000000", scaled(1_000_000)),
-        read_all("read_2gb", Layers(scaled(2_000_000_000)), floors=CHECKSUMS),
+        read_all("read_2gb", Layers(scaled(2_000_000_000)), RIVALS, plain),
         memory("memory_2gb", scaled(2_000_000_000)),
+        verify_memory("verify_10gb", scaled(10_000_000_000)),
+        verify_time("verify_10gb_time", scaled(10_000_000_000)),
         listing("list_100000", scaled(100_000)),
         listing("list_1000000", scaled(1_000_000)),
         small_gets("small_gets", scaled(1_000)),
         small_gets("small_gets_100000", scaled(100_000)),
-        read_all("partitioned", Partitioned(scaled(400_000_000)), floors=CHECKSUMS),
-        read_all("strings", Vocabulary(scaled(1_000_000))),
-        read_all("v1_floats", V1Floats(scaled(400_000_000)), floors=CHECKSUMS),
-        read_all("v1_integers", V1Integers(scaled(96_000_000))),
+        read_all("partitioned", Partitioned(scaled(400_000_000)), floors=plain),
+        read_all("strings", Vocabulary(scaled(1_000_000)), floors=CHECKSUMS),
+        read_all("v1_floats", V1Floats(scaled(400_000_000)), floors=plain),
+        read_all("v1_integers", V1Integers(scaled(96_000_000)), floors=CHECKSUMS),
     ]
     return {row.name: row for row in rows}

@@ -3,11 +3,16 @@
 Timed from outside: starting the interpreter, importing, opening and reading one tensor (4 MB at
 full size), until it prints the tensor's shape, first and last value.  Ending the process is not
 timed.  The programs import nothing else, least of all this package.
+
+safetensors reads the same tensor from a file that holds all of them, numpy.load maps a file that
+holds only this one.  Neither verifies anything.
 """
 
 from __future__ import annotations
 
-from benchmarks.data import Layers
+from collections.abc import Callable
+
+from benchmarks.data import Layers, npy_path
 from benchmarks.row import OURS, Contender, Job, Program, Row
 
 _CKPTPARSE = """
@@ -29,8 +34,24 @@ print(tensor.shape, tensor.flat[0], tensor.flat[-1], flush=True)
 _MEMMAP = """
 import sys
 import numpy
-file, offset, dtype, *shape = sys.argv[3:]
+file, offset, dtype, *shape = sys.argv[1:]
 tensor = numpy.memmap(file, dtype, "r", int(offset), tuple(map(int, shape)))
+print(tensor.shape, tensor.flat[0], tensor.flat[-1], flush=True)
+"""
+
+_SAFETENSORS = """
+import sys
+from safetensors import safe_open
+path, name = sys.argv[1:3]
+with safe_open(path, framework="np") as file:
+    tensor = file.get_tensor(name)
+print(tensor.shape, tensor.flat[0], tensor.flat[-1], flush=True)
+"""
+
+_NUMPY_LOAD = """
+import sys
+import numpy
+tensor = numpy.load(sys.argv[1], mmap_mode="r")
 print(tensor.shape, tensor.flat[0], tensor.flat[-1], flush=True)
 """
 
@@ -43,27 +64,49 @@ def first_tensor(name: str, nbytes: int) -> Row:
         unit="s",
         data=Layers(nbytes),
         contenders=(
-            Contender(OURS, _program(_CKPTPARSE)),
-            Contender("TensorFlow load_checkpoint", _program(_TENSORFLOW), tensorflow=True),
-            Contender("import numpy + numpy.memmap", _program(_MEMMAP), floor=True),
+            Contender(OURS, _program(_CKPTPARSE, _prefix_and_name)),
+            Contender(
+                "TensorFlow load_checkpoint",
+                _program(_TENSORFLOW, _prefix_and_name),
+                tensorflow=True,
+            ),
+            Contender(
+                "safetensors safe_open",
+                _program(_SAFETENSORS, _safetensors_and_name),
+                needs="safetensors",
+                form="safetensors",
+            ),
+            Contender("numpy.load, mmap_mode", _program(_NUMPY_LOAD, _npy), form="npy"),
+            Contender("import numpy + numpy.memmap", _program(_MEMMAP, _place), floor=True),
         ),
         rounds=11,
     )
 
 
-def _program(text: str) -> Program:
-    return Program(text, _arguments, _answer)
+def _program(text: str, arguments: Callable[[Job], list[str]]) -> Program:
+    return Program(text, arguments, _answer)
 
 
-def _arguments(job: Job) -> list[str]:
-    """Prefix and name, and for numpy.memmap what only a checkpoint reader could tell it."""
+def _prefix_and_name(job: Job) -> list[str]:
+    return [job.prefix, job.data[0].name]
+
+
+def _safetensors_and_name(job: Job) -> list[str]:
+    return [job.rival("safetensors"), job.data[0].name]
+
+
+def _npy(job: Job) -> list[str]:
+    return [npy_path(job.rival("npy"), 0)]
+
+
+def _place(job: Job) -> list[str]:
+    """For numpy.memmap, what only a checkpoint reader could tell it."""
     from ckptparse import open_checkpoint
 
     tensor = job.data[0]
     with open_checkpoint(job.prefix) as ckpt:
         info = ckpt.info(tensor.name)
-    place = [str(info.file), str(info.offset), tensor.dtype, *map(str, tensor.shape)]
-    return [job.prefix, tensor.name, *place]
+    return [str(info.file), str(info.offset), tensor.dtype, *map(str, tensor.shape)]
 
 
 def _answer(job: Job) -> str:

@@ -2,6 +2,9 @@
 
 Timed: opening and getting all three.  Not timed: imports, and one open and read before.
 `tf.train.list_variables` gives no dtypes, and is there because it is what people call.
+
+safetensors keeps names, shapes and dtypes as JSON of at most 100 MB, which the names of a million
+tensors do not fit into: it does not write such a file.
 """
 
 from __future__ import annotations
@@ -12,9 +15,19 @@ from time import perf_counter
 from benchmarks.data import SmallTensors, WrongValuesError
 from benchmarks.row import OURS, Contender, Job, Row
 
+_MOST_SAFETENSORS = 100_000
+
 
 def listing(name: str, count: int) -> Row:
     """The row."""
+    rivals = (
+        Contender(
+            "safetensors get_slice of every name",
+            _safetensors,
+            needs="safetensors",
+            form="safetensors",
+        ),
+    )
     return Row(
         name=name,
         what="names, shapes and dtypes of all tensors",
@@ -24,6 +37,7 @@ def listing(name: str, count: int) -> Row:
             Contender(OURS, _ckptparse),
             Contender("TensorFlow shape and dtype maps", _maps, tensorflow=True),
             Contender("TensorFlow list_variables", _list_variables, tensorflow=True),
+            *(rivals if count <= _MOST_SAFETENSORS else ()),
         ),
         rounds=5,
     )
@@ -67,6 +81,24 @@ def _list_variables(job: Job) -> float:
     seconds = perf_counter() - start
 
     _require_listed(job, ((name, tuple(shape), "float32") for name, shape in variables))
+    return seconds
+
+
+def _safetensors(job: Job) -> float:
+    from safetensors import safe_open
+
+    path = job.rival("safetensors")
+    with safe_open(path, framework="np") as file:
+        file.get_tensor(job.data[0].name)
+
+    start = perf_counter()
+    with safe_open(path, framework="np") as file:
+        slices = [(name, file.get_slice(name)) for name in file.keys()]  # noqa: SIM118  # no dict
+        listed = [(name, tuple(part.get_shape()), part.get_dtype()) for name, part in slices]
+    seconds = perf_counter() - start
+
+    names = {"F32": "float32"}
+    _require_listed(job, ((name, shape, names[dtype]) for name, shape, dtype in listed))
     return seconds
 
 

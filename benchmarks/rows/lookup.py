@@ -2,6 +2,8 @@
 
 Timed: opening and one read, of a name drawn for the round.  Not timed: imports, and one open and
 read of another name before, so that what is imported or built at first need is there.
+
+The floor, numpy.memmap, is told the place that a lookup would find, and verifies nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ def lookup(name: str, count: int) -> Row:
         contenders=(
             Contender(OURS, _ckptparse),
             Contender("TensorFlow load_checkpoint", _tensorflow, tensorflow=True),
+            Contender("numpy.memmap", _memmap, floor=True),
         ),
         rounds=11,
     )
@@ -55,4 +58,21 @@ def _tensorflow(job: Job) -> float:
     seconds = perf_counter() - start
 
     tensor.require_equal(np.asarray(array))  # a scalar comes as a bare numpy.float32
+    return seconds
+
+
+def _memmap(job: Job) -> float:
+    from ckptparse import open_checkpoint
+
+    tensor = job.data[Random(job.round).randrange(len(job.data))]
+    info = open_checkpoint(job.prefix).info(tensor.name)
+    assert info.file is not None
+    assert info.offset is not None
+    np.memmap(info.file, tensor.dtype, "r", 0, (1,))
+
+    start = perf_counter()
+    array = np.memmap(info.file, tensor.dtype, "r", info.offset, tensor.shape)
+    seconds = perf_counter() - start
+
+    tensor.require_equal(array)
     return seconds

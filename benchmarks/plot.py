@@ -1,0 +1,96 @@
+"""The plot of `growth`: a panel for each work, a line for each contender, both axes logarithmic.
+
+Drawn by matplotlib, which nothing else here needs.  The same numbers give the same file: no date,
+no random ids, letters as text.  Colours are those that stand out from white and from black alike;
+the background is whatever the page has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.row import OURS
+
+_INK = "#7c828b"
+_COLOURS = {OURS: "#2f86e0", "TensorFlow": "#e0721a"}
+_STYLE = {
+    "svg.hashsalt": "growth",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+_UNITS = {
+    "tensors": ((1e6, "{:g} million"), (1, "{:,.0f}")),
+    "bytes": ((1e9, "{:g} GB"), (1e6, "{:g} MB"), (1e3, "{:g} kB"), (1, "{:g} B")),
+    "seconds": ((1, "{:g} s"), (1e-3, "{:g} ms"), (1e-6, "{:g} µs"), (1e-9, "{:g} ns")),
+}
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Draw the results of `growth` into a file of whatever kind its ending says."""
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for row in results["rows"]:
+        panels.setdefault(row["panel"], []).append(row)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(13, 4.2), layout="constrained")
+        for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
+                                       panels.items()):  # fmt: skip
+            _draw_panel(axes, title, rows)
+        metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
+        figure.savefig(path, transparent=True, dpi=100, metadata=metadata)
+
+
+def _draw_panel(axes: Axes, title: str, rows: list[dict[str, Any]]) -> None:
+    rows = sorted(rows, key=lambda row: int(row["x"]))
+    axis = rows[0]["axis"]
+    x = [row["x"] for row in rows]
+    lines = {}
+    for i, contender in enumerate(rows[0]["contenders"]):
+        label = OURS if contender["name"] == OURS else contender["name"].split()[0]
+        lines[label] = [row["contenders"][i] for row in rows]
+    axes.set(xscale="log", yscale="log")
+    axes.set_title(title, fontsize=12, loc="left", pad=14)
+    last = {label: line[-1]["median"] for label, line in lines.items()}
+    for label, line in lines.items():
+        colour = _COLOURS[label]
+        medians = [point["median"] for point in line]
+        axes.plot(x, medians, color=colour, marker="o", markersize=4, linewidth=2)
+        axes.vlines(x, [p["min"] for p in line], [p["max"] for p in line], colour, linewidth=1)
+        is_upper = last[label] == max(last.values())
+        axes.annotate(
+            label,
+            (x[-1], medians[-1]),
+            xytext=(8, 3 if is_upper else -3),
+            textcoords="offset points",
+            va="bottom" if is_upper else "top",
+            annotation_clip=False,
+            color=colour,
+            fontweight="bold",
+        )
+    axes.set_xticks(x, [_render(number, axis) for number in x])
+    axes.set_xlabel(axis if axis == "tensors" else "")
+    axes.yaxis.set_major_formatter(lambda seconds, _: _render(seconds, "seconds"))
+    axes.minorticks_off()
+    axes.margins(y=0.15)
+    axes.grid(axis="y", color=_INK, alpha=0.25, linewidth=0.8)
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _render(number: float, unit: str) -> str:
+    """A number in the largest unit that it has one of."""
+    units = _UNITS[unit]
+    # Ticks are computed: 0.001 may come as a little less.
+    factor, text = next((each for each in units if number >= each[0] * 0.999), units[-1])
+    digits = float(f"{number / factor:.2g}") if unit != "tensors" else number / factor
+    return text.format(digits)

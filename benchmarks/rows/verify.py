@@ -1,0 +1,152 @@
+"""Verify every byte of a large checkpoint, one that memory need not hold.
+
+Its files are holes (`data.Sparse`): TensorFlow wrote zeros and their checksums, and reading a hole
+gives the same zeros, through the page cache as with any other file.
+
+Memory: the most anonymous memory of the process (heap and stacks, no file's pages) while it
+verifies, above that before, looked at every millisecond by a thread of the same process.  What
+lives shorter may be missed: a piece that is read and checked lives for several.
+
+Time: opening and verifying, without that thread.  TensorFlow has no such function; reading one
+tensor after the other, each let go of before the next, is how it verifies.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from threading import Event, Thread
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.data import Sparse, WrongValuesError
+from benchmarks.row import OURS, Contender, Job, Row
+from benchmarks.rows.read_all import CHECKSUMS
+
+_INTERVAL = 0.001
+
+
+def verify_memory(name: str, nbytes: int) -> Row:
+    """The row of the memory."""
+    return Row(
+        name=name,
+        what="most private memory while verifying",
+        unit="B",
+        data=Sparse(nbytes),
+        contenders=(
+            Contender(OURS, _with_peak(_verify_mapped)),
+            Contender(f"{OURS}, mmap=False", _with_peak(_verify_copied)),
+            Contender("TensorFlow get_tensor", _with_peak(_get_tensors), tensorflow=True),
+        ),
+        rounds=3,
+        linux_only=True,
+        limit=100e6,
+    )
+
+
+def verify_time(name: str, nbytes: int) -> Row:
+    """The row of the time."""
+    return Row(
+        name=name,
+        what="opened, every byte verified",
+        unit="s",
+        data=Sparse(nbytes),
+        contenders=(
+            Contender(OURS, _with_time(_verify_mapped)),
+            Contender(f"{OURS}, mmap=False", _with_time(_verify_copied)),
+            Contender("TensorFlow get_tensor", _with_time(_get_tensors), tensorflow=True),
+            *CHECKSUMS,
+        ),
+        rounds=3,
+    )
+
+
+def _verify_mapped(job: Job, before: Callable[[], None]) -> None:
+    _verify(job, before, mmap=True)
+
+
+def _verify_copied(job: Job, before: Callable[[], None]) -> None:
+    _verify(job, before, mmap=False)
+
+
+def _verify(job: Job, before: Callable[[], None], *, mmap: bool) -> None:
+    from ckptparse import open_checkpoint
+
+    with open_checkpoint(job.prefix, mmap=mmap) as ckpt:
+        ckpt.verify([job.data[0].name])
+    before()
+    with open_checkpoint(job.prefix, mmap=mmap) as ckpt:
+        report = ckpt.verify()
+    written = len(job.data), sum(tensor.nbytes for tensor in job.data)
+    if not report.ok or (report.num_tensors, report.nbytes) != written:
+        raise WrongValuesError(f"{written} written, {report} found")
+
+
+def _get_tensors(job: Job, before: Callable[[], None]) -> None:
+    import tensorflow as tf
+
+    tf.train.load_checkpoint(job.prefix).get_tensor(job.data[0].name)
+    before()
+    reader = tf.train.load_checkpoint(job.prefix)
+    for tensor in job.data:
+        array = np.asarray(reader.get_tensor(tensor.name))
+        if array.shape != tensor.shape or array[0].any() or array[-1].any():
+            raise WrongValuesError(f"{tensor.name}: other values than those written")
+        del array  # or it lives until the next one is there
+
+
+Work = Callable[[Job, Callable[[], None]], None]
+"""Prepares itself, calls the function when it begins, and works."""
+
+
+def _with_time(work: Work) -> Callable[[Job], float]:
+    def measure(job: Job) -> float:
+        start = 0.0
+
+        def begin() -> None:
+            nonlocal start
+            start = perf_counter()
+
+        work(job, begin)
+        return perf_counter() - start
+
+    return measure
+
+
+def _with_peak(work: Work) -> Callable[[Job], float]:
+    def measure(job: Job) -> float:
+        before = most = 0
+        done = Event()
+
+        def watch() -> None:
+            nonlocal most
+            while not done.wait(_INTERVAL):
+                most = max(most, _anonymous_nbytes())
+
+        watcher = Thread(target=watch)
+
+        def begin() -> None:
+            nonlocal before
+            before = _anonymous_nbytes()
+            watcher.start()
+
+        try:
+            work(job, begin)
+        finally:
+            done.set()
+            if watcher.ident is not None:
+                watcher.join()
+        return max(most - before, mmap.PAGESIZE)
+
+    return measure
+
+
+def _anonymous_nbytes() -> int:
+    """As `memory.anonymous_nbytes`, but kept up to date by the system: quick to ask for.
+
+    Threads bring it up to date after some dozen pages each.
+    """
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
