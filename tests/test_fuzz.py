@@ -82,8 +82,8 @@ def read_regression(name: str) -> bytes:
     return (REGRESSIONS / name).read_bytes()
 
 
-def open_saved_slices(data: bytes) -> Checkpoint:
-    files = [source(f"model-{i}", file, mapped=True) for i, file in enumerate(split(data))]
+def open_saved_slices(data: bytes, *, mapped: bool = True) -> Checkpoint:
+    files = [source(f"model-{i}", file, mapped=mapped) for i, file in enumerate(split(data))]
     return Checkpoint(SavedSlicesReader("model", files, verify=True))
 
 
@@ -105,6 +105,14 @@ def test_a_v1_tensor_that_reading_and_verifying_refuse(
         assert error.value.tensor == "x"
         (damage,) = ckpt.verify().damaged
         assert type(damage.error) is type(error.value)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_v1_block_beyond_the_file_is_an_error_at_opening(mapped: bool) -> None:
+    # infos() of a mapped file looked at the block's type, and was an error; of a copy it was none.
+    file = read_regression("block-beyond-the-file.saved_slices")
+    with pytest.raises(CorruptCheckpointError, match="handle of block 1: expected a block before"):
+        open_saved_slices(file, mapped=mapped)
 
 
 def test_a_block_with_keys_out_of_order_answers_alike_however_often_it_is_asked() -> None:

@@ -91,9 +91,9 @@ def require(path: Path, expected: tuple[Any, ...] | None, *, offset: int | None 
 
 NO_VARINT = (OPEN, CorruptCheckpointError, "varint: expected one that ends within 10 bytes")
 OUTSIDE = (OPEN, CorruptCheckpointError, "block handle: expected a block before the footer")
+DATA_OUTSIDE = (OPEN, CorruptCheckpointError, "handle of block 1: expected a block before the foot")
 OTHER_BYTES = (OPEN, ChecksumError, "checksum of block")
 NOT_BEHIND = (OPEN, CorruptCheckpointError, "handle of block 1: expected an offset from")
-OUTSIDE_LATER = (LIST, *OUTSIDE[1:])
 OTHER_BYTES_LATER = (LIST, *OTHER_BYTES[1:])
 
 HANDLES: Mapping[str, Mapping[str, Any]] = {
@@ -142,9 +142,9 @@ HANDLES: Mapping[str, Mapping[str, Any]] = {
         "zero": NOT_BEHIND,
         "one less": NOT_BEHIND,
         "one more": OTHER_BYTES_LATER,
-        "negative": OUTSIDE_LATER,
-        "2**31": OUTSIDE_LATER,
-        "2**63-1": OUTSIDE_LATER,
+        "negative": DATA_OUTSIDE,
+        "2**31": DATA_OUTSIDE,
+        "2**63-1": DATA_OUTSIDE,
         "not minimal": RIGHT,
         "overlong": NO_VARINT,
     },
@@ -152,9 +152,9 @@ HANDLES: Mapping[str, Mapping[str, Any]] = {
         "zero": OTHER_BYTES_LATER,
         "one less": OTHER_BYTES_LATER,
         "one more": OTHER_BYTES_LATER,
-        "negative": OUTSIDE_LATER,
-        "2**31": OUTSIDE_LATER,
-        "2**63-1": OUTSIDE_LATER,
+        "negative": DATA_OUTSIDE,
+        "2**31": DATA_OUTSIDE,
+        "2**63-1": DATA_OUTSIDE,
         "not minimal": RIGHT,
         "overlong": NO_VARINT,
     },

@@ -10,6 +10,7 @@ from ckptparse.sources import Source
 from ckptparse.sstable.block import Block
 from ckptparse.sstable.columns import Columns
 from ckptparse.sstable.layout import (
+    FOOTER_NBYTES,
     TRAILER_NBYTES,
     BlockHandle,
     decode_handle,
@@ -58,6 +59,7 @@ class Table:
         with located(file=source.name, base=index.offset):
             block = Block(read_block(source, index), index.nbytes)
             self._separators, self._handles = _decode_index(block)
+            _require_places(self._handles, source.nbytes - FOOTER_NBYTES)
         self._verify = verify
         self._verified: set[int] = set()
         self._recent: dict[int, Block] = {}
@@ -190,8 +192,7 @@ def _decode_index(block: Block) -> tuple[list[bytes], list[BlockHandle]]:
     """The separators and the handles of an index block.
 
     Raises:
-        CorruptCheckpointError: separators that do not increase, blocks that do not follow one
-            another.
+        CorruptCheckpointError: separators that do not increase, handles that do not parse.
     """
     columns = block.columns() if block.num_restarts > _FEW_BLOCKS else None
     handles = decode_handles(columns) if columns is not None else None
@@ -201,6 +202,11 @@ def _decode_index(block: Block) -> tuple[list[bytes], list[BlockHandle]]:
         handles = [decode_handle(value, 0)[0] for _, value in entries]
     else:
         separators = columns.keys
+    return separators, handles
+
+
+def _require_places(handles: list[BlockHandle], stop: int) -> None:
+    """Raise unless data blocks follow one another and end before the footer, at `stop`."""
     end = 0
     for i, (offset, nbytes) in enumerate(handles):
         if offset < end:
@@ -210,4 +216,9 @@ def _decode_index(block: Block) -> tuple[list[bytes], list[BlockHandle]]:
                 found=offset,
             )
         end = offset + nbytes + TRAILER_NBYTES
-    return separators, handles
+    if end > stop:
+        raise CorruptCheckpointError(
+            f"handle of block {len(handles) - 1}",
+            expected=f"a block before the footer at byte {stop}",
+            found=f"offset {handles[-1].offset}, size {handles[-1].nbytes}",
+        )
