@@ -101,8 +101,13 @@ def decode_ordered_string(buffer: bytes, pos: int) -> tuple[bytes, int]:
     )
 
 
+_ONE_BYTE = [bytes([0x80 | value]) for value in range(1 << 6)]
+
+
 def encode_ordered_int(value: int) -> bytes:
     """Ordered code of a signed 64-bit integer."""
+    if 0 <= value < 1 << 13:  # most are
+        return (0xC000 | value).to_bytes(2, "big") if value >> 6 else _ONE_BYTE[value]
     magnitude = ~value if value < 0 else value
     nbytes = magnitude.bit_length() // 7 + 1
     ones = (1 << nbytes) - 1

@@ -73,7 +73,12 @@ _TABLE = {
 
 def lookup(number: int) -> DataType:
     """The row of a DataType number; numbers of a newer TensorFlow get a name and nothing else."""
-    return _TABLE.get(number) or DataType(f"unknown dtype {number}", None, None)
+    return _TABLE.get(number) or _unknown(number)
+
+
+@lru_cache(maxsize=256)
+def _unknown(number: int) -> DataType:
+    return DataType(f"unknown dtype {number}", None, None)
 
 
 def number_of(name: str) -> int:

@@ -31,7 +31,6 @@ class CheckpointError(Exception):
     """Base of every error that a checkpoint can cause.
 
     Attributes:
-        message: what is wrong, without its place.
         file: path or URL of the file, or None.
         offset: byte offset in that file, or None.
         tensor: name of the tensor concerned, or None.
@@ -48,14 +47,18 @@ class CheckpointError(Exception):
         expected: object = None,
         found: object = None,
     ) -> None:
-        message = _shorten(message)
-        super().__init__(message)
-        self.message = message
+        super().__init__(_shorten(message))
         self.file = file
         self.offset = offset
         self.tensor = tensor
         self.expected = None if expected is None else _shorten(str(expected))
         self.found = None if found is None else _shorten(str(found))
+
+    @property
+    def message(self) -> str:
+        """What is wrong, without its place."""
+        message: str = self.args[0]
+        return message
 
     def __str__(self) -> str:
         place = []

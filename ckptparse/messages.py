@@ -56,11 +56,14 @@ def parse(message_class: Any, serialized: bytes | memoryview) -> Any:
     Raises:
         CorruptCheckpointError: they are not such a message.
     """
-    from google.protobuf.message import DecodeError
-
     try:
         return message_class.FromString(bytes(serialized))
-    except (DecodeError, RecursionError) as error:  # protobuf 4 in pure Python counts no depth
+    except Exception as error:
+        from google.protobuf.message import DecodeError  # every entry of an index may come by here
+
+        # RecursionError: protobuf 4 in pure Python counts no depth.
+        if not isinstance(error, (DecodeError, RecursionError)):
+            raise
         raise CorruptCheckpointError(
             "protocol buffer",
             expected=f"a {message_class.DESCRIPTOR.name}",

@@ -58,6 +58,10 @@ class Reader(Protocol):
         """What is known of a tensor without its bytes."""
         ...
 
+    def nbytes(self, key: bytes, entry: Entry) -> int:
+        """Bytes that a tensor's elements take."""
+        ...
+
     def infos(self) -> list[TensorInfo]:
         """`info` of every tensor; an error if any part of the index is damaged."""
         ...

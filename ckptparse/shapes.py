@@ -22,7 +22,10 @@ def decode_shape(message: Any) -> tuple[int, ...]:
     """
     if message.unknown_rank:
         raise CorruptCheckpointError("shape", expected="dimensions", found="an unknown rank")
-    shape = tuple(dim.size for dim in message.dim)
+    dims = message.dim
+    if not dims:
+        return ()
+    shape = tuple([dim.size for dim in dims])
     require_sizes(shape)
     return shape
 
@@ -62,8 +65,10 @@ def decode_slices(messages: Any, rank: int) -> tuple[Extents, ...]:
 
 def _decode_extents(message: Any, rank: int) -> Extents:
     extents = tuple(
-        (extent.start, extent.length if extent.HasField("length") else WHOLE)
-        for extent in message.extent
+        [
+            (extent.start, extent.length if extent.HasField("length") else WHOLE)
+            for extent in message.extent
+        ]
     )
     if len(extents) != rank:
         raise CorruptCheckpointError(

@@ -45,10 +45,10 @@ def encode_slice_key_name(name: bytes) -> bytes:
 
 def encode_extents(extents: Extents) -> bytes:
     """What the key of a slice ends with."""
-    parts = [encode_uint(len(extents))]
+    coded = encode_uint(len(extents))
     for start, length in extents:
-        parts += [encode_ordered_int(start), encode_ordered_int(length)]
-    return b"".join(parts)
+        coded += encode_ordered_int(start) + encode_ordered_int(length)
+    return coded
 
 
 def decode_slice_key_name(key: bytes) -> bytes | None:
@@ -64,15 +64,16 @@ def decode_slice_key_name(key: bytes) -> bytes | None:
 def resolve(extents: Extents, shape: tuple[int, ...]) -> Box:
     """The box that a slice covers, WHOLE dimensions in numbers."""
     return Box(
-        tuple(start for start, _ in extents),
-        tuple(size if n == WHOLE else n for (_, n), size in zip(extents, shape)),
+        tuple([start for start, _ in extents]),
+        tuple([size if n == WHOLE else n for (_, n), size in zip(extents, shape)]),
     )
 
 
 def resolve_all(slices: Iterable[Extents], shape: tuple[int, ...]) -> list[Box]:
     """The boxes of slices; equal slices have one box."""
-    known: dict[Extents, Box] = {}
-    return [known.get(e) or known.setdefault(e, resolve(e, shape)) for e in slices]
+    slices = list(slices)
+    known = {extents: resolve(extents, shape) for extents in set(slices)}
+    return list(map(known.__getitem__, slices))
 
 
 def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> None:

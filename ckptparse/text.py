@@ -5,14 +5,22 @@ from __future__ import annotations
 
 def printable(text: str) -> str:
     """Text from a file, safe for a terminal: control characters and stray bytes as escapes."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
-def _escape(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode("ascii")
+class _Escapes:
+    """What `str.translate` writes for a character, by its number."""
+
+    def __getitem__(self, code: int) -> str:
+        char = chr(code)
+        if char.isprintable():
+            return char
+        if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
+            return f"\\x{code - 0xDC00:02x}"
+        return char.encode("unicode_escape").decode("ascii")
+
+
+_ESCAPES = _Escapes()
 
 
 def format_nbytes(nbytes: int) -> str:

@@ -16,6 +16,21 @@ from ckptparse.errors import CorruptCheckpointError, UnsupportedError
 READER_VERSION = 1
 """What this reader is, for V1 and for V2."""
 
+MAX_NBYTES = 1 << 20
+"""What a version, or a header with one, takes at most; they are some ten bytes."""
+
+
+def require_short(what: str, serialized: bytes | memoryview) -> None:
+    """Check that a version, or a header with one, is one before it is parsed.
+
+    Raises:
+        CorruptCheckpointError: it is longer than any.
+    """
+    if len(serialized) > MAX_NBYTES:
+        raise CorruptCheckpointError(
+            what, expected=f"at most {MAX_NBYTES} bytes", found=len(serialized)
+        )
+
 
 def require_version(version: Any) -> None:
     """Check a VersionDef; one without fields is that of files before 2016-04, and fine.

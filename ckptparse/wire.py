@@ -50,7 +50,10 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
             tag, field_start = decode_varint(buffer, pos, stop)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == LENGTH_DELIMITED:
-            nbytes, field_start = decode_varint(buffer, field_start, stop)
+            if field_start < stop and (nbytes := buffer[field_start]) < 0x80:
+                field_start += 1
+            else:
+                nbytes, field_start = decode_varint(buffer, field_start, stop)
             field_stop = field_start + nbytes
         elif wire_type == VARINT:
             _, field_stop = decode_varint(buffer, field_start, stop)
@@ -70,3 +73,31 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
             )
         yield Field(number, wire_type, field_start, field_stop)
         pos = field_stop
+
+
+def require_few_parts(serialized: bytes | memoryview, messages: frozenset[int], most: int) -> None:
+    """Check that a message is not made of too many parts, before it is parsed.
+
+    A part of two bytes becomes an object of a hundred, and a block that is stored compressed can
+    hold 22 times its size.
+
+    Args:
+        serialized: the message.
+        messages: numbers of its fields that are messages; what these consist of counts as well.
+        most: how many parts there may be.
+
+    Raises:
+        CorruptCheckpointError: there are more, or it is no message.
+    """
+    num_parts = 0
+    for field in iterate_fields(serialized, 0, len(serialized)):
+        num_parts += 1
+        if field.number in messages and field.wire_type == LENGTH_DELIMITED:
+            for _ in iterate_fields(serialized, field.start, field.stop):
+                num_parts += 1
+                if num_parts > most:
+                    break
+        if num_parts > most:
+            raise CorruptCheckpointError(
+                "parts of a protocol buffer", expected=f"at most {most}", found="more"
+            )

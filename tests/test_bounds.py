@@ -15,10 +15,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import pytest
 
+import ckptparse
 from builders import (
     Entry,
     Stored,
@@ -43,12 +45,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 MOST_NBYTES = 1_000_000
-MOST_SECONDS = 15
+MOST_SECONDS = 5
 """For each action: what is linear takes a tenth or a third of it, on a busy machine."""
 
 HEADER = (b"", bundle_header())
 ZERO = masked_crc32c(bytes(4))
 SCALAR = bundle_entry(1, [], size=4, crc=ZERO)
+ENDS = {"done", *ckptparse.__all__}
 OBJECT_GRAPH = b"_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
@@ -73,6 +76,8 @@ def run_bounded(path: Path, group: str) -> Outcome:
     )
     assert done.returncode == 0, done.stderr
     outcome = Outcome(**json.loads(done.stdout))
+    outside = {name: end for name, end in outcome.ends.items() if end not in ENDS}
+    assert not outside
     slow = {name: round(s, 2) for name, s in outcome.seconds.items() if s > MOST_SECONDS}
     assert not slow
     return outcome
@@ -220,18 +225,40 @@ def compressed_entries(folder: Path) -> Path:
     return write_v2(folder, index)
 
 
+def compressed_empty_tensors(folder: Path) -> Path:
+    """Sound ones, nearly as many as the block may have: a long name makes room for them."""
+    value = bundle_entry(1, [0])
+    entries = [HEADER, *((key, value) for key in numbered(150_000))]
+    entries.append((b"\xfe" + Random(4).randbytes(800_000), value))
+    return write_v2(folder, one_block(dense_block(entries, 16), compressed))
+
+
+def missing_slices(folder: Path) -> Path:
+    """As many as there may be; none has an entry of its own."""
+    value = bundle_entry(1, [70_000]) + unit_slices(70_000)
+    return write_index(folder, [(b"w", value), (b"x" * 200_000, SCALAR)])
+
+
+def compressed_slices(folder: Path) -> Path:
+    value = bundle_entry(1, [5]) + bytes_field(7, tensor_slice([None])) * 3_000_000
+    return write_v2(folder, one_block(dense_block([HEADER, (b"w", value)]), compressed))
+
+
 V2_CASES = [
     (small_scalars, "done"),
     (no_restarts, "done"),
     (one_wide_row, "done"),
     (slices_of_a_long_name, "CorruptCheckpointError"),
     (slices_of_shared_long_names, "CorruptCheckpointError"),
-    (equal_slices, "done"),
+    (equal_slices, "CorruptCheckpointError"),
     (grid_of_slices, "done"),
     (shared_strings, "done"),
     (wrong_entries, "CorruptCheckpointError"),
     (swollen_keys_in_many_blocks, "CorruptCheckpointError"),
     (compressed_entries, "CorruptCheckpointError"),
+    (compressed_empty_tensors, "done"),
+    (compressed_slices, "CorruptCheckpointError"),
+    (missing_slices, "done"),
 ]
 
 
@@ -287,7 +314,38 @@ def v1_strings_of_nothing(folder: Path) -> Path:
     return write_v1(folder, contents, bytes_field(8, b"") * 480_000)
 
 
+def many_v1_tensors(folder: Path) -> Path:
+    names = list(numbered(20_000))
+    contents = contents_of(*(described(name, [1], 1, WHOLE) for name in names))
+    record = bytes_field(2, bytes_field(3, bytes_field(5, bytes(4))))
+    entries = [(b"", contents), *((slice_key(name, [None]), record) for name in names)]
+    (folder / "m").write_bytes(one_block(dense_block(entries, 16)))
+    return folder / "m"
+
+
+def v1_tensors_without_records(folder: Path) -> Path:
+    contents = contents_of(*(described(name, [1], 1, WHOLE) for name in numbered(50_000)))
+    return write_v1(folder, contents)
+
+
+def compressed_v1_slices(folder: Path) -> Path:
+    contents = contents_of(described(b"w", [5], 1, WHOLE * 4_000_000))
+    (folder / "m").write_bytes(one_block(dense_block([(b"", contents)]), compressed))
+    return folder / "m"
+
+
+def compressed_v1_tensors(folder: Path) -> Path:
+    tensor = described(b"w", [5], 1, WHOLE)
+    contents = contents_of(*[tensor] * 1_000_000)
+    (folder / "m").write_bytes(one_block(dense_block([(b"", contents)]), compressed))
+    return folder / "m"
+
+
 V1_CASES = [
+    many_v1_tensors,
+    v1_tensors_without_records,
+    compressed_v1_slices,
+    compressed_v1_tensors,
     equal_v1_slices,
     v1_slices_of_a_long_name,
     integers_one_by_one,

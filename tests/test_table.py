@@ -308,13 +308,13 @@ def test_an_index_handle_outside_the_file_is_an_error_at_open(place: bytes) -> N
 def test_a_data_handle_of_too_many_bytes_is_an_error(place: bytes) -> None:
     # Blocks behind it would overlap it, so it is the last one.
     contents = table(*BLOCKS[:4], handles={3: place})
-    require_error(contents, CorruptCheckpointError, "block handle")
+    require_error(contents, CorruptCheckpointError, "handle of block 3", at_open=True)
 
 
 @pytest.mark.parametrize("offset", [NBYTES, 2**32, 2**63, 2**64 - 1])
 def test_a_data_handle_behind_the_file_is_an_error(offset: int) -> None:
     contents = table(*BLOCKS[:4], handles={3: handle(offset, 100)})
-    require_error(contents, CorruptCheckpointError, "block handle")
+    require_error(contents, CorruptCheckpointError, "handle of block 3", at_open=True)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ entry, are the same in many of them and decoded once.  Entries of any other form
 
 from __future__ import annotations
 
+import sys
 from itertools import repeat, takewhile
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ from ckptparse.bundle.entries import (
     Start,
     decode_entry,
     decode_start,
+    require_few_slices,
 )
-from ckptparse.errors import CorruptCheckpointError, located
+from ckptparse.errors import CorruptCheckpointError
 from ckptparse.names import decode_name
 from ckptparse.records import make_records
 from ckptparse.slices import KEY_PREFIX
@@ -92,8 +94,13 @@ class EntryColumns(NamedTuple):
         return entries
 
 
-def decode_entries(block: Columns, num_shards: int) -> EntryColumns:
+def decode_entries(block: Columns, num_shards: int, most_slices: int = sys.maxsize) -> EntryColumns:
     """The entries of a block.
+
+    Args:
+        block: its keys and values.
+        num_shards: how many data files there are.
+        most_slices: how many slices all entries together may have.
 
     Raises:
         CorruptCheckpointError: see `entries.decode_entry`.
@@ -129,10 +136,17 @@ def decode_entries(block: Columns, num_shards: int) -> EntryColumns:
     expected = list(map(expected_nbytes.__getitem__, starts))
     others: dict[int, Entry] = {}
     if expected != nbytes or not usual.all():
+        num_slices = 0
         for i, is_usual in enumerate(usual.tolist()):
             if not is_usual or expected[i] != nbytes[i]:
-                with located(tensor=decode_name(keys[i])):
-                    others[i] = decode_entry(contents[begin[i] : stop[i]], num_shards)
+                try:
+                    entry = decode_entry(contents[begin[i] : stop[i]], num_shards, most_slices)
+                    num_slices += len(entry.slices)
+                    require_few_slices(num_slices, most_slices)
+                except CorruptCheckpointError as error:
+                    error.locate(tensor=decode_name(keys[i]))
+                    raise
+                others[i] = entry
     return EntryColumns(keys, starts, common, shard_ids, offsets, nbytes, crc.tolist(), others)
 
 

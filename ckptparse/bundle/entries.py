@@ -16,6 +16,7 @@ Sources: tensorflow/core/protobuf/tensor_bundle.proto, core/util/tensor_bundle/t
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -26,7 +27,8 @@ from ckptparse.errors import CorruptCheckpointError
 from ckptparse.messages import load, parse
 from ckptparse.shapes import decode_shape, decode_slices, require_sizes
 from ckptparse.slices import Extents
-from ckptparse.versions import require_version
+from ckptparse.versions import require_short, require_version
+from ckptparse.wire import require_few_parts
 
 
 class Header(NamedTuple):
@@ -69,6 +71,7 @@ def decode_header(serialized: bytes | memoryview) -> Header:
     """
     if serialized == _USUAL_HEADER:
         return Header(1, big_endian=False)
+    require_short("header", serialized)
     header = parse(load("tensor_bundle.proto")["BundleHeaderProto"], serialized)
     require_version(header.version)
     if header.num_shards < 1:
@@ -82,24 +85,38 @@ def decode_header(serialized: bytes | memoryview) -> Header:
     return Header(header.num_shards, big_endian=header.endianness == 1)
 
 
-def decode_entry(serialized: bytes | memoryview, num_shards: int) -> Entry:
+def decode_entry(
+    serialized: bytes | memoryview, num_shards: int, most_slices: int = sys.maxsize
+) -> Entry:
     """The value of a key other than the empty one.
+
+    Args:
+        serialized: the value.
+        num_shards: how many data files there are.
+        most_slices: how many slices it may have.
 
     Raises:
         CorruptCheckpointError: it does not parse or contradicts itself.  An unknown dtype is none.
     """
     entry = _decode_usual_entry(bytes(serialized))
     if entry is None:
-        entry = _parse_entry(serialized)
-    if not entry.slices:
+        most_parts = _PARTS_PER_SLICE * most_slices
+        if len(serialized) // _MIN_PART_NBYTES > most_parts:
+            require_few_parts(serialized, _MESSAGES, most_parts)
+        is_short = len(serialized) <= _SHORT_NBYTES
+        entry = (_parse_short_entry if is_short else _parse_entry)(bytes(serialized))
+    if entry.slices:
+        require_few_slices(len(entry.slices), most_slices)
+    else:
         _require_place(entry, num_shards)
     return entry
 
 
-def _parse_entry(serialized: bytes | memoryview) -> Entry:
+def _parse_entry(serialized: bytes) -> Entry:
     """An entry of whatever form protocol buffers allow."""
     message = parse(load("tensor_bundle.proto")["BundleEntryProto"], serialized)
     shape = decode_shape(message.shape)
+    slices = message.slices
     return Entry(
         message.dtype,
         shape,
@@ -107,9 +124,19 @@ def _parse_entry(serialized: bytes | memoryview) -> Entry:
         message.offset,
         message.size,
         message.crc32c,
-        decode_slices(message.slices, len(shape)) if message.slices else (),
+        decode_slices(slices, len(shape)) if slices else (),
     )
 
+
+_parse_short_entry = lru_cache(maxsize=10_000)(_parse_entry)
+
+_SHORT_NBYTES = 64
+_MIN_PART_NBYTES = 2
+_PARTS_PER_SLICE = 6
+"""Itself and its extents, and a little more."""
+
+_MESSAGES = frozenset((2, 7))
+"""Shape and slices."""
 
 DTYPE_TAG, SHAPE_TAG = 1 << 3, 2 << 3 | 2
 PLACE_TAGS = (3 << 3, 4 << 3, 5 << 3)
@@ -198,6 +225,18 @@ def decode_start(start: bytes) -> Start | None:
     require_sizes(shape)
     itemsize = lookup(start[1]).itemsize
     return Start(start[1], shape, None if itemsize is None else prod(shape) * itemsize)
+
+
+def require_few_slices(num_slices: int, most: int) -> None:
+    """Check that entries have no more slices than the index can have entries for.
+
+    Raises:
+        CorruptCheckpointError: they have more.
+    """
+    if num_slices > most:
+        raise CorruptCheckpointError(
+            "slices", expected=f"at most {most}, by the size of the index", found=num_slices
+        )
 
 
 def _require_place(entry: Entry, num_shards: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ckptparse.bundle.columns import EntryColumns, decode_entries
-from ckptparse.bundle.entries import Entry, Header, decode_entry, decode_header
+from ckptparse.bundle.entries import Entry, Header, decode_entry, decode_header, require_few_slices
 from ckptparse.dtypes import lookup
 from ckptparse.errors import (
     CheckpointError,
@@ -28,7 +28,7 @@ from ckptparse.slices import (
     resolve,
 )
 from ckptparse.sources import Source
-from ckptparse.sstable import MAX_KEY_RATIO, Table
+from ckptparse.sstable import FREE_ENTRIES, MAX_KEY_RATIO, MIN_ENTRY_NBYTES, Table
 
 HEADER_KEY = b""
 
@@ -66,6 +66,8 @@ class BundleIndex:
         self._table = Table(source)
         self.name = self._table.name
         self.nbytes = self._table.nbytes
+        # Each slice stands in the index twice, in the tensor's entry and with one of its own.
+        self._most_slices = self.nbytes // (2 * MIN_ENTRY_NBYTES) + FREE_ENTRIES
         self._searches: Counter[int] = Counter()
         self._decoded: dict[int, dict[bytes, Entry]] = {}
         self.header = self._decode_header()
@@ -150,7 +152,7 @@ class BundleIndex:
         if block.keys and block.keys[0] == HEADER_KEY:
             block = block.without_first()
         try:
-            entries = decode_entries(block, self.header.num_shards)
+            entries = decode_entries(block, self.header.num_shards, self._most_slices)
             for k, entry in entries.others.items():
                 with located(tensor=decode_name(entries.keys[k])):
                     self._require_room(len(entries.keys[k]) * len(entry.slices))
@@ -161,8 +163,9 @@ class BundleIndex:
 
     def _decode_entry(self, key: bytes, value: bytes | memoryview) -> Entry:
         try:
-            entry = decode_entry(value, self.header.num_shards)
-            self._require_room(len(key) * len(entry.slices))
+            entry = decode_entry(value, self.header.num_shards, self._most_slices)
+            if entry.slices:
+                self._require_room(len(key) * len(entry.slices))
             return entry
         except CheckpointError as error:
             error.tensor = decode_name(key)
@@ -179,7 +182,7 @@ class BundleIndex:
         Raises:
             CorruptCheckpointError: any block or entry of the index is damaged.
         """
-        key_nbytes = 0  # of slices
+        num_slices = key_nbytes = 0  # of slices
         for i in range(self._table.num_blocks):
             block = self._columns(i)
             if block is None:
@@ -190,8 +193,10 @@ class BundleIndex:
                 }
                 block = EntryColumns.of(entries)
             for k, entry in block.others.items():
+                num_slices += len(entry.slices)
                 key_nbytes += len(block.keys[k]) * len(entry.slices)
             with located(file=self.name):
+                require_few_slices(num_slices, self._most_slices)
                 self._require_room(key_nbytes)
             yield block
 
@@ -271,23 +276,26 @@ class BundleIndex:
         entries: list[tuple[bytes, Entry]] = []
         errors: list[CheckpointError] = []
         damaged: set[int] = set()
+        num_slices = 0
         for i in range(self._table.num_blocks):
-            if len(errors) >= _MOST_ERRORS:
-                damaged.update(range(i, self._table.num_blocks))
-                errors.append(
-                    CorruptCheckpointError(
-                        "index",
-                        file=self.name,
-                        expected=f"fewer than {_MOST_ERRORS} damaged entries",
-                        found="more; the rest was not checked",
-                    )
-                )
-                break
             survivors, its_errors = self._scan_block(i)
             entries += survivors
             errors += its_errors
             if its_errors:
                 damaged.add(i)
+            num_slices += sum(len(entry.slices) for _, entry in survivors)
+            if len(errors) >= _MOST_ERRORS or num_slices > self._most_slices:
+                damaged.update(range(i, self._table.num_blocks))
+                errors.append(
+                    CorruptCheckpointError(
+                        "index",
+                        file=self.name,
+                        expected=f"fewer than {_MOST_ERRORS} damaged entries"
+                        f" and {self._most_slices} slices",
+                        found="more; the rest was not checked",
+                    )
+                )
+                break
         hidden = self.find_slices(entries)
         entries = [
             (key, entry)
@@ -307,13 +315,17 @@ class BundleIndex:
         entries: list[tuple[bytes, Entry]] = []
         errors: list[CheckpointError] = []
         try:
+            num_slices = 0
             for key, value in self._table.scan_block(i):
                 try:
                     if key != HEADER_KEY:
-                        entries.append((key, self._decode_entry(key, value)))
+                        entry = self._decode_entry(key, value)
+                        num_slices += len(entry.slices)
+                        require_few_slices(num_slices, self._most_slices)
+                        entries.append((key, entry))
                 except CheckpointError as error:
                     errors.append(error)
-                    if len(errors) >= _MOST_ERRORS:
+                    if len(errors) >= _MOST_ERRORS or num_slices > self._most_slices:
                         break
         except CheckpointError as error:
             errors.append(error)

@@ -14,7 +14,7 @@ from ckptparse.bundle.shards import Shards, is_kept_open
 from ckptparse.dtypes import lookup, numpy_dtype
 from ckptparse.names import decode_name, decode_names
 from ckptparse.records import collector_paused, make_records
-from ckptparse.slices import Extents, encode_slice_key, resolve
+from ckptparse.slices import Extents, encode_extents, encode_slice_key_name, resolve
 from ckptparse.tensors import TensorInfo, TensorSlice
 
 if TYPE_CHECKING:
@@ -97,9 +97,10 @@ class BundleInfos:
         dtype, dtype_name, shape, size, mapped = self._describe(entry.dtype, entry.shape)
         slices: tuple[TensorSlice, ...] = ()
         if entry.slices:
+            key_start = encode_slice_key_name(key)
             known = {
-                extents: self._slice_info(key, entry, extents)
-                for extents in dict.fromkeys(entry.slices)
+                extents: self._slice_info(key_start + encode_extents(extents), entry, extents)
+                for extents in set(entry.slices)
             }
             slices = tuple(known[extents] for extents in entry.slices)
         return TensorInfo(
@@ -115,9 +116,9 @@ class BundleInfos:
             None if slices else entry.offset,
         )
 
-    def _slice_info(self, key: bytes, entry: Entry, extents: Extents) -> TensorSlice:
+    def _slice_info(self, slice_key: bytes, entry: Entry, extents: Extents) -> TensorSlice:
         box = resolve(extents, entry.shape)
-        piece = self._index.entry(encode_slice_key(key, extents))
+        piece = self._index.entry(slice_key)
         if piece is None:
             return TensorSlice(box.start, box.shape, None, None, 0)
         path = self._shards.path(piece.shard_id)

@@ -21,7 +21,7 @@ from ckptparse.bundle.shards import Shards, explained
 from ckptparse.checksum import crc32c, crc32c_of_range, mask, require_crc32c
 from ckptparse.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
-from ckptparse.indexing import Box, Index, select
+from ckptparse.indexing import Index, select
 from ckptparse.slices import (
     require_filled,
     require_tiling,
@@ -86,7 +86,7 @@ class BundleReader:
         self._verify = verify
         self._verified: set[bytes] = set()
         self._numbers: dict[tuple[int, tuple[int, ...]], np.dtype[Any] | Literal[False]] = {}
-        self._counted: dict[int, set[bytes]] = {}
+        self._counted: set[bytes] = set()
         self._counted_nbytes: dict[int, int] = {}
 
     @property
@@ -125,6 +125,13 @@ class BundleReader:
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What the index says of a tensor."""
         return self._infos.info(key, entry)
+
+    def nbytes(self, key: bytes, entry: Entry) -> int:
+        """`TensorInfo.nbytes` of a tensor, if all of its slices are there."""
+        if not entry.slices:
+            return entry.nbytes
+        itemsize = lookup(entry.dtype).itemsize
+        return self.info(key, entry).nbytes if itemsize is None else entry.size * itemsize
 
     # Tensors
 
@@ -286,25 +293,34 @@ class BundleReader:
         Raises:
             CheckpointError: what reading the tensor raises, or would if its type were readable.
         """
-        pieces = [Piece(key, Box((0,) * len(entry.shape), entry.shape), entry)]
-        if entry.slices:
-            boxes = resolve_all(entry.slices, entry.shape)
-            require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
-            pieces = self._index.pieces(key, entry)
-            for piece in pieces:  # a file that is too short is that, and not bytes that are shared
-                place = piece.entry
-                self._shards.require_range(place.shard_id, place.offset, place.nbytes)
-            self._require_distinct_bytes([piece.entry for piece in pieces])
-        known = entry.dtype in (STRING, VARIANT) or lookup(entry.dtype).itemsize is not None
-        for piece in pieces:
+        data_type = lookup(entry.dtype)
+        is_known = data_type.itemsize is not None or entry.dtype in (STRING, VARIANT)
+        if not entry.slices:
+            self._verify_whole(key, entry, is_known)
+            return is_known
+        boxes = resolve_all(entry.slices, entry.shape)
+        require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
+        pieces = self._index.pieces(key, entry)
+        for piece in pieces:  # a file that is too short is that, and not bytes that are shared
             place = piece.entry
-            source = self._shards.require_range(place.shard_id, place.offset, place.nbytes)
-            self._count(piece.key, place, source)
-            if known:
-                with explained(source):
-                    self._verify_bytes(source, place.offset, place)
-                self._verified.add(piece.key)
-        return known
+            self._shards.require_range(place.shard_id, place.offset, place.nbytes)
+        self._require_distinct_bytes([piece.entry for piece in pieces])
+        for piece in pieces:
+            self._verify_whole(piece.key, piece.entry, is_known)
+        return is_known
+
+    def _verify_whole(self, key: bytes, entry: Entry, is_known: bool) -> None:
+        """The same for a tensor, or a slice, that is stored in one piece."""
+        dtype, _, shard_id, offset, nbytes, crc, _ = entry
+        source = self._shards.require_range(shard_id, offset, nbytes)
+        self._count(key, entry, source)
+        if not is_known:
+            return
+        is_quick = nbytes <= _SMALL_NBYTES and dtype not in (STRING, VARIANT, BOOL)
+        if not is_quick or mask(crc32c(source.read(offset, offset + nbytes))) != crc:
+            with explained(source):
+                self._verify_bytes(source, offset, entry)
+        self._verified.add(key)
 
     def _count(self, key: bytes, entry: Entry, source: Source) -> None:
         """Check that what `verify` has seen of a shard is not many times what the shard has.
@@ -312,20 +328,19 @@ class BundleReader:
         No writer lets tensors share bytes; a thousand entries of the same megabyte would make an
         hour's work of a small file.
         """
-        seen = self._counted.setdefault(entry.shard_id, set())
-        if key in seen:
+        if key in self._counted:
             return
-        seen.add(key)
         taken = self._counted_nbytes.get(entry.shard_id, 0) + entry.nbytes
-        self._counted_nbytes[entry.shard_id] = taken
         if taken > _MOST_SHARED * source.nbytes:
             raise CorruptCheckpointError(
                 "tensors share their bytes",
                 file=source.name,
                 offset=entry.offset,
                 expected=f"at most {_MOST_SHARED} times the {source.nbytes} bytes of the data file",
-                found=f"{taken} bytes in {len(seen)} tensors",
+                found=f"{taken} bytes so far",
             )
+        self._counted.add(key)
+        self._counted_nbytes[entry.shard_id] = taken
 
     def _verify_bytes(self, source: Source, start: int, entry: Entry) -> None:
         """Check the stored bytes of one entry, which begin at `start` of the source."""

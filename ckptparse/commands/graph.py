@@ -106,7 +106,7 @@ def _print(path: str, graph: MetaGraph) -> None:
 
 
 def _print_rows(rows: list[tuple[str, ...]]) -> None:
-    for line in align([("", *map(printable, row)) for row in rows]):
+    for line in align(rows, lambda row: ("", *map(printable, row))):
         print(line)
 
 

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
                 }
             )
         else:
-            for line in align([_row(info) for info in infos], right=[2]):
+            for line in align(infos, _to_cells, right=[2]):
                 print(line)
             print(
                 f"{count(len(infos), 'tensor')}, {count(size, 'element')}, {format_nbytes(nbytes)}"
@@ -54,7 +54,7 @@ def _is_like(name: str, patterns: list[str]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _row(info: TensorInfo) -> tuple[str, str, str, str]:
+def _to_cells(info: TensorInfo) -> tuple[str, str, str, str]:
     note = f"  ({count(len(info.slices), 'slice')})" if info.slices else ""
     return (
         info.tensorflow_dtype,

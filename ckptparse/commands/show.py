@@ -67,7 +67,7 @@ def _print(info: TensorInfo, values: NDArray[Any], statistics: dict[str, Any]) -
     rows += [("first" if i == 0 else "", _to_text(value)) for i, value in enumerate(first)]
     rows += [("last" if i == 0 else "", _to_text(value)) for i, value in enumerate(last)]
     print(printable(info.name))
-    for line in align([("", key, value) for key, value in rows]):
+    for line in align(rows, lambda row: ("", *row)):
         print(line)
 
 

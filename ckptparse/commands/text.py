@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from ckptparse.tensors import TensorInfo
 
@@ -16,16 +16,26 @@ _WIDEST_COLUMN = 100
 _MANY = 1000
 
 
-def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
-    """Rows as lines, columns two blanks apart; those in `right` are set to the right."""
-    columns = len(rows[0]) if rows else 0
-    widths = [max(min(len(row[i]), _WIDEST_COLUMN) for row in rows) for i in range(columns - 1)] + [
-        0
-    ]
-    for row in rows:
+Item = TypeVar("Item")
+
+
+def align(
+    items: Iterable[Item], to_cells: Callable[[Item], Sequence[str]], right: Sequence[int] = ()
+) -> Iterator[str]:
+    """A line for each item, columns two blanks apart; those in `right` are set to the right.
+
+    Items are gone through twice, and their cells made twice, so that those of a million need not be
+    held.
+    """
+    widths: list[int] = []
+    for item in items:
+        cell_widths = [min(len(cell), _WIDEST_COLUMN) for cell in to_cells(item)]
+        widths = list(map(max, widths, cell_widths)) if widths else cell_widths
+    widths[-1:] = [0]
+    for item in items:
         cells = [
             cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
+            for i, (cell, width) in enumerate(zip(to_cells(item), widths))
         ]
         yield "  ".join(cells).rstrip()
 
@@ -91,8 +101,11 @@ def _encode(value: object) -> Iterator[str]:
         yield f"{before}{_dumps(key)}: "
         before = ", "
         if isinstance(part, tuple) and len(part) > _MANY:
+            previous, text = None, ""
             for i, item in enumerate(part):
-                yield f"{', ' if i else '['}{_dumps(item)}"
+                if item is not previous or not i:
+                    previous, text = item, _dumps(item)
+                yield f"{', ' if i else '['}{text}"
             yield "]"
         else:
             yield _dumps(part)
@@ -104,7 +117,14 @@ def _dumps(value: object) -> str:
 
 
 def _fields_of(item: Any) -> dict[str, object]:
-    return {field.name: getattr(item, field.name) for field in fields(item)}
+    names = _FIELD_NAMES.get(type(item))
+    if names is None:
+        names = _FIELD_NAMES[type(item)] = [field.name for field in fields(item)]
+    return {name: getattr(item, name) for name in names}
+
+
+_FIELD_NAMES: dict[type, list[str]] = {}
+"""Of dataclasses; looking each of a hundred thousand up takes longer than writing it."""
 
 
 _ENCODER = json.JSONEncoder(allow_nan=False, default=_fields_of)

@@ -8,7 +8,8 @@ variables are counted as their optimizer's.  Of any other checkpoint the scopes 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 
 from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.text import align, print_json
@@ -35,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Show."""
     with open_path(arguments) as ckpt:
         infos, graph = ckpt.infos(), ckpt.object_graph
+        rows: Iterable[OutlineRow]
         if graph is None:
-            rows = _scopes(infos)
+            rows = _Scopes(infos)
         else:
             rows = graph.outline({info.name: info for info in infos})
         if arguments.depth is not None:
@@ -47,47 +49,79 @@ def run(arguments: argparse.Namespace) -> int:
                 {"path": ckpt.path, "format": ckpt.format, "kind": kind, "tree": _to_json(rows)}
             )
         else:
-            for line in align([_to_cells(row) for row in rows], right=[0, 1]):
+            for line in align(rows, _to_cells, right=[0, 1]):
                 print(line)
     return 0
 
 
-def _scopes(infos: Iterable[TensorInfo]) -> list[OutlineRow]:
-    """The tree of names, cut at their slashes."""
-    names, parents, values = [""], [-1], {}
-    known: dict[tuple[int, str], int] = {}
-    for info in infos:
-        scope = 0
-        for part in info.name.split("/", _DEEPEST_SCOPE):
-            found = known.setdefault((scope, part), len(names))
-            if found == len(names):
-                names.append(part)
-                parents.append(scope)
-            scope = found
-        values[scope] = info
-    num_tensors, nbytes = [0] * len(names), [0] * len(names)
-    children: list[list[int]] = [[] for _ in names]
-    for scope in reversed(range(len(names))):
-        if scope in values:
-            num_tensors[scope] += 1
-            nbytes[scope] += values[scope].nbytes
-        if scope:
-            num_tensors[parents[scope]] += num_tensors[scope]
-            nbytes[parents[scope]] += nbytes[scope]
-            children[parents[scope]].append(scope)  # the last one first
-    rows = []
-    pending = [(0, 0, "")]
-    while pending:
-        scope, depth, path = pending.pop()
-        rows.append(
-            OutlineRow(
-                depth, names[scope], path, num_tensors[scope], nbytes[scope], values.get(scope)
+class _Scopes:
+    """The tree of names, cut at their slashes; its rows are made each time that they are wanted.
+
+    In order of names, whatever begins with the same scope and a slash stands together; only the
+    tensor that has the scope for its name may stand further up.
+    """
+
+    def __init__(self, infos: Sequence[TensorInfo]) -> None:
+        self._infos = infos
+        self._names = [""]
+        self._values = array("q", [-1])  # number of the info, of each scope that is a tensor
+        parents = array("q", [-1])
+        tensors: dict[str, int] = {}
+        path: list[int] = []
+        for number, info in enumerate(infos):
+            parts = info.name.split("/", _DEEPEST_SCOPE)
+            depth = 0
+            while depth < min(len(path), len(parts)) and self._names[path[depth]] == parts[depth]:
+                depth += 1
+            del path[depth:]
+            stop = sum(len(part) + 1 for part in parts[:depth])
+            for part in parts[depth:]:
+                stop += len(part) + 1
+                scope = tensors.get(info.name[: stop - 1], len(self._names))
+                if scope == len(self._names):
+                    self._names.append(part)
+                    self._values.append(-1)
+                    parents.append(path[-1] if path else 0)
+                path.append(scope)
+            self._values[path[-1]] = number
+            tensors[info.name] = path[-1]
+        self._add_up(parents)
+
+    def _add_up(self, parents: array[int]) -> None:
+        """Sizes and children, which come behind their parents."""
+        none = bytes(parents.itemsize * len(parents))
+        self._num_tensors, self._nbytes = array("q", none), [0] * len(parents)
+        self._first_child, self._next_sibling = array("q", none), array("q", none)
+        for scope in reversed(range(len(parents))):
+            if self._values[scope] >= 0:
+                self._num_tensors[scope] += 1
+                self._nbytes[scope] += self._infos[self._values[scope]].nbytes
+            if scope:
+                parent = parents[scope]
+                self._num_tensors[parent] += self._num_tensors[scope]
+                self._nbytes[parent] += self._nbytes[scope]
+                self._next_sibling[scope] = self._first_child[parent]
+                self._first_child[parent] = scope
+
+    def __iter__(self) -> Iterator[OutlineRow]:
+        pending = [(0, 0, "")]
+        while pending:
+            scope, depth, path = pending.pop()
+            name, value = self._names[scope], self._values[scope]
+            yield OutlineRow(
+                depth,
+                name,
+                path,
+                self._num_tensors[scope],
+                self._nbytes[scope],
+                self._infos[value] if value >= 0 else None,
             )
-        )
-        for child in children[scope]:
-            below = names[child] if not depth else f"{path}/{names[child]}"
-            pending.append((child, depth + 1, below))
-    return rows
+            if sibling := self._next_sibling[scope]:
+                above = path[: len(path) - len(name)]
+                pending.append((sibling, depth, above + self._names[sibling]))
+            if child := self._first_child[scope]:
+                below = f"{path}/{self._names[child]}" if depth else self._names[child]
+                pending.append((child, depth + 1, below))
 
 
 def _to_cells(row: OutlineRow) -> tuple[str, str, str]:

@@ -17,19 +17,32 @@ Sources: tensorflow/core/util/saved_tensor_slice.proto, tensor_slice_reader.cc.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ckptparse.errors import CorruptCheckpointError, NotACheckpointError, located
+from ckptparse.dtypes import lookup
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
 from ckptparse.messages import load, parse
 from ckptparse.names import decode_name
 from ckptparse.shapes import decode_shape, decode_slices
-from ckptparse.slices import Extents
+from ckptparse.slices import Extents, resolve_all
 from ckptparse.sstable import Table
-from ckptparse.versions import require_version
+from ckptparse.versions import require_short, require_version
+from ckptparse.wire import LENGTH_DELIMITED, iterate_fields, require_few_parts
 
 CONTENTS_KEY = b""
+
+_META = 1
+_TENSOR, _VERSIONS = 1, 2
+_NAME, _SHAPE, _SLICE = 1, 2, 4
+
+_MIN_PART_NBYTES = 2
+_FREE_PARTS = 1 << 10
+"""Compressed contents may list what plain ones of the size of the file could, and a little more."""
+
+_MOST_KNOWN_NBYTES = 256
+"""Longer ones have slices of their own."""
 
 
 class Piece(NamedTuple):
@@ -40,11 +53,16 @@ class Piece(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the contents say of a tensor."""
+    """What the contents say of a tensor.
+
+    `is_whole` tells one that is stored in one piece, `nbytes` is 0 where only the record tells.
+    """
 
     dtype: int
     shape: tuple[int, ...]
     pieces: tuple[Piece, ...]
+    is_whole: bool
+    nbytes: int
 
     @property
     def size(self) -> int:
@@ -60,7 +78,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
         CorruptCheckpointError: contents that do not parse, or files that contradict each other.
         UnsupportedError: a file for a newer reader.
     """
-    found: dict[bytes, tuple[int, tuple[int, ...], list[Piece]]] = {}
+    found: dict[bytes, list[Entry]] = {}
     for table in tables:
         with located(file=table.name):
             value = table.get(CONTENTS_KEY)
@@ -74,23 +92,108 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
                     expected="a table of contents",
                     found="the index of a V2 checkpoint (its name ends in .index)",
                 )
-            contents = parse(load("saved_slices.proto")["SavedTensorSlices"], value).meta
-            require_version(contents.versions)
-            for tensor in contents.tensor:
-                with located(tensor=decode_name(tensor.name)):
-                    shape = decode_shape(tensor.shape)
-                    slices = decode_slices(tensor.slice, len(shape))
-                    dtype, known_shape, pieces = found.setdefault(
-                        tensor.name, (tensor.type, shape, [])
-                    )
-                    if (dtype, known_shape) != (tensor.type, shape):
-                        raise CorruptCheckpointError(
-                            "contents",
-                            expected=f"dtype {dtype}, shape {list(known_shape)}, as elsewhere",
-                            found=f"dtype {tensor.type}, shape {list(shape)}",
-                        )
-                    pieces += [Piece(extents, table) for extents in slices]
-    return {
-        name: Entry(dtype, shape, tuple(pieces))
-        for name, (dtype, shape, pieces) in sorted(found.items())
-    }
+            _Contents(table, found).decode(bytes(value))
+    return {name: _join(entries) for name, entries in sorted(found.items())}
+
+
+def _join(entries: list[Entry]) -> Entry:
+    """A tensor of which several files, or several places of one, have slices."""
+    first = entries[0]
+    if len(entries) == 1:
+        return first
+    pieces = tuple(piece for entry in entries for piece in entry.pieces)
+    return _make_entry(first.dtype, first.shape, pieces)
+
+
+def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[Piece, ...]) -> Entry:
+    boxes = resolve_all((piece.extents for piece in pieces), shape)
+    is_whole = len(boxes) == 1 and boxes[0].shape == shape and not any(boxes[0].start)
+    nbytes = sum(box.size for box in boxes) * (lookup(dtype).itemsize or 0)
+    return Entry(dtype, shape, pieces, is_whole, nbytes)
+
+
+class _Contents:
+    """The contents of one file while they are decoded."""
+
+    def __init__(self, table: Table, found: dict[bytes, list[Entry]]) -> None:
+        self._table = table
+        self._found = found
+        self._known: dict[bytes, Entry] = {}
+        self._num_pieces = 0
+        self._most_parts = table.nbytes // _MIN_PART_NBYTES + _FREE_PARTS
+
+    def decode(self, value: bytes) -> None:
+        """Add every tensor to those that were found."""
+        try:
+            self._require_version(b"".join(self._parts(value, _VERSIONS)))
+            for tensor in self._parts(value, _TENSOR):
+                self._add(tensor)
+        except CheckpointError as error:
+            error.offset = None  # one in the value, whose own place is not known
+            raise
+
+    def _parts(self, value: bytes, wanted: int) -> Iterator[bytes]:
+        """The messages in a field of SavedTensorSliceMeta."""
+        num_left = self._most_parts
+        for meta in iterate_fields(value, 0, len(value)):
+            num_left -= 1
+            if (meta.number, meta.wire_type) == (_META, LENGTH_DELIMITED):
+                for number, wire_type, start, stop in iterate_fields(value, meta.start, meta.stop):
+                    num_left -= 1
+                    if num_left < 0:
+                        raise self._swollen_error()
+                    if number == wanted and wire_type == LENGTH_DELIMITED:
+                        yield value[start:stop]
+            if num_left < 0:
+                raise self._swollen_error()
+
+    def _swollen_error(self) -> CorruptCheckpointError:
+        return CorruptCheckpointError(
+            "contents",
+            expected=f"at most {self._most_parts} tensors and slices",
+            found="more, by compression",
+        )
+
+    def _require_version(self, serialized: bytes) -> None:
+        require_short("versions", serialized)
+        require_version(parse(load("saved_slices.proto")["VersionDef"], serialized))
+
+    def _add(self, serialized: bytes) -> None:
+        """One SavedSliceMeta.  Many have all but their names in common, which is parsed once."""
+        is_usual = serialized[:1] == b"\x0a" and serialized[1] < 0x80
+        rest_start = 2 + serialized[1] if is_usual else 0
+        name, rest = serialized[2:rest_start], serialized[rest_start:]
+        entry = self._known.get(rest) if is_usual else None
+        if entry is None:
+            message = self._parse(serialized)
+            name = message.name
+            with located(tensor=decode_name(name)):
+                shape = decode_shape(message.shape)
+                slices = decode_slices(message.slice, len(shape))
+            pieces = tuple(Piece(each, self._table) for each in slices)
+            entry = _make_entry(message.type, shape, pieces)
+            if is_usual and len(rest) <= _MOST_KNOWN_NBYTES and not _has_name(rest):
+                self._known[rest] = entry
+        self._num_pieces += len(entry.pieces)
+        if self._num_pieces > self._most_parts:
+            raise self._swollen_error()
+        others = self._found.setdefault(name, [])
+        others.append(entry)
+        first = others[0]
+        if (entry.dtype, entry.shape) != (first.dtype, first.shape):
+            raise CorruptCheckpointError(
+                "contents",
+                tensor=decode_name(name),
+                expected=f"dtype {first.dtype}, shape {list(first.shape)}, as elsewhere",
+                found=f"dtype {entry.dtype}, shape {list(entry.shape)}",
+            )
+
+    def _parse(self, serialized: bytes) -> Any:
+        if len(serialized) // _MIN_PART_NBYTES > self._most_parts:
+            messages = frozenset((_SHAPE, _SLICE))
+            require_few_parts(serialized, messages, self._most_parts)
+        return parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
+
+
+def _has_name(serialized: bytes) -> bool:
+    return any(field.number == _NAME for field in iterate_fields(serialized, 0, len(serialized)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ckptparse.arrays import require_shape, take
 from ckptparse.dtypes import lookup, numpy_dtype
-from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
-from ckptparse.indexing import Box, Index, select
+from ckptparse.errors import CheckpointError, CorruptCheckpointError
+from ckptparse.indexing import Index, select
 from ckptparse.names import decode_name
 from ckptparse.saved_slices.contents import Entry, Piece, read_contents
 from ckptparse.saved_slices.record import (
@@ -86,22 +87,26 @@ class SavedSlicesReader:
         """What the contents say of a tensor; of its record, at most the byte is read which says
         whether the block is compressed.
         """
-        dtype = numpy_dtype(entry.dtype)
-        known = {piece: _slice_info(entry, piece) for piece in dict.fromkeys(entry.pieces)}
-        slices = tuple(known[piece] for piece in entry.pieces)
-        whole = len(slices) == 1 and _is_whole(slices[0], entry.shape)
+        slices: tuple[TensorSlice, ...] = ()
+        if not entry.is_whole:
+            known = {piece: _slice_info(entry, piece) for piece in dict.fromkeys(entry.pieces)}
+            slices = tuple(known[piece] for piece in entry.pieces)
         return TensorInfo(
             name=decode_name(key),
-            dtype=dtype,
+            dtype=numpy_dtype(entry.dtype),
             tensorflow_dtype=lookup(entry.dtype).name,
             shape=entry.shape,
             size=entry.size,
-            nbytes=sum(piece.nbytes for piece in slices),
-            slices=() if whole else slices,
-            mapped=whole and self._is_viewable(key, entry),
-            file=slices[0].file if whole else None,
+            nbytes=entry.nbytes,
+            slices=slices,
+            mapped=entry.is_whole and self._is_viewable(key, entry),
+            file=entry.pieces[0].table.name if entry.is_whole else None,
             offset=None,
         )
+
+    def nbytes(self, key: bytes, entry: Entry) -> int:
+        """`TensorInfo.nbytes` of a tensor."""
+        return entry.nbytes
 
     def infos(self) -> list[TensorInfo]:
         """`info` of every tensor."""
@@ -119,23 +124,20 @@ class SavedSlicesReader:
         """What an index takes of a tensor; see `Checkpoint.read`."""
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
-        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
-        if len(boxes) == 1 and _is_whole(boxes[0], entry.shape):
-            array = self._decode(key, entry, entry.pieces[0], boxes[0])
-            array = take(array, index)
-            if is_stored_plain(entry.dtype):
-                array.flags.writeable = False
-            return array
-        return self._read_partitioned(key, entry, boxes, index)
+        if not entry.is_whole:
+            return self._read_partitioned(key, entry, index)
+        array = take(self._decode(key, entry, entry.pieces[0], entry.shape), index)
+        if is_stored_plain(entry.dtype):
+            array.flags.writeable = False
+        return array
 
-    def _read_partitioned(
-        self, key: bytes, entry: Entry, boxes: list[Box], index: Index
-    ) -> NDArray[Any]:
+    def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._nbytes)
         selection = select(index, entry.shape)
         # Every slice is there, and large enough, before the whole is allocated.
         wanted = [
-            (box, self._decode(key, entry, piece, box))
+            (box, self._decode(key, entry, piece, box.shape))
             for piece, box in zip(entry.pieces, boxes)
             if selection.touches(box)
         ]
@@ -150,21 +152,26 @@ class SavedSlicesReader:
         require_filled(num_written, array.size)
         return selection.finish(array)
 
-    def _decode(self, key: bytes, entry: Entry, piece: Piece, box: Box) -> NDArray[Any]:
+    def _decode(
+        self, key: bytes, entry: Entry, piece: Piece, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
         """One slice: a view over its record where that can be."""
         slice_key = encode_slice_key(key, piece.extents)
         record = piece.table.get(slice_key)
-        with located(file=piece.table.name):
-            if record is None:
-                raise CorruptCheckpointError(
-                    "slice", expected=f"a record under {slice_key.hex(' ')}", found="none"
-                )
-            try:
-                values = decode_values(find_values(record, entry.dtype), entry.dtype, box.size)
-            except CheckpointError as error:
-                error.offset = None  # one in the record, whose own place is not known
-                raise
-        return values.reshape(box.shape)
+        if record is None:
+            raise CorruptCheckpointError(
+                "slice",
+                file=piece.table.name,
+                expected=f"a record under {slice_key.hex(' ')}",
+                found="none",
+            )
+        try:
+            values = decode_values(find_values(record, entry.dtype), entry.dtype, prod(shape))
+        except CheckpointError as error:
+            error.file = piece.table.name
+            error.offset = None  # one in the record, whose own place is not known
+            raise
+        return values.reshape(shape)
 
     # Checks
 
@@ -181,20 +188,19 @@ class SavedSlicesReader:
         """
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
+        if entry.is_whole:
+            self._decode(key, entry, entry.pieces[0], entry.shape)
+            return True
         boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._nbytes)
         for piece, box in zip(entry.pieces, boxes):
-            self._decode(key, entry, piece, box)
+            self._decode(key, entry, piece, box.shape)
         return True
 
     def close(self) -> None:
         """Close every file."""
         for table in self._tables:
             table.close()
-
-
-def _is_whole(part: Box | TensorSlice, shape: tuple[int, ...]) -> bool:
-    return part.shape == shape and not any(part.start)
 
 
 def _slice_info(entry: Entry, piece: Piece) -> TensorSlice:

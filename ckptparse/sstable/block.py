@@ -26,7 +26,12 @@ import numpy as np
 
 from ckptparse.coding import MAX_VARINT32_NBYTES, decode_varint
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.sstable.columns import Columns, decode_columns
+from ckptparse.sstable.columns import (
+    Columns,
+    decode_columns,
+    long_keys_error,
+    many_entries_error,
+)
 
 _RESTART_NBYTES = 4
 
@@ -42,11 +47,11 @@ _FREE_KEY_NBYTES = 1 << 12
 """Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
 every 16th entry, they take at most 16 times their bytes in the block."""
 
-_MIN_ENTRY_NBYTES = 6
+MIN_ENTRY_NBYTES = 6
 """What an entry takes of a compressed block, at least: each that a writer makes has a key, and a
 place or values, of its own.  Without this a megabyte could hold millions of them."""
 
-_FREE_ENTRIES = 64
+FREE_ENTRIES = 64
 
 
 class Block:
@@ -83,8 +88,8 @@ class Block:
         self._restart_keys: list[bytes] | None = None
         self._num_searched = 0
         stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
-        self._most_entries = nbytes if stored == nbytes else stored // _MIN_ENTRY_NBYTES
-        self._most_entries += _FREE_ENTRIES
+        self._most_entries = nbytes if stored == nbytes else stored // MIN_ENTRY_NBYTES
+        self._most_entries += FREE_ENTRIES
         self._most_key_nbytes = MAX_KEY_RATIO * stored + _FREE_KEY_NBYTES
         self._entries: dict[bytes, bytes | memoryview] | None = None
         bounds = self._restarts.astype(np.int64)
@@ -119,7 +124,7 @@ class Block:
             num_entries += 1
             key_nbytes += len(key)
             if key_nbytes > self._most_key_nbytes or num_entries > self._most_entries:
-                raise self._swollen_error(pos, key_nbytes)
+                raise self._swollen_error(pos, num_entries)
             if previous is not None and key <= previous:
                 raise CorruptCheckpointError(
                     "order of keys",
@@ -139,7 +144,11 @@ class Block:
         return len(self._restarts)
 
     def columns(self) -> Columns | None:
-        """All entries at once; None if anything about them is unusual, which `iter` can tell."""
+        """All entries at once; None if anything about them is unusual, which `iter` can tell.
+
+        Raises:
+            CorruptCheckpointError: there is more of them than the stored bytes justify.
+        """
         return decode_columns(
             bytes(self._contents),
             self._restarts.tolist(),
@@ -183,7 +192,7 @@ class Block:
             key_nbytes += len(key)
             self._num_searched += 1
             if key_nbytes > self._most_key_nbytes or num_entries > self._most_entries:
-                raise self._swollen_error(pos, key_nbytes)
+                raise self._swollen_error(pos, num_entries)
             if key >= target:
                 return key, contents[value_pos:value_stop]
             pos = value_stop
@@ -238,20 +247,10 @@ class Block:
             )
         return previous[:shared] + bytes(contents[pos:value_pos]), value_pos, value_stop
 
-    def _swollen_error(self, pos: int, key_nbytes: int) -> CorruptCheckpointError:
-        if key_nbytes > self._most_key_nbytes:
-            return CorruptCheckpointError(
-                "keys of a block",
-                offset=pos,
-                expected=f"at most {self._most_key_nbytes} bytes",
-                found="more, by sharing",
-            )
-        return CorruptCheckpointError(
-            "entries of a compressed block",
-            offset=pos,
-            expected=f"at most {self._most_entries}",
-            found="more",
-        )
+    def _swollen_error(self, pos: int, num_entries: int) -> CorruptCheckpointError:
+        if num_entries > self._most_entries:
+            return many_entries_error(pos, self._most_entries)
+        return long_keys_error(pos, self._most_key_nbytes)
 
     def _restart_error(self, restart: int) -> CorruptCheckpointError:
         return CorruptCheckpointError(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ckptparse.errors import CorruptCheckpointError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,8 +51,12 @@ def decode_columns(
         stop: where the last entry ends.
         most_entries: how many there may be.
         most_key_nbytes: how long all keys together may be.
+
+    Raises:
+        CorruptCheckpointError: there are more, or they are longer.
     """
     keys: list[bytes] = []
+    key_nbytes_left = most_key_nbytes
     starts, stops = array("q"), array("q")
     key = b""
     pos = run_stop = 0
@@ -73,17 +79,39 @@ def decode_columns(
             return None
         key = key[:shared] + contents[pos:start]
         pos = start + value_nbytes
-        most_key_nbytes -= len(key)
-        if pos > run_stop or most_key_nbytes < 0:
+        key_nbytes_left -= len(key)
+        if pos > run_stop:
             return None
+        if key_nbytes_left < 0:
+            raise long_keys_error(start - non_shared, most_key_nbytes)
         keys.append(key)
         starts.append(start)
         stops.append(pos)
     else:
-        return None
+        raise many_entries_error(pos, most_entries)
     if not increase(keys):
         return None
     return Columns(contents, keys, np.asarray(starts), np.asarray(stops))
+
+
+def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
+    """What is wrong with a block whose keys are longer than its stored bytes justify."""
+    return CorruptCheckpointError(
+        "keys of a block",
+        offset=pos,
+        expected=f"at most {most_key_nbytes} bytes",
+        found="more, by sharing",
+    )
+
+
+def many_entries_error(pos: int, most_entries: int) -> CorruptCheckpointError:
+    """What is wrong with a block that has more entries than its stored bytes justify."""
+    return CorruptCheckpointError(
+        "entries of a compressed block",
+        offset=pos,
+        expected=f"at most {most_entries}",
+        found="more",
+    )
 
 
 def increase(keys: Sequence[bytes]) -> bool:
