@@ -8,18 +8,21 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPES)
 
 
-class _Escapes:
-    """What `str.translate` writes for a character, by its number."""
+class _Escapes(dict[int, str]):
+    """Number of a character -> what `str.translate` writes for it."""
 
-    def __getitem__(self, code: int) -> str:
-        char = chr(code)
-        if char.isprintable():
-            return char
+    def __missing__(self, code: int) -> str:
+        escape = chr(code)
         if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
-            return f"\\x{code - 0xDC00:02x}"
-        return char.encode("unicode_escape").decode("ascii")
+            escape = f"\\x{code - 0xDC00:02x}"
+        elif not escape.isprintable():
+            escape = escape.encode("unicode_escape").decode("ascii")
+        if len(self) < _MOST_ESCAPES:
+            self[code] = escape
+        return escape
 
 
+_MOST_ESCAPES = 1024
 _ESCAPES = _Escapes()
 
 

@@ -62,9 +62,8 @@ def command(module: ModuleType, *arguments: str) -> Callable[[str], None]:
     return action
 
 
-def read_some(ckpt: Checkpoint) -> None:
-    """Each read is a call of its own, and there may be a hundred thousand tensors."""
-    raise_last(lambda name: ckpt[name], islice(ckpt, 10))
+def read_all(ckpt: Checkpoint) -> None:
+    raise_last(lambda name: ckpt[name], ckpt)
 
 
 def look_up_often(ckpt: Checkpoint) -> None:
@@ -122,7 +121,7 @@ ACTIONS: dict[str, dict[str, Callable[[str], object]]] = {
     "tensors": {
         "names": of_checkpoint(list),
         "infos": of_checkpoint(Checkpoint.infos),
-        "read": of_checkpoint(read_some),
+        "read": of_checkpoint(read_all),
         "verify": of_checkpoint(verify_all),
         "miss": of_checkpoint(lambda ckpt: ckpt["layer/weights"]),
         "look up": of_checkpoint(look_up_often),

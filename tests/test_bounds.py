@@ -227,7 +227,7 @@ def compressed_entries(folder: Path) -> Path:
 
 def compressed_empty_tensors(folder: Path) -> Path:
     """Sound ones, nearly as many as the block may have: a long name makes room for them."""
-    value = bundle_entry(1, [0])
+    value = bundle_entry(1, [0], crc=masked_crc32c())
     entries = [HEADER, *((key, value) for key in numbered(150_000))]
     entries.append((b"\xfe" + Random(4).randbytes(800_000), value))
     return write_v2(folder, one_block(dense_block(entries, 16), compressed))

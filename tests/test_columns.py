@@ -28,6 +28,9 @@ keys_of_blocks = st.sets(
 )
 
 
+ENTRIES = [(b"k", b"vv")]
+
+
 def entries_of(contents: bytes) -> list[tuple[bytes, bytes]] | None:
     """The entries of a block by its columns; None if those leave it to the other way."""
     columns = Block(contents).columns()
@@ -48,13 +51,15 @@ def test_an_empty_block_has_no_columns_to_speak_of() -> None:
     assert entries_of(block([])) == []
 
 
-@pytest.mark.parametrize(("nbytes", "expected"), [(2, [(b"k", b"vv")]), (3, None), (5, None)])
+@pytest.mark.parametrize(
+    ("nbytes", "expected"), [(2, [(b"k", b"vv")]), (4, [(b"k", b"vv")]), (5, None)]
+)
 @pytest.mark.parametrize("which", range(3))
 def test_lengths_that_are_longer_than_need_be(which: int, nbytes: int, expected: object) -> None:
     lengths = [varint(length, nbytes if i == which else 0) for i, length in enumerate((0, 1, 2))]
     contents = b"".join(lengths) + b"kvv" + bytes(4) + (1).to_bytes(4, "little")
     assert entries_of(contents) == expected
-    assert list(Block(contents)) == [(b"k", b"vv")]
+    assert list(Block(contents)) == ENTRIES
 
 
 @pytest.mark.parametrize("which", range(3))
@@ -74,12 +79,28 @@ def test_runs_of_any_length() -> None:
         assert entries_of(block(entries, interval)) == entries
 
 
-def test_keys_that_swell_are_left_to_the_other_way() -> None:
+@pytest.mark.parametrize("nbytes", [2, 3, 4, 5])
+def test_lengths_at_the_end_that_run_out_of_the_block(nbytes: int) -> None:
+    """Whatever stands behind them, the restart array among it."""
+    for behind in range(3):
+        entries = b"\x00\x01\x01kv" + b"\xff" * nbytes + b"\x01" * behind
+        contents = entries + bytes(4) + (1).to_bytes(4, "little")
+        assert entries_of(contents) is None
+        with pytest.raises(CorruptCheckpointError):
+            list(Block(contents))
+
+
+def test_keys_that_swell_are_an_error_of_both_ways() -> None:
     """20,000 keys of 100 kB in 220 kB: nothing of that size is made."""
-    first = block_entry(b"k" * 100_000, b"")
+    first = block_entry(b"k" * 99_990, b"")
     rest = b"".join(block_entry(i.to_bytes(2, "big"), b"", 99_990) for i in range(20_000))
     contents = first + rest + bytes(4) + (1).to_bytes(4, "little")
-    assert entries_of(contents) is None
+    said = set()
+    for use in (Block.columns, list):
+        with pytest.raises(CorruptCheckpointError, match="keys of a block: expected at most") as e:
+            use(Block(contents))
+        said.add(str(e.value))
+    assert len(said) == 1
 
 
 @given(

@@ -812,3 +812,44 @@ def test_a_slice_of_nobody_is_a_tensor_with_or_without_damage(tmp_path: Path) ->
             assert ckpt[key.decode("utf-8", "surrogateescape")].tolist() == [1, 1]
             with pytest.raises(TensorNotFoundError):
                 ckpt["b"]
+
+
+# Tensors that share their bytes
+
+
+def share(folder: Path, count: int, nbytes: int) -> Path:
+    """So many tensors of the same 8 bytes, the whole of a data file, or of their beginning."""
+    crc = masked_crc32c(bytes(nbytes))
+
+    def edit(bundle: Bundle) -> None:
+        for i in range(count):
+            bundle.index[b"%03d" % i] = bundle_entry(4, [nbytes], size=nbytes, crc=crc)
+        bundle.shards[0][:] = bytes(8)
+
+    return write_bundle(folder, {}, name="m", edit=edit)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_tensors_may_share_their_bytes_but_not_many_times(
+    tmp_path: Path, way: dict[str, bool]
+) -> None:
+    with open_checkpoint(share(tmp_path, 6, 8), **way) as ckpt:
+        for _ in range(3):  # it counts once, whether it is refused or not
+            for name in ("000", "001", "002", "003"):
+                assert ckpt[name].tolist() == [0] * 8
+            for name in ("004", "005"):
+                with pytest.raises(CorruptCheckpointError) as error:
+                    ckpt[name]
+                words = "tensors share their bytes: expected at most 4 times the 8 bytes of the"
+                assert words in str(error.value)
+                assert error.value.tensor == name
+        error_class = CorruptCheckpointError
+        assert found_by_verify(ckpt) == [("004", error_class), ("005", error_class)]
+
+
+def test_parts_of_shared_bytes_count_as_what_they_are(tmp_path: Path) -> None:
+    with open_checkpoint(share(tmp_path, 32, 1)) as ckpt:
+        assert all(ckpt[name].tolist() == [0] for name in ckpt)
+        assert ckpt.verify().ok
+    with open_checkpoint(share(tmp_path, 33, 1)) as ckpt:
+        assert found_by_verify(ckpt) == [("032", CorruptCheckpointError)]

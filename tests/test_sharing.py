@@ -256,3 +256,15 @@ def test_arrays_outlive_the_checkpoint_and_its_files(
     for tensor in case.tensors:
         assert payload_of(wholes[tensor.name]) == tensor.payload
         assert payload_of(parts[tensor.name]) == tensor.payload
+
+
+@both_ways
+def test_threads_that_read_a_tensor_for_the_first_time_count_its_bytes_once(
+    tmp_path: Path, mmap: bool
+) -> None:
+    # Sixteen times the same bytes would be called damage.
+    path = write_bundle(tmp_path, {"x": np.arange(100)}, name="m")
+    for _ in range(20):
+        with open_checkpoint(path, mmap=mmap) as ckpt:
+            answers = at_once(lambda i, ckpt=ckpt: ckpt["x"].tolist())
+        assert answers == [list(range(100))] * NUM_THREADS

@@ -40,7 +40,7 @@ _MOST_FORMS = 10_000
 _CACHED_NBYTES = 1 << 18
 """What stays in a core's cache from being checked to being copied."""
 _MOST_SHARED = 4
-"""How many times the bytes of a data file tensors may take before `verify` calls that damage."""
+"""How many times the bytes of a data file tensors may take before that is called damage."""
 
 
 class BundleReader:
@@ -86,7 +86,7 @@ class BundleReader:
         self._verify = verify
         self._verified: set[bytes] = set()
         self._numbers: dict[tuple[int, tuple[int, ...]], np.dtype[Any] | Literal[False]] = {}
-        self._counted: set[bytes] = set()
+        self._counted: dict[bytes, object] = {}
         self._counted_nbytes: dict[int, int] = {}
 
     @property
@@ -150,6 +150,8 @@ class BundleReader:
         octets = source.octets
         if octets is None:
             return self._read_whole(key, entry, index)
+        if key not in self._counted:
+            self._count(key, entry, source)
         stop = offset + nbytes
         payload = source.read(offset, stop)
         if self._verify and key not in self._verified:
@@ -176,7 +178,7 @@ class BundleReader:
 
     def _read_whole(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """The same for a tensor, or a slice, that is stored in one piece."""
-        shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        shard = self._find_bytes(key, entry)
         source: Source = shard
         check = self._verify and key not in self._verified
         offset = entry.offset
@@ -248,7 +250,7 @@ class BundleReader:
         check = self._verify and piece.key not in self._verified
         if not target.size:
             return
-        source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        source = self._find_bytes(piece.key, entry)
         row_nbytes = entry.nbytes // len(target)
         num_rows = max(_CACHED_NBYTES // row_nbytes, 1)
         dtype, swapped = numpy_dtype(entry.dtype), self._is_swapped(entry.dtype)
@@ -311,9 +313,8 @@ class BundleReader:
 
     def _verify_whole(self, key: bytes, entry: Entry, is_known: bool) -> None:
         """The same for a tensor, or a slice, that is stored in one piece."""
-        dtype, _, shard_id, offset, nbytes, crc, _ = entry
-        source = self._shards.require_range(shard_id, offset, nbytes)
-        self._count(key, entry, source)
+        dtype, _, _, offset, nbytes, crc, _ = entry
+        source = self._find_bytes(key, entry)
         if not is_known:
             return
         is_quick = nbytes <= _SMALL_NBYTES and dtype not in (STRING, VARIANT, BOOL)
@@ -322,16 +323,25 @@ class BundleReader:
                 self._verify_bytes(source, offset, entry)
         self._verified.add(key)
 
+    def _find_bytes(self, key: bytes, entry: Entry) -> Source:
+        """The shard that holds the bytes of an entry."""
+        source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        if key not in self._counted:
+            self._count(key, entry, source)
+        return source
+
     def _count(self, key: bytes, entry: Entry, source: Source) -> None:
-        """Check that what `verify` has seen of a shard is not many times what the shard has.
+        """Check that what was taken of a shard is not many times what the shard has.
 
         No writer lets tensors share bytes; a thousand entries of the same megabyte would make an
         hour's work of a small file.
         """
-        if key in self._counted:
-            return
+        ours = object()
+        if self._counted.setdefault(key, ours) is not ours:
+            return  # another thread was here first
         taken = self._counted_nbytes.get(entry.shard_id, 0) + entry.nbytes
         if taken > _MOST_SHARED * source.nbytes:
+            del self._counted[key]
             raise CorruptCheckpointError(
                 "tensors share their bytes",
                 file=source.name,
@@ -339,7 +349,6 @@ class BundleReader:
                 expected=f"at most {_MOST_SHARED} times the {source.nbytes} bytes of the data file",
                 found=f"{taken} bytes so far",
             )
-        self._counted.add(key)
         self._counted_nbytes[entry.shard_id] = taken
 
     def _verify_bytes(self, source: Source, start: int, entry: Entry) -> None:

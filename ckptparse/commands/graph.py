@@ -106,8 +106,12 @@ def _print(path: str, graph: MetaGraph) -> None:
 
 
 def _print_rows(rows: list[tuple[str, ...]]) -> None:
-    for line in align(rows, lambda row: ("", *map(printable, row))):
+    for line in align(rows, _to_cells, lambda row: printable(row[-1])):
         print(line)
+
+
+def _to_cells(row: tuple[str, ...]) -> tuple[str, ...]:
+    return "", *map(printable, row[:-1])
 
 
 def _print_ops(where: str, op_counts: Mapping[str, int]) -> None:

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
                 }
             )
         else:
-            for line in align(infos, _to_cells, right=[2]):
+            for line in align(infos, _to_cells, _to_text, right=[2]):
                 print(line)
             print(
                 f"{count(len(infos), 'tensor')}, {count(size, 'element')}, {format_nbytes(nbytes)}"
@@ -54,11 +54,15 @@ def _is_like(name: str, patterns: list[str]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _to_cells(info: TensorInfo) -> tuple[str, str, str, str]:
+def _to_cells(info: TensorInfo) -> tuple[str, str, str]:
+    size = _UNKNOWN if info.size and not info.nbytes else format_nbytes(info.nbytes)
+    return info.tensorflow_dtype, format_shape(info.shape), size
+
+
+def _to_text(info: TensorInfo) -> str:
     note = f"  ({count(len(info.slices), 'slice')})" if info.slices else ""
-    return (
-        info.tensorflow_dtype,
-        format_shape(info.shape),
-        format_nbytes(info.nbytes) if info.nbytes or not info.size else "?",
-        printable(info.name) + note,
-    )
+    return printable(info.name) + note
+
+
+_UNKNOWN = "?"
+"""The size of strings of V1."""

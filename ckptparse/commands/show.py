@@ -67,7 +67,7 @@ def _print(info: TensorInfo, values: NDArray[Any], statistics: dict[str, Any]) -
     rows += [("first" if i == 0 else "", _to_text(value)) for i, value in enumerate(first)]
     rows += [("last" if i == 0 else "", _to_text(value)) for i, value in enumerate(last)]
     print(printable(info.name))
-    for line in align(rows, lambda row: ("", *row)):
+    for line in align(rows, lambda row: ("", row[0]), lambda row: row[1]):
         print(line)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 from ckptparse.tensors import TensorInfo
@@ -20,24 +20,32 @@ Item = TypeVar("Item")
 
 
 def align(
-    items: Iterable[Item], to_cells: Callable[[Item], Sequence[str]], right: Sequence[int] = ()
+    items: Iterable[Item],
+    to_cells: Callable[[Item], Sequence[str]],
+    to_text: Callable[[Item], str],
+    right: Sequence[int] = (),
 ) -> Iterator[str]:
-    """A line for each item, columns two blanks apart; those in `right` are set to the right.
+    """A line for each item: cells in columns, two blanks apart, and a text behind them.
 
-    Items are gone through twice, and their cells made twice, so that those of a million need not be
-    held.
+    Items are gone through twice, and what is written of them is made when it is needed, so that
+    that of a million need not be held.
+
+    Args:
+        items: to be iterated over more than once.
+        to_cells: the cells of an item.
+        to_text: the text of an item.
+        right: columns that are set to the right.
     """
     widths: list[int] = []
     for item in items:
-        cell_widths = [min(len(cell), _WIDEST_COLUMN) for cell in to_cells(item)]
-        widths = list(map(max, widths, cell_widths)) if widths else cell_widths
-    widths[-1:] = [0]
+        widths = [*map(max, widths or repeat(0), map(len, to_cells(item)))]
+    columns = [
+        f"{{:{'>' if i in right else '<'}{min(width, _WIDEST_COLUMN)}}}  "
+        for i, width in enumerate(widths)
+    ]
+    write = ("".join(columns) + "{}").format
     for item in items:
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(to_cells(item), widths))
-        ]
-        yield "  ".join(cells).rstrip()
+        yield write(*to_cells(item), to_text(item)).rstrip()
 
 
 def info_to_json(info: TensorInfo) -> dict[str, Any]:
@@ -93,7 +101,10 @@ def _print_items(items: Iterable[Iterable[str]], brackets: str) -> None:
 def _encode(value: object) -> Iterator[str]:
     """The JSON of a value, in pieces if it has a long list: the encoder would need far more."""
     parts = value if isinstance(value, dict) else {}
-    if not any(isinstance(part, tuple) and len(part) > _MANY for part in parts.values()):
+    for part in parts.values():
+        if isinstance(part, tuple) and len(part) > _MANY:
+            break
+    else:
         yield _dumps(value)
         return
     before = "{"

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
                 {"path": ckpt.path, "format": ckpt.format, "kind": kind, "tree": _to_json(rows)}
             )
         else:
-            for line in align(rows, _to_cells, right=[0, 1]):
+            for line in align(rows, _to_cells, _to_text, right=[0, 1]):
                 print(line)
     return 0
 
@@ -124,17 +124,24 @@ class _Scopes:
                 pending.append((child, depth + 1, below))
 
 
-def _to_cells(row: OutlineRow) -> tuple[str, str, str]:
-    """Size, number of tensors, and the rest of a line."""
+def _to_cells(row: OutlineRow) -> tuple[str, str]:
+    """Size and number of tensors."""
+    if row.same_as is not None:
+        return "", ""
+    is_tensor = row.info is not None and row.num_tensors == 1
+    return format_nbytes(row.nbytes), "" if is_tensor else f"{row.num_tensors:,}"
+
+
+def _to_text(row: OutlineRow) -> str:
+    """The rest of a line."""
     text = " " * min(2 * row.depth, _WIDEST_INDENT) + (printable(row.name) if row.depth else ".")
     if row.same_as is not None:
-        return "", "", f"{text}  = {printable(row.same_as) or 'the whole'}"
+        return f"{text}  = {printable(row.same_as) or 'the whole'}"
     if row.info is not None:
         text += f"  {row.info.tensorflow_dtype} {format_shape(row.info.shape)}"
     if row.saver is not None:
         text += f"  (saved by {printable(row.saver)})"
-    is_tensor = row.info is not None and row.num_tensors == 1
-    return format_nbytes(row.nbytes), "" if is_tensor else f"{row.num_tensors:,}", text
+    return text
 
 
 def _to_json(rows: Iterable[OutlineRow]) -> Iterator[dict[str, object]]:

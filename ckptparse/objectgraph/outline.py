@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple
 
 from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, join_path
@@ -13,8 +13,7 @@ from ckptparse.objectgraph.weights import LISTS
 from ckptparse.tensors import TensorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class OutlineRow:
+class OutlineRow(NamedTuple):
     """An object, a tensor of an object, the slots of one name of an optimizer, or an alias.
 
     Attributes:

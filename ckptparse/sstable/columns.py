@@ -59,7 +59,7 @@ def decode_columns(
     key_nbytes_left = most_key_nbytes
     starts, stops = array("q"), array("q")
     key = b""
-    pos = run_stop = 0
+    pos = entry_pos = run_stop = 0
     run_stops = iter([*restarts[1:], stop])
     for _ in range(most_entries + 1):
         if pos >= run_stop:
@@ -67,6 +67,7 @@ def decode_columns(
                 break
             run_stop = next(run_stops)
             key = b""  # of which the first entry of a run can share nothing
+        entry_pos = pos
         shared, non_shared, value_nbytes = contents[pos], contents[pos + 1], contents[pos + 2]
         pos += 3
         if (shared | non_shared | value_nbytes) >= 0x80:
@@ -83,12 +84,12 @@ def decode_columns(
         if pos > run_stop:
             return None
         if key_nbytes_left < 0:
-            raise long_keys_error(start - non_shared, most_key_nbytes)
+            raise long_keys_error(entry_pos, most_key_nbytes)
         keys.append(key)
         starts.append(start)
         stops.append(pos)
     else:
-        raise many_entries_error(pos, most_entries)
+        raise many_entries_error(entry_pos, most_entries)
     if not increase(keys):
         return None
     return Columns(contents, keys, np.asarray(starts), np.asarray(stops))
@@ -120,16 +121,20 @@ def increase(keys: Sequence[bytes]) -> bool:
 
 
 def _decode_longer_lengths(contents: bytes, pos: int) -> tuple[int, int, int, int] | None:
-    """Three lengths of one byte or two, and the position behind them; None of any other."""
+    """Three lengths below 2**28, and the position behind them; None of any other."""
+    if pos + 12 > len(contents):
+        return None
     lengths = []
     for _ in range(3):
-        length = contents[pos]
-        pos += 1
-        if length >= 0x80:
-            if contents[pos] >= 0x80:
-                return None
-            length += (contents[pos] - 1) << 7
+        length = contents[pos] & 0x7F
+        shift = 7
+        while contents[pos] >= 0x80:
             pos += 1
+            length |= (contents[pos] & 0x7F) << shift
+            shift += 7
+            if shift > 28:
+                return None
+        pos += 1
         lengths.append(length)
     shared, non_shared, value_nbytes = lengths
     return shared, non_shared, value_nbytes, pos
