@@ -483,6 +483,25 @@ def test_a_graph_takes_little_time_and_memory(
     assert run_bounded(path, "graph").ends["read"] == end
 
 
+# The densest that is parsed: four letters for a token.
+TEXT_GRAPHS = {
+    "fields": "a:1         " * 82_000,
+    "fields in lines": "a:1        \n" * 82_000,
+    "a list": "a:[" + "1,      " * 123_000 + "1]",
+    "strings": "a:" + "''   " * 195_000,
+    "comments": "#  \n" * 245_000,
+    "messages": "meta_graphs {  }\n" * 58_000,
+    "nodes": "meta_graphs{graph_def{" + "node   {  }\n" * 82_000 + "}}",
+}
+
+
+@pytest.mark.parametrize("text", TEXT_GRAPHS.values(), ids=TEXT_GRAPHS)
+def test_a_graph_as_text_takes_little_time_and_memory(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "saved_model.pbtxt"
+    path.write_text(text)
+    assert run_bounded(path, "graph").ends["read"] in ("done", "CheckpointNotFoundError")
+
+
 # State files
 
 LATEST = b'model_checkpoint_path: "m"\n'

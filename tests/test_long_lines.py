@@ -8,8 +8,10 @@ import pytest
 from google.protobuf import text_format
 
 from children import output_of
-from ckptparse.messages import break_lines, load
+from ckptparse import CheckpointNotFoundError, CorruptCheckpointError
+from ckptparse.messages import break_lines, load, require_sparse
 from ckptparse.metagraph import parse_saved_model
+from oracle import FIXTURES
 
 SECONDS = 40
 """For what takes one or two; minutes, if each token meets all behind it."""
@@ -81,3 +83,26 @@ def test_a_megabyte_takes_no_minutes(tmp_path: Path, text: str) -> None:
     """
     (said,) = output_of(code, path)
     assert said in ("CheckpointNotFoundError", "CorruptCheckpointError")
+
+
+def test_text_that_is_denser_than_any_writer_makes_it() -> None:
+    def parse(text: str) -> None:
+        parse_saved_model(text.encode(), text=True)
+
+    for text in ("a:1 " * 250_000, "a:[" + "1," * 450_000 + "1]", "#\n" * 480_000):
+        with pytest.raises(CorruptCheckpointError, match=r"at most \d+ tokens in \d+ letters"):
+            parse(text)
+    with pytest.raises(CheckpointNotFoundError):  # parsed, and no graph
+        parse("a:1 " * 3_000)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(FIXTURES.glob("*/*/saved_model/saved_model.pb")),
+    ids=lambda path: str(path)[-60:],
+)
+def test_what_writers_make_is_far_less_dense(path: Path) -> None:
+    message = load("meta_graph.proto")["SavedModel"].FromString(path.read_bytes())
+    text = text_format.MessageToString(message, as_one_line=True)
+    repeated = text * (1 + 1_000_000 // len(text))
+    require_sparse(repeated)

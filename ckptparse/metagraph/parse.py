@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
-from ckptparse.messages import ease_text, load, parse
+from ckptparse.messages import ease_text, load, parse, require_sparse
 from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
 from ckptparse.metagraph.graph import GraphVariable, MetaGraph, Saver, Signature, TensorSpec
 from ckptparse.metagraph.nodes import scan_graph
@@ -95,9 +95,12 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
 
     message = load("meta_graph.proto")["SavedModel"]()
     try:
-        plain = ease_text(bytes(buffer).decode("utf-8"))
-        text_format.Parse(plain, message, allow_unknown_field=True)
-        # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
+        plain = bytes(buffer).decode("utf-8")
+        require_sparse(plain)
+        text_format.Parse(ease_text(plain), message, allow_unknown_field=True)
+    except CorruptCheckpointError:
+        raise
+    # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
             "protocol buffer as text", expected="a SavedModel", found=str(error)[:_MOST_LETTERS]
