@@ -229,7 +229,7 @@ def compressed_empty_tensors(folder: Path) -> Path:
     """Sound ones, nearly as many as the block may have: a long name makes room for them."""
     value = bundle_entry(1, [0], crc=masked_crc32c())
     entries = [HEADER, *((key, value) for key in numbered(150_000))]
-    entries.append((b"\xfe" + Random(4).randbytes(800_000), value))
+    entries.append((b"\xfe" + Random(4).randbytes(780_000), value))
     return write_v2(folder, one_block(dense_block(entries, 16), compressed))
 
 
@@ -342,22 +342,24 @@ def compressed_v1_tensors(folder: Path) -> Path:
 
 
 V1_CASES = [
-    many_v1_tensors,
-    v1_tensors_without_records,
-    compressed_v1_slices,
-    compressed_v1_tensors,
-    equal_v1_slices,
-    v1_slices_of_a_long_name,
-    integers_one_by_one,
-    v1_strings_of_nothing,
+    (many_v1_tensors, "done"),
+    (v1_tensors_without_records, "done"),
+    (compressed_v1_slices, "CorruptCheckpointError"),
+    (compressed_v1_tensors, "CorruptCheckpointError"),
+    (equal_v1_slices, "done"),
+    (v1_slices_of_a_long_name, "done"),
+    (integers_one_by_one, "done"),
+    (v1_strings_of_nothing, "done"),
 ]
 
 
-@pytest.mark.parametrize("write", V1_CASES, ids=lambda write: write.__name__)
+@pytest.mark.parametrize(
+    ("write", "listing"), V1_CASES, ids=[write.__name__ for write, _ in V1_CASES]
+)
 def test_a_v1_file_takes_little_time_and_memory(
-    write: Callable[[Path], Path], tmp_path: Path
+    write: Callable[[Path], Path], listing: str, tmp_path: Path
 ) -> None:
-    assert run_bounded(write(tmp_path), "tensors").ends["infos"] == "done"
+    assert run_bounded(write(tmp_path), "tensors").ends["infos"] == listing
 
 
 # Object graphs
