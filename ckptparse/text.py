@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 def printable(text: str) -> str:
     """Text from a file, safe for a terminal: control characters and stray bytes as escapes."""
@@ -38,6 +40,7 @@ def format_nbytes(nbytes: int) -> str:
     return f"{size / 1024:.1f} TiB"
 
 
+@lru_cache(maxsize=1024)
 def format_shape(shape: tuple[int, ...]) -> str:
     """A shape without blanks: [3,3,64]; [] for a scalar."""
     return f"[{','.join(map(str, shape))}]"

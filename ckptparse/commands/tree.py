@@ -70,11 +70,13 @@ class _Scopes:
         path: list[int] = []
         for number, info in enumerate(infos):
             parts = info.name.split("/", _DEEPEST_SCOPE)
-            depth = 0
-            while depth < min(len(path), len(parts)) and self._names[path[depth]] == parts[depth]:
+            depth = stop = 0
+            for scope, part in zip(path, parts):
+                if self._names[scope] != part:
+                    break
                 depth += 1
+                stop += len(part) + 1
             del path[depth:]
-            stop = sum(len(part) + 1 for part in parts[:depth])
             for part in parts[depth:]:
                 stop += len(part) + 1
                 scope = tensors.get(info.name[: stop - 1], len(self._names))
