@@ -279,6 +279,13 @@ def test_a_tensor_without_a_name_has_the_empty_one(tmp_path: Path) -> None:
     require(write(tmp_path, contents(meta(name=None)), records), {"": [1, 2, 3]})
 
 
+@pytest.mark.parametrize("damaged", [b"\x0a", b"\x0a\x02x", b"\x0a\x7fx", b"\x0a\xff\x01x"])
+@pytest.mark.parametrize("before", [b"", b"\x0a\x01y"], ids=["alone", "behind a tensor of a name"])
+def test_a_tensor_that_ends_in_its_name(tmp_path: Path, before: bytes, damaged: bytes) -> None:
+    tensors = [tensor for tensor in (before, damaged) if tensor]
+    require(write(tmp_path, contents(meta(), *tensors)), NO_CONTENTS)
+
+
 @pytest.mark.parametrize("versions", [b"", varint_field(1, 0)], ids=["absent", "producer 0"])
 def test_contents_of_before_there_were_versions(tmp_path: Path, versions: bytes) -> None:
     require(write(tmp_path, contents(meta(), versions=versions)), RIGHT)

@@ -160,9 +160,9 @@ class _Contents:
 
     def _add(self, serialized: bytes) -> None:
         """One SavedSliceMeta.  Many have all but their names in common, which is parsed once."""
-        is_usual = serialized[:1] == b"\x0a" and serialized[1] < 0x80
-        rest_start = 2 + serialized[1] if is_usual else 0
-        name, rest = serialized[2:rest_start], serialized[rest_start:]
+        name_nbytes = serialized[1] if serialized[:1] == b"\x0a" and serialized[1:] else 0x80
+        name, rest = serialized[2 : 2 + name_nbytes], serialized[2 + name_nbytes :]
+        is_usual = name_nbytes < 0x80 and len(name) == name_nbytes
         entry = self._known.get(rest) if is_usual else None
         if entry is None:
             message = self._parse(serialized)
