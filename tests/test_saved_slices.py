@@ -22,7 +22,12 @@ from builders import (
     varint_field,
 )
 from ckptparse import CheckpointError, CorruptCheckpointError, UnsupportedError, open_checkpoint
+from ckptparse.messages import load, parse
+from ckptparse.saved_slices.contents import read_contents
 from ckptparse.saved_slices.record import decode_values, find_values
+from ckptparse.shapes import decode_shape, decode_slices
+from ckptparse.sources import MemorySource
+from ckptparse.sstable import Table
 from ckptparse.wire import Field, iterate_fields
 
 FLOAT, INT32, STRING, INT64, HALF = 1, 3, 7, 9, 19
@@ -238,3 +243,50 @@ class TestContents:
             assert ckpt.info("x").nbytes == 0
             with pytest.raises(CorruptCheckpointError, match="do not cover"):
                 ckpt["x"]
+
+
+class TestContentsAsMessages:
+    """As protocol buffers parse them: fields in any order, again, unknown, in several messages."""
+
+    FIELDS = st.one_of(
+        st.sampled_from([b"x", b"y", b"", b"x" * 130]).map(lambda name: bytes_field(1, name)),
+        st.sampled_from([(), (2,), (2, 3)]).map(lambda dims: bytes_field(2, tensor_shape(dims))),
+        st.sampled_from([0, 1, 3]).map(lambda dtype: varint_field(3, dtype)),
+        st.sampled_from([[], [None], [(0, 1)], [None, (1, 2)]]).map(
+            lambda extents: bytes_field(4, tensor_slice(extents))
+        ),
+        st.sampled_from([varint_field(9, 5), fixed32_field(1, 5), varint_field(1, 1), b"\x0a"]),
+    )
+    TENSORS = st.lists(FIELDS, max_size=5).map(b"".join)
+    USUAL = st.sampled_from([b"x", b"y", b"z"]).map(
+        lambda name: tensor_entry(name, [2], 1, [[None]])
+    )
+
+    @given(st.lists(st.lists(st.one_of(USUAL, TENSORS), max_size=6), min_size=1, max_size=2))
+    @settings(max_examples=1000)
+    def test_any_order(self, metas: list[list[bytes]]) -> None:
+        listed = b"".join(
+            bytes_field(1, b"".join(bytes_field(1, tensor) for tensor in tensors))
+            for tensors in metas
+        )
+        expected: dict[str, list[object]] | None = {}
+        try:
+            meta = parse(load("saved_slices.proto")["SavedTensorSlices"], listed).meta
+            for tensor in meta.tensor:
+                shape = decode_shape(tensor.shape)
+                slices = list(decode_slices(tensor.slice, len(shape)))
+                known = expected.setdefault(tensor.name, [tensor.type, shape, []])
+                if known[:2] != [tensor.type, shape]:
+                    raise CorruptCheckpointError("contents")
+                known[2] += slices
+        except CheckpointError:
+            expected = None
+        file = MemorySource("m", table([(b"", listed)]))
+        try:
+            found = {
+                name: [entry.dtype, entry.shape, [piece.extents for piece in entry.pieces]]
+                for name, entry in read_contents([Table(file)]).items()
+            }
+        except CheckpointError:
+            found = None
+        assert found == expected
