@@ -817,39 +817,61 @@ def test_a_slice_of_nobody_is_a_tensor_with_or_without_damage(tmp_path: Path) ->
 # Tensors that share their bytes
 
 
-def share(folder: Path, count: int, nbytes: int) -> Path:
-    """So many tensors of the same 8 bytes, the whole of a data file, or of their beginning."""
-    crc = masked_crc32c(bytes(nbytes))
+FILE_NBYTES = 50_000
+SHARED_NUMBERS = (4, FILE_NBYTES, masked_crc32c(bytes(FILE_NBYTES)))
+SHARED_HALVES = (4, FILE_NBYTES // 2, masked_crc32c(bytes(FILE_NBYTES // 2)))
+SHARED_FEW_NUMBERS = (4, 4096, masked_crc32c(bytes(4096)))
+SHARED_STRINGS = (STRING, FILE_NBYTES - 4, string_payload([b""] * (FILE_NBYTES - 4))[1])
+SHARED_FEW_STRINGS = (STRING, 100, string_payload([b""] * 100)[1])
+
+
+def share(folder: Path, count: int, kind: tuple[int, int, int]) -> Path:
+    """So many tensors of the same bytes, from the first one of a data file on."""
+    dtype, size, crc = kind
+    nbytes = size + 4 if dtype == STRING else size
+    payload = string_payload([b""] * size)[0] if dtype == STRING else b""
 
     def edit(bundle: Bundle) -> None:
         for i in range(count):
-            bundle.index[b"%03d" % i] = bundle_entry(4, [nbytes], size=nbytes, crc=crc)
-        bundle.shards[0][:] = bytes(8)
+            bundle.index[b"%04d" % i] = bundle_entry(dtype, [size], size=nbytes, crc=crc)
+        bundle.shards[0][:] = payload.ljust(FILE_NBYTES, b"\0")
 
     return write_bundle(folder, {}, name="m", edit=edit)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        (SHARED_NUMBERS, 4),
+        (SHARED_HALVES, 8),
+        (SHARED_STRINGS, 4),
+        (SHARED_FEW_STRINGS, 4 * FILE_NBYTES // 104),
+    ],
+    ids=["numbers", "half of the numbers", "strings", "few strings"],
+)
 def test_tensors_may_share_their_bytes_but_not_many_times(
-    tmp_path: Path, way: dict[str, bool]
+    tmp_path: Path, kind: tuple[int, int, int], most: int, way: dict[str, bool]
 ) -> None:
-    with open_checkpoint(share(tmp_path, 6, 8), **way) as ckpt:
-        for _ in range(3):  # it counts once, whether it is refused or not
-            for name in ("000", "001", "002", "003"):
-                assert ckpt[name].tolist() == [0] * 8
-            for name in ("004", "005"):
+    with open_checkpoint(share(tmp_path, most + 2, kind), **way) as ckpt:
+        *sound, one, other = ckpt
+        for _ in range(3):  # each counts once, whether it is refused or not
+            for name in sound:
+                assert ckpt[name].size == kind[1]
+            for name in (one, other):
                 with pytest.raises(CorruptCheckpointError) as error:
                     ckpt[name]
-                words = "tensors share their bytes: expected at most 4 times the 8 bytes of the"
+                words = "tensors share their bytes: expected at most 4 times the 50000 bytes of the"
                 assert words in str(error.value)
                 assert error.value.tensor == name
         error_class = CorruptCheckpointError
-        assert found_by_verify(ckpt) == [("004", error_class), ("005", error_class)]
+        assert found_by_verify(ckpt) == [(one, error_class), (other, error_class)]
 
 
-def test_parts_of_shared_bytes_count_as_what_they_are(tmp_path: Path) -> None:
-    with open_checkpoint(share(tmp_path, 32, 1)) as ckpt:
-        assert all(ckpt[name].tolist() == [0] for name in ckpt)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_few_numbers_may_be_shared_by_any_number_of_tensors(
+    tmp_path: Path, way: dict[str, bool]
+) -> None:
+    with open_checkpoint(share(tmp_path, 1000, SHARED_FEW_NUMBERS), **way) as ckpt:
+        assert all(ckpt[name].size == 4096 for name in ckpt)
         assert ckpt.verify().ok
-    with open_checkpoint(share(tmp_path, 33, 1)) as ckpt:
-        assert found_by_verify(ckpt) == [("032", CorruptCheckpointError)]

@@ -23,6 +23,8 @@ from ckptparse import (
     TruncatedError,
     open_checkpoint,
 )
+from ckptparse.bundle.shards import Shards
+from ckptparse.sources import MemorySource
 from damage import copy_case
 from oracle import load_case, payload_of
 from test_saved_slices import FLOAT, contents, record, tensor_entry
@@ -168,6 +170,18 @@ def test_closing_while_threads_read(case_name: str, mmap: bool) -> None:
     assert at_once(read_or_close) == [None] * NUM_THREADS
 
 
+def test_closing_while_another_data_file_is_opened() -> None:
+    class OpensAnother(MemorySource):
+        def close(self) -> None:
+            if self.name.startswith("m.data-00000"):
+                shards.source(1)  # what a thread may do at this very moment
+            super().close()
+
+    shards = Shards("m", 2, lambda path, kept: OpensAnother(path, b""))
+    shards.source(0)
+    shards.close()
+
+
 # Processes
 
 
@@ -275,8 +289,8 @@ def test_threads_that_read_a_tensor_for_the_first_time_count_its_bytes_once(
     tmp_path: Path, mmap: bool
 ) -> None:
     # Counted by each of the sixteen, they would be more than the file has, which is called damage.
-    path = write_bundle(tmp_path, {"x": np.arange(100)}, name="m")
+    path = write_bundle(tmp_path, {"x": np.arange(1000)}, name="m")
     with open_checkpoint(path, mmap=mmap) as ckpt:
         ckpt._open_reader._counted = Late()
         answers = at_once(lambda _: ckpt["x"].tolist())
-    assert answers == [list(range(100))] * NUM_THREADS
+    assert answers == [list(range(1000))] * NUM_THREADS

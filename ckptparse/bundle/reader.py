@@ -40,7 +40,9 @@ _MOST_FORMS = 10_000
 _CACHED_NBYTES = 1 << 18
 """What stays in a core's cache from being checked to being copied."""
 _MOST_SHARED = 4
-"""How many times the bytes of a data file tensors may take before that is called damage."""
+_FREE_NBYTES = 1 << 12
+"""How many times the bytes of a data file tensors may take before that is called damage; numbers of
+fewer bytes than this are not counted, which would take longer than to check them."""
 
 
 class BundleReader:
@@ -150,7 +152,7 @@ class BundleReader:
         octets = source.octets
         if octets is None:
             return self._read_whole(key, entry, index)
-        if key not in self._counted:
+        if nbytes > _FREE_NBYTES:
             self._count(key, entry, source)
         stop = offset + nbytes
         payload = source.read(offset, stop)
@@ -326,7 +328,7 @@ class BundleReader:
     def _find_bytes(self, key: bytes, entry: Entry) -> Source:
         """The shard that holds the bytes of an entry."""
         source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
-        if key not in self._counted:
+        if entry.nbytes > _FREE_NBYTES or entry.dtype in (STRING, VARIANT):
             self._count(key, entry, source)
         return source
 
@@ -336,6 +338,8 @@ class BundleReader:
         No writer lets tensors share bytes; a thousand entries of the same megabyte would make an
         hour's work of a small file.
         """
+        if key in self._counted:
+            return
         ours = object()
         if self._counted.setdefault(key, ours) is not ours:
             return  # another thread was here first

@@ -84,7 +84,7 @@ class Shards:
 
     def close(self) -> None:
         """Close what was opened."""
-        for source in self._opened.values():
+        for source in list(self._opened.values()):  # one step, for a thread that opens another
             source.close()
         self._opened.clear()
 
