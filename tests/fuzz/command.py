@@ -133,7 +133,7 @@ def _work(name: str, log: Path, *arguments: str) -> int:
     import ckptparse  # the worker takes the same, wherever it is
 
     place = str(Path(ckptparse.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": place}
+    environment = {**os.environ, "PYTHONPATH": place, "PYTHONHASHSEED": "0"}
     with open(log, "wb") as file:
         return subprocess.run(
             [*worker_command(name), *arguments],
