@@ -55,11 +55,11 @@ crc32c = _load_crc32c()
 """CRC-32C of bytes; a second argument is the checksum of what stands before them."""
 
 _MASK_DELTA = 0xA282EAD8
-_LEAST_SHARED_NBYTES = 1 << 21
+_LEAST_SHARED_NBYTES = 1 << 22
 """Fewer bytes are checked sooner by one thread than by several."""
 _LEAST_THREADS_NBYTES = 1 << 23
 """Fewer are checked sooner than a program that has none yet gets its threads."""
-_LEAST_PIECE_NBYTES = 1 << 20
+_LEAST_PIECE_NBYTES = 1 << 21
 _MOST_PIECE_NBYTES = 1 << 24
 _MOST_COPIED_NBYTES = 1 << 22
 """The same for sources that copy: each core has such a piece in memory."""
