@@ -32,6 +32,16 @@ KEY_PREFIX = b"\x00"
 
 _SMALL_GRID = 1 << 20
 
+_MIN_SLICE_NBYTES = 8
+_FREE_SLICES = 1 << 10
+"""A slice is stored twice, in what is said of its tensor and under its key.  The densest that a
+writer can make, single zeros in an index that is compressed, take 10 bytes."""
+
+
+def count_most_slices(nbytes: int) -> int:
+    """How many slices a table of so many bytes can list, at most."""
+    return nbytes // _MIN_SLICE_NBYTES + _FREE_SLICES
+
 
 def encode_slice_key(name: bytes, extents: Extents) -> bytes:
     """The key under which a slice of a tensor is stored."""

@@ -75,6 +75,10 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
         pos = field_stop
 
 
+PARTS_PER_SLICE = 6
+"""What may be parsed of messages that list slices: each, its extents, and as much again."""
+
+
 def require_few_parts(serialized: bytes | memoryview, messages: frozenset[int], most: int) -> None:
     """Check that a message is not made of too many parts, before it is parsed.
 

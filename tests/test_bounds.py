@@ -346,7 +346,7 @@ V1_CASES = [
     (v1_tensors_without_records, "done"),
     (compressed_v1_slices, "CorruptCheckpointError"),
     (compressed_v1_tensors, "CorruptCheckpointError"),
-    (equal_v1_slices, "done"),
+    (equal_v1_slices, "CorruptCheckpointError"),
     (v1_slices_of_a_long_name, "done"),
     (integers_one_by_one, "done"),
     (v1_strings_of_nothing, "done"),

@@ -92,7 +92,9 @@ def test_checksum_of_a_range_is_that_of_its_bytes(mapped: bool, start: int, nbyt
     assert sorted(b for _, b in source.reads)[:-1] == sorted(a for a, _ in source.reads)[1:]
 
 
-@pytest.mark.parametrize(("nbytes", "num_reads"), [(4 << 20, 2), (10 << 20, 5), ((10 << 20) - 1, 4)])
+@pytest.mark.parametrize(
+    ("nbytes", "num_reads"), [(4 << 20, 2), (10 << 20, 5), ((10 << 20) - 1, 4)]
+)
 def test_large_ranges_are_read_in_pieces(nbytes: int, num_reads: int) -> None:
     source = builders.CountingSource(RANDOM)
     crc32c_of_range(source, 0, nbytes)

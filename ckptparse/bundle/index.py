@@ -20,6 +20,7 @@ from ckptparse.indexing import Box
 from ckptparse.names import decode_name
 from ckptparse.slices import (
     KEY_PREFIX,
+    count_most_slices,
     decode_slice_key_name,
     describe,
     encode_extents,
@@ -28,7 +29,7 @@ from ckptparse.slices import (
     resolve,
 )
 from ckptparse.sources import Source
-from ckptparse.sstable import FREE_ENTRIES, MAX_KEY_RATIO, MIN_ENTRY_NBYTES, Table
+from ckptparse.sstable import MAX_KEY_RATIO, Table
 
 HEADER_KEY = b""
 
@@ -66,8 +67,7 @@ class BundleIndex:
         self._table = Table(source)
         self.name = self._table.name
         self.nbytes = self._table.nbytes
-        # Each slice stands in the index twice, in the tensor's entry and with one of its own.
-        self._most_slices = self.nbytes // (2 * MIN_ENTRY_NBYTES) + FREE_ENTRIES
+        self._most_slices = count_most_slices(self.nbytes)
         self._searches: Counter[int] = Counter()
         self._decoded: dict[int, dict[bytes, Entry]] = {}
         self.header = self._decode_header()

@@ -26,10 +26,10 @@ from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckp
 from ckptparse.messages import load, parse
 from ckptparse.names import decode_name
 from ckptparse.shapes import decode_shape, decode_slices
-from ckptparse.slices import Extents, resolve_all
+from ckptparse.slices import Extents, count_most_slices, resolve_all
 from ckptparse.sstable import Table
 from ckptparse.versions import require_short, require_version
-from ckptparse.wire import LENGTH_DELIMITED, iterate_fields, require_few_parts
+from ckptparse.wire import LENGTH_DELIMITED, PARTS_PER_SLICE, iterate_fields, require_few_parts
 
 CONTENTS_KEY = b""
 
@@ -38,9 +38,6 @@ _TENSOR, _VERSIONS = 1, 2
 _NAME, _SHAPE, _SLICE = 1, 2, 4
 
 _MIN_PART_NBYTES = 2
-_FREE_PARTS = 1 << 10
-"""Compressed contents may list what plain ones of the size of the file could, and a little more."""
-
 _MOST_KNOWN_NBYTES = 256
 """Longer ones have slices of their own."""
 
@@ -120,7 +117,7 @@ class _Contents:
         self._found = found
         self._known: dict[bytes, Entry] = {}
         self._num_pieces = 0
-        self._most_parts = table.nbytes // _MIN_PART_NBYTES + _FREE_PARTS
+        self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
 
     def decode(self, value: bytes) -> None:
         """Add every tensor to those that were found."""
@@ -134,7 +131,7 @@ class _Contents:
 
     def _parts(self, value: bytes, wanted: int) -> Iterator[bytes]:
         """The messages in a field of SavedTensorSliceMeta."""
-        num_left = self._most_parts
+        num_left = self._most_listed
         for meta in iterate_fields(value, 0, len(value)):
             num_left -= 1
             if (meta.number, meta.wire_type) == (_META, LENGTH_DELIMITED):
@@ -150,8 +147,8 @@ class _Contents:
     def _swollen_error(self) -> CorruptCheckpointError:
         return CorruptCheckpointError(
             "contents",
-            expected=f"at most {self._most_parts} tensors and slices",
-            found="more, by compression",
+            expected=f"at most {self._most_listed} tensors, and slices, by the size of the file",
+            found="more",
         )
 
     def _require_version(self, serialized: bytes) -> None:
@@ -175,7 +172,7 @@ class _Contents:
             if is_usual and len(rest) <= _MOST_KNOWN_NBYTES and not _has_name(rest):
                 self._known[rest] = entry
         self._num_pieces += len(entry.pieces)
-        if self._num_pieces > self._most_parts:
+        if self._num_pieces > self._most_listed:
             raise self._swollen_error()
         others = self._found.setdefault(name, [])
         others.append(entry)
@@ -189,9 +186,9 @@ class _Contents:
             )
 
     def _parse(self, serialized: bytes) -> Any:
-        if len(serialized) // _MIN_PART_NBYTES > self._most_parts:
-            messages = frozenset((_SHAPE, _SLICE))
-            require_few_parts(serialized, messages, self._most_parts)
+        most_parts = PARTS_PER_SLICE * self._most_listed
+        if len(serialized) // _MIN_PART_NBYTES > most_parts:
+            require_few_parts(serialized, frozenset((_SHAPE, _SLICE)), most_parts)
         return parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
 
 

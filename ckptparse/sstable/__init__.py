@@ -4,8 +4,8 @@
 entry, `columns` all of it at once, `table` finds a key among the blocks.
 """
 
-from ckptparse.sstable.block import FREE_ENTRIES, MAX_KEY_RATIO, MIN_ENTRY_NBYTES
+from ckptparse.sstable.block import MAX_KEY_RATIO
 from ckptparse.sstable.columns import Columns
 from ckptparse.sstable.table import Table
 
-__all__ = ["FREE_ENTRIES", "MAX_KEY_RATIO", "MIN_ENTRY_NBYTES", "Columns", "Table"]
+__all__ = ["MAX_KEY_RATIO", "Columns", "Table"]

@@ -47,11 +47,11 @@ _FREE_KEY_NBYTES = 1 << 12
 """Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
 every 16th entry, they take at most 16 times their bytes in the block."""
 
-MIN_ENTRY_NBYTES = 6
+_MIN_ENTRY_NBYTES = 6
 """What an entry takes of a compressed block, at least: each that a writer makes has a key, and a
 place or values, of its own.  Without this a megabyte could hold millions of them."""
 
-FREE_ENTRIES = 64
+_FREE_ENTRIES = 64
 
 
 class Block:
@@ -88,8 +88,8 @@ class Block:
         self._restart_keys: list[bytes] | None = None
         self._num_searched = 0
         stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
-        self._most_entries = nbytes if stored == nbytes else stored // MIN_ENTRY_NBYTES
-        self._most_entries += FREE_ENTRIES
+        self._most_entries = nbytes if stored == nbytes else stored // _MIN_ENTRY_NBYTES
+        self._most_entries += _FREE_ENTRIES
         self._most_key_nbytes = MAX_KEY_RATIO * stored + _FREE_KEY_NBYTES
         self._entries: dict[bytes, bytes | memoryview] | None = None
         bounds = self._restarts.astype(np.int64)
