@@ -875,3 +875,17 @@ def test_a_few_numbers_may_be_shared_by_any_number_of_tensors(
     with open_checkpoint(share(tmp_path, 1000, SHARED_FEW_NUMBERS), **way) as ckpt:
         assert all(ckpt[name].size == 4096 for name in ckpt)
         assert ckpt.verify().ok
+
+
+def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ckptparse.checkpoint._MOST_DAMAGED", 3)
+    values = {f"{i}": np.ones(3, "f4") for i in range(6)}
+
+    def damage(bundle: Bundle) -> None:
+        bundle.shards[0][:] = bytes(len(bundle.shards[0]))
+
+    with open_checkpoint(write_bundle(tmp_path, values, name="m", edit=damage)) as ckpt:
+        report = ckpt.verify()
+        assert [damage.name for damage in report.damaged] == ["0", "1", "2", "3", None]
+        assert "at most 3 damaged ones, found more" in str(report.damaged[-1].error)
+        assert len(ckpt.verify(["0", "5"]).damaged) == 2
