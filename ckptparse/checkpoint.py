@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import (
     CheckpointError,
+    ChecksumError,
     CorruptCheckpointError,
     TensorNotFoundError,
 )
@@ -270,12 +271,20 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
                     damaged.append(Damage(name, error))
         sizes = [_nbytes_of(reader, key, entry) for key, entry in entries]
         total, done = sum(sizes), 0
+        num_tensors = nbytes_checked = 0
         unchecked = []
         for (key, entry), nbytes in zip(entries, sizes):
+            if len(damaged) > _MOST_DAMAGED:
+                damaged.append(Damage(None, _too_much_damage(self.path)))
+                break
+            num_tensors += 1
+            nbytes_checked += nbytes
             try:
                 if not reader.verify(key, entry):
                     unchecked.append(decode_name(key))
             except CheckpointError as error:
+                if not isinstance(error, ChecksumError):  # not all of them may be there
+                    nbytes_checked -= nbytes
                 name = decode_name(key)
                 error.locate(file=self.path, tensor=name)
                 error.forget_frames()
@@ -283,10 +292,7 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
             done += nbytes
             if progress is not None:
                 progress(done, total)
-            if len(damaged) > _MOST_DAMAGED:
-                damaged.append(Damage(None, _too_much_damage(self.path)))
-                break
-        return VerifyReport(tuple(damaged), len(entries), done, tuple(unchecked))
+        return VerifyReport(tuple(damaged), num_tensors, nbytes_checked, tuple(unchecked))
 
     # Life
 

@@ -9,6 +9,7 @@ Protobuf itself is imported at the first need: the index of most checkpoints is 
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -94,9 +95,12 @@ def require_sparse(text: str) -> None:
 _MIN_TOKEN_LETTERS = 4
 _FREE_TOKENS = 10_000
 
-_STRING = r"""
-    "[^"\\\n]*(?:\\.[^"\\\n]*)*"?  # closed or not
-    |'[^'\\\n]*(?:\\.[^'\\\n]*)*'?
+_ALL = "+" if sys.version_info >= (3, 11) else ""
+"""Takes as much as it can and gives nothing back, for which sre would remember each escape."""
+
+_STRING = rf"""
+    "[^"\\\n]*{_ALL}(?:\\.[^"\\\n]*{_ALL})*{_ALL}"?  # closed or not
+    |'[^'\\\n]*{_ALL}(?:\\.[^'\\\n]*{_ALL})*{_ALL}'?
 """
 _TOKEN = re.compile(rf"{_STRING}|\#[^\n]*|[\w.+-]+|[^\s\w]", re.VERBOSE)
 
@@ -119,16 +123,37 @@ _LONG_RUN = "\\" * 64
 
 
 def break_lines(text: str) -> str:
-    """The same text of a message, none of whose lines is long, but for strings and comments.
+    """The same text of a message, none of whose lines is long, but for comments.
 
     Protobuf takes time in the square of a line's tokens: 240 kB of ``a:1`` take half a minute.
-    Between tokens a new line is as good as a space, or nothing.
+    Between tokens a new line is as good as a space, or nothing.  Of a string it remembers every
+    escape until it has seen the end; strings one behind the other are one.
     """
     if max(map(len, text.split("\n"))) <= _LONG_LINE:
         return text
-    return _TOKEN_END.sub(lambda found: found[0] + ("" if found[0][0] == "#" else "\n"), text)
+    return _TOKEN_END.sub(_end_line, text)
+
+
+def _end_line(found: re.Match[str]) -> str:
+    token = found[0]
+    if token[0] == "#":
+        return token
+    if len(token) > _LONG_LINE and token[0] in "\"'":
+        quote, inside = token[0], token[1:-1]
+        pieces = _PIECE.findall(inside)
+        if token[-1] == quote and sum(map(len, pieces)) == len(inside):  # else it is not closed
+            token = "\n".join(f"{quote}{piece}{quote}" for piece in pieces)
+    return token + "\n"
 
 
 _LONG_LINE = 4096
 _TOKEN_END = re.compile(rf"{_STRING}|\#[^\n]*|[\ \t]+|[,;{{}}\[\]<>]", re.VERBOSE)
-"""Strings and comments are not looked into."""
+"""Comments are not looked into."""
+_PIECE = re.compile(
+    r"""(?:
+    [^\\]
+    |\\(?:[0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[^0-7xXuU])
+    ){1,1000}""",
+    re.VERBOSE,
+)
+"""A part of a string that does not end inside of an escape."""

@@ -26,7 +26,7 @@ class VerifyReport(NamedTuple):
     Attributes:
         damaged: every damage, in the order of the checkpoint.
         num_tensors: how many tensors were checked, damaged ones included.
-        nbytes: how many bytes of tensors were checked.
+        nbytes: how many bytes were checked: of tensors that are intact, or have another checksum.
         unchecked: names of tensors of a type whose checksum this version does not know.
     """
 

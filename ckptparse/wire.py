@@ -75,33 +75,34 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
         pos = field_stop
 
 
-PARTS_PER_SLICE = 6
-"""What may be parsed of messages that list slices: each, its extents, and as much again."""
+_PARTS_PER_PART = 16
 
 
 def require_few_parts(serialized: bytes | memoryview, messages: frozenset[int], most: int) -> None:
     """Check that a message is not made of too many parts, before it is parsed.
 
-    A part of two bytes becomes an object of a hundred, and a block that is stored compressed can
-    hold 22 times its size.
+    A part of two bytes becomes an object of sixty, and a block that is stored compressed can hold
+    22 times its size.
 
     Args:
         serialized: the message.
-        messages: numbers of its fields that are messages; what these consist of counts as well.
-        most: how many parts there may be.
+        messages: numbers of its fields that are messages; what these consist of is counted, too.
+        most: how many parts there may be; theirs may be 16 times as many.
 
     Raises:
         CorruptCheckpointError: there are more, or it is no message.
     """
-    num_parts = 0
-    for field in iterate_fields(serialized, 0, len(serialized)):
-        num_parts += 1
+    num_inner = 0
+    fields = iterate_fields(serialized, 0, len(serialized))
+    for num_parts, field in enumerate(fields, 1):
         if field.number in messages and field.wire_type == LENGTH_DELIMITED:
             for _ in iterate_fields(serialized, field.start, field.stop):
-                num_parts += 1
-                if num_parts > most:
+                num_inner += 1
+                if num_inner > _PARTS_PER_PART * most:
                     break
-        if num_parts > most:
+        if num_parts > most or num_inner > _PARTS_PER_PART * most:
             raise CorruptCheckpointError(
-                "parts of a protocol buffer", expected=f"at most {most}", found="more"
+                "parts of a protocol buffer",
+                expected=f"at most {most}, of at most {_PARTS_PER_PART * most}",
+                found="more",
             )

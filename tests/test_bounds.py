@@ -341,13 +341,31 @@ def compressed_v1_tensors(folder: Path) -> Path:
     return folder / "m"
 
 
+def equal_v1_slices_of_nothing(folder: Path) -> Path:
+    """Each could be parsed again, from a record of many fields."""
+    contents = contents_of(described(b"w", [0], 1, WHOLE * 50_000))
+    return write_v1(folder, contents, varint_field(1, 1) * 150_000)
+
+
+def equal_v1_slices_of_a_compressed_name(folder: Path) -> Path:
+    name = b"n" * 9_000_000
+    contents = contents_of(described(name, [0], 1, WHOLE * 100_000))
+    record = bytes_field(2, bytes_field(3, b""))
+    key = b"\0" + name + bytes.fromhex("0001 01 80 7f")
+    blocks = [compressed(dense_block(entries)) for entries in ([(b"", contents)], [(key, record)])]
+    (folder / "m").write_bytes(table(*blocks, separators={0: b"", 1: b"\1"}))
+    return folder / "m"
+
+
 V1_CASES = [
+    (equal_v1_slices_of_nothing, "done"),
+    (equal_v1_slices_of_a_compressed_name, "CorruptCheckpointError"),
     (many_v1_tensors, "done"),
     (v1_tensors_without_records, "done"),
     (compressed_v1_slices, "CorruptCheckpointError"),
     (compressed_v1_tensors, "CorruptCheckpointError"),
     (equal_v1_slices, "CorruptCheckpointError"),
-    (v1_slices_of_a_long_name, "done"),
+    (v1_slices_of_a_long_name, "CorruptCheckpointError"),
     (integers_one_by_one, "done"),
     (v1_strings_of_nothing, "done"),
 ]
@@ -491,6 +509,7 @@ TEXT_GRAPHS = {
     "fields in lines": "a:1        \n" * 82_000,
     "a list": "a:[" + "1,      " * 123_000 + "1]",
     "strings": "a:" + "''   " * 195_000,
+    "escapes": 'a:"' + "\\a" * 490_000 + '"',
     "comments": "#  \n" * 245_000,
     "messages": "meta_graphs {  }\n" * 58_000,
     "nodes": "meta_graphs{graph_def{" + "node   {  }\n" * 82_000 + "}}",

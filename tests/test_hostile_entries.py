@@ -247,7 +247,11 @@ def entry_with(coded: bytes, field: str) -> bytes:
     )
 
 
-NO_ENTRY = (FIND, CorruptCheckpointError, "tensor 'x': (protocol buffer|varint): expected")
+NO_ENTRY = (
+    FIND,
+    CorruptCheckpointError,
+    "tensor 'x': ((wire type of a |)protocol buffer|varint): expected",
+)
 NO_SHAPE = (FIND, CorruptCheckpointError, r"shape: expected sizes from 0, fewer than 2\*\*63")
 NO_RANK = (FIND, CorruptCheckpointError, "shape: expected dimensions, found an unknown rank")
 OTHER_SIZE = (FIND, CorruptCheckpointError, "size: expected [0-9]+ bytes for float")
@@ -888,4 +892,39 @@ def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         report = ckpt.verify()
         assert [damage.name for damage in report.damaged] == ["0", "1", "2", "3", None]
         assert "at most 3 damaged ones, found more" in str(report.damaged[-1].error)
+        assert report.num_tensors == 4
         assert len(ckpt.verify(["0", "5"]).damaged) == 2
+
+
+@pytest.mark.parametrize("num_damaged", [1, 2, 3])
+def test_a_report_of_a_damaged_index_says_whether_it_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_damaged: int
+) -> None:
+    monkeypatch.setattr("ckptparse.bundle.index._MOST_ERRORS", 2)
+
+    def damage(bundle: Bundle) -> None:
+        for i in range(num_damaged):
+            bundle.index[b"%d" % i] = b"\xff"
+
+    with open_checkpoint(write_bundle(tmp_path, {}, name="m", edit=damage)) as ckpt:
+        errors = [damage.error for damage in ckpt.verify().damaged]
+    assert len(errors) == num_damaged
+    assert ("the rest was not checked" in str(errors[-1])) == (num_damaged == 3)
+
+
+def test_forgetting_while_bytes_are_counted(tmp_path: Path) -> None:
+    """As `verify` in one thread may do while another one reads."""
+    with open_checkpoint(share(tmp_path, 6, SHARED_NUMBERS)) as ckpt:
+        for name in ("0000", "0001", "0002", "0003"):
+            ckpt[name]
+        reader = ckpt._open_reader
+
+        class Forgetful(dict[bytes, object]):
+            def setdefault(self, key: bytes, default: object = None) -> object:
+                super().setdefault(key, default)
+                self.clear()
+                return default
+
+        reader._counted = Forgetful()
+        with pytest.raises(CorruptCheckpointError, match="tensors share their bytes"):
+            ckpt["0004"]

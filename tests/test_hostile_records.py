@@ -29,6 +29,8 @@ from ckptparse import (
     UnsupportedError,
     open_checkpoint,
 )
+from ckptparse.commands import main
+from ckptparse.saved_slices.record import decode_values
 from hostile import (
     OPEN,
     READ,
@@ -39,6 +41,7 @@ from hostile import (
     require_right,
     rows,
 )
+from test_saved_slices import tensor_entry
 
 FLOAT, UINT8, INT16, INT8, STRING, INT64 = 1, 4, 5, 6, 7, 9
 FLOAT_VAL, INT_VAL, STRING_VAL, INT64_VAL = 5, 7, 8, 10
@@ -612,3 +615,52 @@ def test_declared_sizes_are_refused_by_reading_and_by_verification(
                 with pytest.raises(error_class, match=r"values of a slice|too large"):
                     ckpt.read("x", index)
             assert found_by_verify(ckpt) == [("x", error_class)]
+
+
+# Slices that say more than can be
+
+
+@pytest.mark.parametrize("rank", [1, 20, 254])
+def test_extents_of_absurd_lengths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rank: int
+) -> None:
+    listed = tensor_entry(b"x", [1] * rank, FLOAT, [[(0, 2**62)] * rank])
+    path = write(tmp_path, contents(listed), {})
+    with open_checkpoint(path) as ckpt:
+        info = ckpt.info("x")
+        assert info.nbytes == info.slices[0].nbytes == 4
+        assert ckpt._repr_html_()
+        (damage,) = ckpt.verify().damaged
+        words = "too many dimensions" if rank == 254 else "slice: expected a part of the shape"
+        assert words in str(damage.error)
+    for command in ("ls", "tree", "verify"):
+        for options in ([], ["--json"]):
+            assert main([command, *options, str(path)]) == (1 if command == "verify" else 0)
+    capsys.readouterr()
+
+
+def test_equal_slices_of_no_elements_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def count(*arguments: Any) -> Any:
+        decoded.append(arguments)
+        return decode_values(*arguments)
+
+    monkeypatch.setattr("ckptparse.saved_slices.reader.decode_values", count)
+    listed = tensor_entry(b"x", [0], FLOAT, [[None]] * 900 + [[(0, 0)]] * 50)
+    keys = [slice_key(b"x", [extent]) for extent in (None, (0, 0))]
+    path = write(tmp_path, contents(listed), dict.fromkeys(keys, record(b"")))
+    with open_checkpoint(path) as ckpt:
+        assert ckpt["x"].shape == (0,)
+        assert ckpt.verify().ok
+        assert len(decoded) == 2
+
+
+def test_keys_of_slices_that_would_be_longer_than_any_file(tmp_path: Path) -> None:
+    listed = tensor_entry(b"x" * 100_000, [0], FLOAT, [[None]] * 1000)
+    require(
+        write(tmp_path, contents(listed), {}),
+        (OPEN, CorruptCheckpointError, "slices: expected keys of at most .* bytes in all"),
+    )

@@ -463,11 +463,12 @@ def test_slices_of_what_is_no_array(tmp_path: Path, dtype: int, words: str) -> N
 def test_groups_in_groups_in_the_entry_of_a_slice(tmp_path: Path, depth: int) -> None:
     deep = varint(15 << 3 | 3) * depth + varint(15 << 3 | 4) * depth
     path = write(tmp_path, lambda index: index.update({KEYS[1]: index[KEYS[1]] + deep}))
+    words = "BundleEntryProto|wire type of a protocol buffer"
     for way in WAYS:
         with open_checkpoint(path, **way) as ckpt:
-            with pytest.raises(CorruptCheckpointError, match="BundleEntryProto"):
+            with pytest.raises(CorruptCheckpointError, match=words):
                 ckpt["x"]
-            with pytest.raises(CorruptCheckpointError, match="BundleEntryProto"):
+            with pytest.raises(CorruptCheckpointError, match=words):
                 list(ckpt)
 
 
@@ -542,7 +543,7 @@ def test_very_many_times_the_same_slice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["v1", "v2"])
-@pytest.mark.parametrize("rank", [1, 2, 8])
+@pytest.mark.parametrize("rank", [1, 2, 8, 20])
 def test_the_densest_slices_that_a_writer_can_make(tmp_path: Path, rank: int, form: str) -> None:
     """One element each, all of the same value, in compressed blocks."""
     count = 3000
@@ -570,3 +571,43 @@ def test_the_densest_slices_that_a_writer_can_make(tmp_path: Path, rank: int, fo
         assert not ckpt["x"].any()
         assert len(ckpt.infos()[0].slices) == count
         assert ckpt.verify().ok
+
+
+def test_errors_of_slices_that_are_too_many_say_where(tmp_path: Path) -> None:
+    def swell(index: dict[bytes, bytes]) -> None:
+        for key in (b"p", b"q"):
+            index[key] = bundle_entry(FLOAT, (7, 4), slices=[[None, None]] * 6000)
+
+    with open_checkpoint(write(tmp_path, swell)) as ckpt:
+        damaged = ckpt.verify().damaged
+        assert damaged[0].error.file == f"{tmp_path}/m.index"
+        assert "the rest was not checked" in str(damaged[0].error)
+        assert all(damage.error.file for damage in damaged)
+        with pytest.raises(CorruptCheckpointError, match=r"m.index.*slices: expected at most"):
+            ckpt.infos()
+
+
+@pytest.mark.parametrize("dims", [(0, 4), (0, 0)])
+def test_equal_slices_of_no_elements_are_one(tmp_path: Path, dims: tuple[int, int]) -> None:
+    extents: list[Extent] = [(0, 0), (0, dims[1])]
+    entry = bundle_entry(FLOAT, dims, slices=[extents] * 900)
+    piece = bundle_entry(FLOAT, dims, crc=masked_crc32c(b""))
+
+    def replace(index: dict[bytes, bytes]) -> None:
+        index.update({b"x": entry, slice_key(b"x", extents): piece})
+
+    with open_checkpoint(write(tmp_path, replace)) as ckpt:
+        assert ckpt["x"].shape == dims
+        assert ckpt.verify(["x"]).ok
+        reader = ckpt._open_reader
+        key, entry_of_x = ckpt._find("x")
+        assert len(reader._index.pieces(key, entry_of_x)) == 1
+
+
+def test_bytes_that_are_not_there_are_not_checked(tmp_path: Path) -> None:
+    entry = bundle_entry(FLOAT, (2**40,), slices=[[(0, 2**40)]])
+    with open_checkpoint(write(tmp_path, lambda index: index.update({b"x": entry}))) as ckpt:
+        report = ckpt.verify()
+        assert [damage.name for damage in report.damaged] == ["x"]
+        there = sum(info.nbytes for info in ckpt.infos() if info.name != "x")
+        assert (report.num_tensors, report.nbytes) == (len(ckpt), there)

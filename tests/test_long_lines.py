@@ -111,3 +111,26 @@ def test_what_writers_make_is_far_less_dense(path: Path) -> None:
     text = text_format.MessageToString(message, as_one_line=True)
     repeated = text * (1 + 1_000_000 // len(text))
     require_sparse(repeated)
+
+
+ESCAPED = [r"\303\251", r"\x41", r"\x4", r"\n", r"\1", r"\12", r"\u00e9", r"\U0001f600", r"\""]
+
+
+@pytest.mark.parametrize("escaped", ESCAPED)
+@pytest.mark.parametrize("before", range(12))
+def test_long_strings_are_cut_between_escapes(escaped: str, before: int) -> None:
+    strings = ["x" * before + f"{escaped}0f é" * 1200, f"{escaped}" * 3000 + "b"]
+    text = "".join(f'tags: "{string}"\n' for string in strings)
+    text = "meta_graphs { meta_info_def {\n" + text + "} }"
+    broken = break_lines(text)
+    assert max(map(len, broken.split("\n"))) < 11_000
+    assert parsed(broken) == parsed(text)
+
+
+@pytest.mark.parametrize("ending", ["", "\\", '\\"', '" "'])
+def test_long_strings_that_are_not_closed_are_not_cut(ending: str) -> None:
+    text = 'meta_graphs { meta_info_def { tags: "' + r"\303" * 2000 + ending
+    with pytest.raises(text_format.ParseError):
+        parsed(text)
+    with pytest.raises(text_format.ParseError):
+        parsed(break_lines(text))

@@ -623,3 +623,21 @@ def test_every_flipped_byte_of_the_footer_is_an_error_or_padding(place: int, fli
     except (CorruptCheckpointError, NotACheckpointError):
         return
     assert scanned == numbered(12)
+
+
+@pytest.mark.parametrize(("mib", "is_kept"), [(2, True), (15, True), (17, False)])
+def test_the_last_large_block_is_kept(mib: int, is_kept: bool) -> None:
+    """Of a source that copies: V1 has blocks of many small tensors and a large one."""
+    values = bytes(mib << 20)
+    source = CountingSource(
+        table([(b"a", b"1"), (b"b", values), (b"c", b"3")], [(b"d", values)], [(b"x", b"5")])
+    )
+    opened = Table(source)
+    source.reads.clear()
+    for key in (b"a", b"c", b"a", b"c"):
+        assert opened.get(key) is not None
+    assert len(source.reads) == (1 if is_kept else 4)
+    assert opened.get(b"d") == values  # and then it is this one
+    source.reads.clear()
+    assert opened.get(b"a") == b"1"
+    assert len(source.reads) == 1

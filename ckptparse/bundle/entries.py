@@ -28,7 +28,7 @@ from ckptparse.messages import load, parse
 from ckptparse.shapes import decode_shape, decode_slices, require_sizes
 from ckptparse.slices import Extents
 from ckptparse.versions import require_short, require_version
-from ckptparse.wire import PARTS_PER_SLICE, require_few_parts
+from ckptparse.wire import require_few_parts
 
 
 class Header(NamedTuple):
@@ -100,9 +100,8 @@ def decode_entry(
     """
     entry = _decode_usual_entry(bytes(serialized))
     if entry is None:
-        most_parts = PARTS_PER_SLICE * most_slices
-        if len(serialized) // _MIN_PART_NBYTES > most_parts:
-            require_few_parts(serialized, _MESSAGES, most_parts)
+        if len(serialized) // _MIN_PART_NBYTES > most_slices:
+            require_few_parts(serialized, _MESSAGES, most_slices + _OTHER_FIELDS)
         is_short = len(serialized) <= _SHORT_NBYTES
         entry = (_parse_short_entry if is_short else _parse_entry)(bytes(serialized))
     if entry.slices:
@@ -132,6 +131,7 @@ _parse_short_entry = lru_cache(maxsize=10_000)(_parse_entry)
 
 _SHORT_NBYTES = 64
 _MIN_PART_NBYTES = 2
+_OTHER_FIELDS = 100
 _MESSAGES = frozenset((2, 7))
 """Shape and slices."""
 

@@ -252,7 +252,7 @@ class BundleIndex:
                 tensor's entry says of it.
         """
         pieces = []
-        for extents in entry.slices:
+        for extents in dict.fromkeys(entry.slices):  # those of no elements may recur
             slice_key = encode_slice_key(key, extents)
             box = resolve(extents, entry.shape)
             found = self.entry(slice_key)
@@ -278,13 +278,14 @@ class BundleIndex:
         damaged: set[int] = set()
         num_slices = 0
         for i in range(self._table.num_blocks):
-            survivors, its_errors = self._scan_block(i)
+            survivors, its_errors, is_whole = self._scan_block(i)
             entries += survivors
             errors += its_errors
             if its_errors:
                 damaged.add(i)
             num_slices += sum(len(entry.slices) for _, entry in survivors)
-            if len(errors) >= _MOST_ERRORS or num_slices > self._most_slices:
+            is_enough = len(errors) >= _MOST_ERRORS or num_slices > self._most_slices
+            if not is_whole or (is_enough and i + 1 < self._table.num_blocks):
                 damaged.update(range(i, self._table.num_blocks))
                 errors.append(
                     CorruptCheckpointError(
@@ -304,34 +305,35 @@ class BundleIndex:
         ]
         return entries, errors
 
-    def _scan_block(self, i: int) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
-        """What can be read of a block of the table, and what cannot."""
+    def _scan_block(self, i: int) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError], bool]:
+        """What can be read of a block of the table, what cannot, and whether that is all of it."""
         try:
             block = self._columns(i)
         except CheckpointError:  # which of its entries, only going through them can tell
             block = None
         if block is not None:
-            return list(zip(block.keys, block.entries())), []
+            return list(zip(block.keys, block.entries())), [], True
         entries: list[tuple[bytes, Entry]] = []
         errors: list[CheckpointError] = []
+        num_slices = 0
+        is_whole = True
         try:
-            num_slices = 0
             for key, value in self._table.scan_block(i):
+                if len(errors) >= _MOST_ERRORS or num_slices > self._most_slices:
+                    is_whole = False
+                    break
                 try:
                     if key != HEADER_KEY:
                         entry = self._decode_entry(key, value)
-                        num_slices += len(entry.slices)
-                        require_few_slices(num_slices, self._most_slices)
                         entries.append((key, entry))
+                        num_slices += len(entry.slices)
                 except CheckpointError as error:
                     errors.append(error)
-                    if len(errors) >= _MOST_ERRORS or num_slices > self._most_slices:
-                        break
         except CheckpointError as error:
             errors.append(error)
         for raised in errors:
             raised.forget_frames()
-        return entries, errors
+        return entries, errors, is_whole
 
     def _may_be_slice(self, key: bytes, damaged: set[int]) -> bool:
         """Whether a key could be that of a slice of a tensor that is lost in a damaged block."""

@@ -40,9 +40,9 @@ _MOST_FORMS = 10_000
 _CACHED_NBYTES = 1 << 18
 """What stays in a core's cache from being checked to being copied."""
 _MOST_SHARED = 4
+"""How many times the bytes of a data file tensors may take before that is called damage."""
 _FREE_NBYTES = 1 << 12
-"""How many times the bytes of a data file tensors may take before that is called damage; numbers of
-fewer bytes than this are not counted, which would take longer than to check them."""
+"""Numbers of no more bytes are not counted, which would take longer than to check them."""
 
 
 class BundleReader:
@@ -51,7 +51,8 @@ class BundleReader:
     Opening reads a little of the index (`BundleIndex` says what); data files are opened at their
     first use.
 
-    There is no lock: what threads share is only ever added to, in single steps.
+    There is no lock: what threads share is added to, and forgotten, in single steps.  What two of
+    them count at once, `_counted_nbytes`, may be too little, never too much.
     """
 
     format = "v2"
@@ -326,7 +327,12 @@ class BundleReader:
         self._verified.add(key)
 
     def _find_bytes(self, key: bytes, entry: Entry) -> Source:
-        """The shard that holds the bytes of an entry."""
+        """The shard that holds the bytes of an entry; they are counted at their first access.
+
+        Raises:
+            MissingShardError, TruncatedError: see `Shards.require_range`.
+            CorruptCheckpointError: see `_count`.
+        """
         source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
         if entry.nbytes > _FREE_NBYTES or entry.dtype in (STRING, VARIANT):
             self._count(key, entry, source)
@@ -345,7 +351,7 @@ class BundleReader:
             return  # another thread was here first
         taken = self._counted_nbytes.get(entry.shard_id, 0) + entry.nbytes
         if taken > _MOST_SHARED * source.nbytes:
-            del self._counted[key]
+            self._counted.pop(key, None)
             raise CorruptCheckpointError(
                 "tensors share their bytes",
                 file=source.name,

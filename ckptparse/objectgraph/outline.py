@@ -114,8 +114,9 @@ def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
         if num_tensors:
             sizes[node_id] = num_tensors, nbytes
             parent, _ = walk.first[node_id]
-            above = sizes.get(parent, (0, 0))
-            sizes[parent] = above[0] + num_tensors, above[1] + nbytes
+            if node_id != ROOT:
+                above = sizes.get(parent, (0, 0))
+                sizes[parent] = above[0] + num_tensors, above[1] + nbytes
     return sizes
 
 

@@ -27,9 +27,9 @@ from ckptparse.messages import load, parse
 from ckptparse.names import decode_name
 from ckptparse.shapes import decode_shape, decode_slices
 from ckptparse.slices import Extents, count_most_slices, resolve_all
-from ckptparse.sstable import Table
+from ckptparse.sstable import MAX_KEY_RATIO, Table
 from ckptparse.versions import require_short, require_version
-from ckptparse.wire import LENGTH_DELIMITED, PARTS_PER_SLICE, iterate_fields, require_few_parts
+from ckptparse.wire import LENGTH_DELIMITED, iterate_fields, require_few_parts
 
 CONTENTS_KEY = b""
 
@@ -105,7 +105,8 @@ def _join(entries: list[Entry]) -> Entry:
 def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[Piece, ...]) -> Entry:
     boxes = resolve_all((piece.extents for piece in pieces), shape)
     is_whole = len(boxes) == 1 and boxes[0].shape == shape and not any(boxes[0].start)
-    nbytes = sum(box.size for box in boxes) * (lookup(dtype).itemsize or 0)
+    size = min(sum(box.size for box in boxes), prod(shape))  # extents may say what they like
+    nbytes = size * (lookup(dtype).itemsize or 0)
     return Entry(dtype, shape, pieces, is_whole, nbytes)
 
 
@@ -116,7 +117,8 @@ class _Contents:
         self._table = table
         self._found = found
         self._known: dict[bytes, Entry] = {}
-        self._num_pieces = 0
+        self._num_pieces = self._key_nbytes = 0
+        self._most_key_nbytes = MAX_KEY_RATIO * table.nbytes
         self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
 
     def decode(self, value: bytes) -> None:
@@ -172,8 +174,16 @@ class _Contents:
             if is_usual and len(rest) <= _MOST_KNOWN_NBYTES and not _has_name(rest):
                 self._known[rest] = entry
         self._num_pieces += len(entry.pieces)
+        self._key_nbytes += len(name) * len(entry.pieces)
         if self._num_pieces > self._most_listed:
             raise self._swollen_error()
+        if self._key_nbytes > self._most_key_nbytes:
+            raise CorruptCheckpointError(
+                "slices",
+                tensor=decode_name(name),
+                expected=f"keys of at most {self._most_key_nbytes} bytes in all",
+                found="more",
+            )
         others = self._found.setdefault(name, [])
         others.append(entry)
         first = others[0]
@@ -186,9 +196,8 @@ class _Contents:
             )
 
     def _parse(self, serialized: bytes) -> Any:
-        most_parts = PARTS_PER_SLICE * self._most_listed
-        if len(serialized) // _MIN_PART_NBYTES > most_parts:
-            require_few_parts(serialized, frozenset((_SHAPE, _SLICE)), most_parts)
+        if len(serialized) // _MIN_PART_NBYTES > self._most_listed:
+            require_few_parts(serialized, frozenset((_SHAPE, _SLICE)), self._most_listed)
         return parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
 
 

@@ -138,7 +138,9 @@ class SavedSlicesReader:
         # Every slice is there, and large enough, before the whole is allocated.
         wanted = [
             (box, self._decode(key, entry, piece, box.shape))
-            for piece, box in zip(entry.pieces, boxes)
+            for piece, box in dict(
+                zip(entry.pieces, boxes)
+            ).items()  # those of no elements may recur
             if selection.touches(box)
         ]
         array = np.empty(selection.shape, numpy_dtype(entry.dtype))
@@ -193,7 +195,7 @@ class SavedSlicesReader:
             return True
         boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._nbytes)
-        for piece, box in zip(entry.pieces, boxes):
+        for piece, box in dict(zip(entry.pieces, boxes)).items():
             self._decode(key, entry, piece, box.shape)
         return True
 
@@ -205,5 +207,5 @@ class SavedSlicesReader:
 
 def _slice_info(entry: Entry, piece: Piece) -> TensorSlice:
     box = resolve(piece.extents, entry.shape)
-    nbytes = box.size * (lookup(entry.dtype).itemsize or 0)
+    nbytes = min(box.size, entry.size) * (lookup(entry.dtype).itemsize or 0)
     return TensorSlice(box.start, box.shape, piece.table.name, None, nbytes)

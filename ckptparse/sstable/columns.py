@@ -2,7 +2,8 @@
 
 One loop without calls, a third of a microsecond for an entry.  (Numpy over all runs between
 restarts side by side, and a pass in Python for the keys, takes as long.)  What is unusual in any
-way is left to going through the block entry by entry, which also says what is wrong.
+way is left to going through the block entry by entry, which also says what is wrong; only that
+there is too much in the block is said here.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ _FEW_BLOCKS = 32
 
 _MOST_KEPT = 16
 _MOST_KEPT_NBYTES = 1 << 20
-"""Blocks kept after use: some 4 MB of an index, but no copy of a V1 tensor in its own block."""
+"""Blocks kept after use: some 4 MB of an index."""
+_MOST_LAST_NBYTES = 1 << 24
+"""The last one is kept if it is no larger: V1 has blocks of many small tensors and a large one."""
 
 
 class Table:
@@ -163,9 +165,12 @@ class Table:
             block = Block(read_block(self._source, handle, verify=verify), handle.nbytes)
             if verify and self._source.mapped:
                 self._verified.add(i)
-            if self._source.mapped or self._handles[i].nbytes <= _MOST_KEPT_NBYTES:
+            if self._source.mapped or handle.nbytes <= _MOST_LAST_NBYTES:
+                for other in list(self._recent):  # single steps, for threads
+                    if not self._source.mapped and self._handles[other].nbytes > _MOST_KEPT_NBYTES:
+                        self._recent.pop(other, None)
                 self._recent[i] = block
-                for oldest in list(self._recent)[:-_MOST_KEPT]:  # single steps, for threads
+                for oldest in list(self._recent)[:-_MOST_KEPT]:
                     self._recent.pop(oldest, None)
         elif self._source.mapped:  # its pages may be gone: the source compares sizes again
             handle = self._handles[i]
