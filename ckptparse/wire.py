@@ -12,6 +12,7 @@ Source: the protocol buffers encoding specification.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -78,8 +79,13 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
 _PARTS_PER_PART = 16
 
 
-def require_few_parts(serialized: bytes | memoryview, messages: frozenset[int], most: int) -> None:
-    """Check that a message is not made of too many parts, before it is parsed.
+def require_few_parts(
+    serialized: bytes | memoryview,
+    messages: frozenset[int],
+    most: int,
+    longest_nbytes: int = sys.maxsize,
+) -> None:
+    """Check that a message is not made of too many or too long parts, before it is parsed.
 
     A part of two bytes becomes an object of sixty, and a block that is stored compressed can hold
     22 times its size.
@@ -88,6 +94,7 @@ def require_few_parts(serialized: bytes | memoryview, messages: frozenset[int], 
         serialized: the message.
         messages: numbers of its fields that are messages; what these consist of is counted, too.
         most: how many parts there may be; theirs may be 16 times as many.
+        longest_nbytes: how long those may be that are no messages.
 
     Raises:
         CorruptCheckpointError: there are more, or it is no message.
@@ -100,6 +107,12 @@ def require_few_parts(serialized: bytes | memoryview, messages: frozenset[int], 
                 num_inner += 1
                 if num_inner > _PARTS_PER_PART * most:
                     break
+        elif field.stop - field.start > longest_nbytes:
+            raise CorruptCheckpointError(
+                "field of a protocol buffer",
+                expected=f"at most {longest_nbytes} bytes",
+                found=field.stop - field.start,
+            )
         if num_parts > most or num_inner > _PARTS_PER_PART * most:
             raise CorruptCheckpointError(
                 "parts of a protocol buffer",

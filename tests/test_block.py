@@ -292,3 +292,15 @@ def test_keys_that_swell_by_sharing_are_an_error_not_gigabytes() -> None:
         for key, _ in Block(contents):
             taken += len(key)
             assert taken < 1000 * len(contents), "keys of 1000 times the bytes of their block"
+
+
+def test_a_key_longer_than_its_block_is_stored_in() -> None:
+    longest = 1 << 16
+    entries = [(b"a", b"1"), (b"b" * longest, b"2"), (b"c" * (longest + 1), b"3"), (b"d", b"4")]
+    contents = block(entries)
+    assert list(Block(contents)) == entries  # not compressed: each of its bytes is there
+    compressed = Block(contents, 10_000)
+    assert compressed.get(b"b" * longest) == b"2"
+    for use in (list, Block.columns, lambda made: made.get(b"d")):
+        with pytest.raises(CorruptCheckpointError, match="key of a block: expected at most 65536"):
+            use(Block(contents, 10_000))

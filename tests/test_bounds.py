@@ -244,7 +244,13 @@ def compressed_slices(folder: Path) -> Path:
     return write_v2(folder, one_block(dense_block([HEADER, (b"w", value)]), compressed))
 
 
+def compressed_name(folder: Path) -> Path:
+    entries = [HEADER, (b"\xf0" * 19_000_000, SCALAR)]
+    return write_v2(folder, one_block(dense_block(entries), compressed))
+
+
 V2_CASES = [
+    (compressed_name, "CorruptCheckpointError"),
     (small_scalars, "done"),
     (no_restarts, "done"),
     (one_wide_row, "done"),
@@ -357,7 +363,14 @@ def equal_v1_slices_of_a_compressed_name(folder: Path) -> Path:
     return folder / "m"
 
 
+def compressed_v1_name(folder: Path) -> Path:
+    contents = contents_of(described(b"n" * 19_000_000, [0], 1, WHOLE))
+    (folder / "m").write_bytes(one_block(dense_block([(b"", contents)]), compressed))
+    return folder / "m"
+
+
 V1_CASES = [
+    (compressed_v1_name, "CorruptCheckpointError"),
     (equal_v1_slices_of_nothing, "done"),
     (equal_v1_slices_of_a_compressed_name, "CorruptCheckpointError"),
     (many_v1_tensors, "done"),

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ckptparse.dtypes import lookup
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
@@ -37,7 +37,10 @@ _META = 1
 _TENSOR, _VERSIONS = 1, 2
 _NAME, _SHAPE, _SLICE = 1, 2, 4
 
+_MESSAGES = frozenset((_SHAPE, _SLICE))
+
 _MIN_PART_NBYTES = 2
+_FREE_NAME_NBYTES = 1 << 16
 _MOST_KNOWN_NBYTES = 256
 """Longer ones have slices of their own."""
 
@@ -159,18 +162,15 @@ class _Contents:
 
     def _add(self, serialized: bytes) -> None:
         """One SavedSliceMeta.  Many have all but their names in common, which is parsed once."""
-        name_nbytes = serialized[1] if serialized[:1] == b"\x0a" and serialized[1:] else 0x80
-        name, rest = serialized[2 : 2 + name_nbytes], serialized[2 + name_nbytes :]
-        is_usual = name_nbytes < 0x80 and len(name) == name_nbytes
-        entry = self._known.get(rest) if is_usual else None
+        name_nbytes = serialized[1] if serialized[:1] == b"\x0a" and serialized[1:2] else 0x80
+        name = rest = b""
+        entry = None
+        is_usual = name_nbytes < 0x80 and len(serialized) >= 2 + name_nbytes
+        if is_usual:
+            name, rest = serialized[2 : 2 + name_nbytes], serialized[2 + name_nbytes :]
+            entry = self._known.get(rest)
         if entry is None:
-            message = self._parse(serialized)
-            name = message.name
-            with located(tensor=decode_name(name)):
-                shape = decode_shape(message.shape)
-                slices = decode_slices(message.slice, len(shape))
-            pieces = tuple(Piece(each, self._table) for each in slices)
-            entry = _make_entry(message.type, shape, pieces)
+            name, entry = self._parse(serialized)
             if is_usual and len(rest) <= _MOST_KNOWN_NBYTES and not _has_name(rest):
                 self._known[rest] = entry
         self._num_pieces += len(entry.pieces)
@@ -195,10 +195,20 @@ class _Contents:
                 found=f"dtype {entry.dtype}, shape {list(entry.shape)}",
             )
 
-    def _parse(self, serialized: bytes) -> Any:
+    def _parse(self, serialized: bytes) -> tuple[bytes, Entry]:
         if len(serialized) // _MIN_PART_NBYTES > self._most_listed:
-            require_few_parts(serialized, frozenset((_SHAPE, _SLICE)), self._most_listed)
-        return parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
+            longest = max(self._table.nbytes, _FREE_NAME_NBYTES)
+            require_few_parts(serialized, _MESSAGES, self._most_listed, longest)
+        message = parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
+        name: bytes = message.name
+        try:
+            shape = decode_shape(message.shape)
+            slices = decode_slices(message.slice, len(shape))
+        except CorruptCheckpointError as error:
+            error.locate(tensor=decode_name(name))
+            raise
+        pieces = tuple(Piece(each, self._table) for each in slices)
+        return name, _make_entry(message.type, shape, pieces)
 
 
 def _has_name(serialized: bytes) -> bool:

@@ -29,6 +29,7 @@ from ckptparse.errors import CorruptCheckpointError
 from ckptparse.sstable.columns import (
     Columns,
     decode_columns,
+    long_key_error,
     long_keys_error,
     many_entries_error,
 )
@@ -46,6 +47,9 @@ MAX_KEY_RATIO = 24
 _FREE_KEY_NBYTES = 1 << 12
 """Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
 every 16th entry, they take at most 16 times their bytes in the block."""
+
+_FREE_LONGEST_KEY_NBYTES = 1 << 16
+"""No key of a compressed block is longer than this, or than the block is as it is stored."""
 
 _MIN_ENTRY_NBYTES = 6
 """What an entry takes of a compressed block, at least: each that a writer makes has a key, and a
@@ -91,6 +95,7 @@ class Block:
         self._most_entries = nbytes if stored == nbytes else stored // _MIN_ENTRY_NBYTES
         self._most_entries += _FREE_ENTRIES
         self._most_key_nbytes = MAX_KEY_RATIO * stored + _FREE_KEY_NBYTES
+        self._longest_key_nbytes = max(stored, _FREE_LONGEST_KEY_NBYTES)
         self._entries: dict[bytes, bytes | memoryview] | None = None
         bounds = self._restarts.astype(np.int64)
         if bounds[0] != 0 or (bounds[1:] <= bounds[:-1]).any() or bounds[-1] >= max(self._stop, 1):
@@ -155,6 +160,7 @@ class Block:
             self._stop,
             most_entries=self._most_entries,
             most_key_nbytes=self._most_key_nbytes,
+            longest_key_nbytes=self._longest_key_nbytes,
         )
 
     def get(self, key: bytes) -> bytes | memoryview | None:
@@ -245,6 +251,8 @@ class Block:
                 expected=f"at most {len(previous)} bytes shared with the key before",
                 found=shared,
             )
+        if shared + non_shared > self._longest_key_nbytes:
+            raise long_key_error(start, shared + non_shared, self._longest_key_nbytes)
         return previous[:shared] + bytes(contents[pos:value_pos]), value_pos, value_stop
 
     def _swollen_error(self, pos: int, num_entries: int) -> CorruptCheckpointError:

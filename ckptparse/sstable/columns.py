@@ -42,7 +42,13 @@ class Columns(NamedTuple):
 
 
 def decode_columns(
-    contents: bytes, restarts: list[int], stop: int, *, most_entries: int, most_key_nbytes: int
+    contents: bytes,
+    restarts: list[int],
+    stop: int,
+    *,
+    most_entries: int,
+    most_key_nbytes: int,
+    longest_key_nbytes: int,
 ) -> Columns | None:
     """The entries of a block whose restarts are in order; None if anything in it is unusual.
 
@@ -52,6 +58,7 @@ def decode_columns(
         stop: where the last entry ends.
         most_entries: how many there may be.
         most_key_nbytes: how long all keys together may be.
+        longest_key_nbytes: how long one may be.
 
     Raises:
         CorruptCheckpointError: there are more, or they are longer.
@@ -84,6 +91,8 @@ def decode_columns(
         key_nbytes_left -= len(key)
         if pos > run_stop:
             return None
+        if len(key) > longest_key_nbytes:
+            raise long_key_error(entry_pos, len(key), longest_key_nbytes)
         if key_nbytes_left < 0:
             raise long_keys_error(entry_pos, most_key_nbytes)
         keys.append(key)
@@ -94,6 +103,13 @@ def decode_columns(
     if not increase(keys):
         return None
     return Columns(contents, keys, np.asarray(starts), np.asarray(stops))
+
+
+def long_key_error(pos: int, nbytes: int, longest_nbytes: int) -> CorruptCheckpointError:
+    """What is wrong with an entry whose key is longer than the block's stored bytes justify."""
+    return CorruptCheckpointError(
+        "key of a block", offset=pos, expected=f"at most {longest_nbytes} bytes", found=nbytes
+    )
 
 
 def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
@@ -123,7 +139,7 @@ def increase(keys: Sequence[bytes]) -> bool:
 
 def _decode_longer_lengths(contents: bytes, pos: int) -> tuple[int, int, int, int] | None:
     """Three lengths below 2**28, and the position behind them; None of any other."""
-    if pos + 12 > len(contents):
+    if pos + 15 > len(contents):  # a length of that kind has 128 bytes behind it
         return None
     lengths = []
     for _ in range(3):
