@@ -63,8 +63,8 @@ class _Scopes:
 
     def __init__(self, infos: Sequence[TensorInfo]) -> None:
         self._infos = infos
-        self._names = [""]
-        self._values = array("q", [-1])  # number of the info, of each scope that is a tensor
+        names = self._names = [""]
+        values = self._values = array("q", [-1])  # number of the info, of a scope that is a tensor
         parents = array("q", [-1])
         tensors: dict[str, int] = {}
         path: list[int] = []
@@ -72,21 +72,24 @@ class _Scopes:
             parts = info.name.split("/", _DEEPEST_SCOPE)
             depth = stop = 0
             for scope, part in zip(path, parts):
-                if self._names[scope] != part:
+                if names[scope] != part:
                     break
                 depth += 1
                 stop += len(part) + 1
             del path[depth:]
-            for part in parts[depth:]:
+            for part in parts[depth:-1]:
                 stop += len(part) + 1
-                scope = tensors.get(info.name[: stop - 1], len(self._names))
-                if scope == len(self._names):
-                    self._names.append(part)
-                    self._values.append(-1)
+                scope = tensors.get(info.name[: stop - 1], len(names))
+                if scope == len(names):
+                    names.append(part)
+                    values.append(-1)
                     parents.append(path[-1] if path else 0)
                 path.append(scope)
-            self._values[path[-1]] = number
-            tensors[info.name] = path[-1]
+            tensors[info.name] = len(names)  # what is below it comes later
+            parents.append(path[-1] if path else 0)
+            path.append(len(names))
+            names.append(parts[-1])
+            values.append(number)
         self._add_up(parents)
 
     def _add_up(self, parents: array[int]) -> None:
@@ -106,24 +109,20 @@ class _Scopes:
                 self._first_child[parent] = scope
 
     def __iter__(self) -> Iterator[OutlineRow]:
-        pending = [(0, 0, "")]
+        names, values, infos = self._names, self._values, self._infos
+        next_sibling, first_child = self._next_sibling, self._first_child
+        num_tensors, nbytes = self._num_tensors, self._nbytes
+        pending = [(0, 0, "")]  # scope, depth, what is before its name in its path
         while pending:
-            scope, depth, path = pending.pop()
-            name, value = self._names[scope], self._values[scope]
-            yield OutlineRow(
-                depth,
-                name,
-                path,
-                self._num_tensors[scope],
-                self._nbytes[scope],
-                self._infos[value] if value >= 0 else None,
-            )
-            if sibling := self._next_sibling[scope]:
-                above = path[: len(path) - len(name)]
-                pending.append((sibling, depth, above + self._names[sibling]))
-            if child := self._first_child[scope]:
-                below = f"{path}/{self._names[child]}" if depth else self._names[child]
-                pending.append((child, depth + 1, below))
+            scope, depth, above = pending.pop()
+            name, value = names[scope], values[scope]
+            path = above + name
+            info = infos[value] if value >= 0 else None
+            yield OutlineRow(depth, name, path, num_tensors[scope], nbytes[scope], info)
+            if sibling := next_sibling[scope]:
+                pending.append((sibling, depth, above))
+            if child := first_child[scope]:
+                pending.append((child, depth + 1, f"{path}/" if depth else ""))
 
 
 def _to_cells(row: OutlineRow) -> tuple[str, str]:
