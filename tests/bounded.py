@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from itertools import islice
 from types import ModuleType
 
@@ -167,12 +168,12 @@ def main() -> None:
     base = address_space("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (base + LIMIT_NBYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_SECONDS,) * 2)
-    output, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     seconds, ends, peaks = {}, {}, {}
-    for name, action in ACTIONS[group].items():
-        seconds[name], ends[name], peaks[name] = act(action, path)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        for name, action in ACTIONS[group].items():
+            seconds[name], ends[name], peaks[name] = act(action, path)
     peak = max(peaks.values()) - base
-    json.dump({"seconds": seconds, "ends": ends, "nbytes": peak}, output)
+    json.dump({"seconds": seconds, "ends": ends, "nbytes": peak}, sys.stdout)
 
 
 def act(action: Callable[[str], object], path: str) -> tuple[float, str, int]:

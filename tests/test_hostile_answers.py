@@ -308,7 +308,7 @@ def test_what_is_damaged_is_never_said_to_be_absent(tmp_path: Path) -> None:
     prefix = BY_NAME["flipped bit in the index"].write(tmp_path)
     with open_checkpoint(prefix) as ckpt:
         with pytest.raises(ChecksumError):
-            "b" in ckpt  # noqa: B015
+            "b" in ckpt  # noqa: B015  # asking is what raises
         with pytest.raises(TensorNotFoundError):  # a lookup in a block that is whole
             ckpt["d"]
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from hostile_cases import CASES, HostileCase  # noqa: E402
+from hostile_cases import CASES, HostileCase  # noqa: E402  # of tests/
 
 if TYPE_CHECKING:
     import numpy as np

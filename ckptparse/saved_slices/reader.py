@@ -11,7 +11,7 @@ import numpy as np
 from ckptparse.arrays import require_shape, take
 from ckptparse.dtypes import lookup, numpy_dtype
 from ckptparse.errors import CheckpointError, CorruptCheckpointError
-from ckptparse.indexing import Index, select
+from ckptparse.indexing import Box, Index, select
 from ckptparse.names import decode_name
 from ckptparse.saved_slices.contents import Entry, Piece, read_contents
 from ckptparse.saved_slices.record import (
@@ -132,15 +132,12 @@ class SavedSlicesReader:
         return array
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
-        require_tiling(boxes, entry.shape, max_cells=self._nbytes)
+        boxes = self._find_boxes(entry)
         selection = select(index, entry.shape)
         # Every slice is there, and large enough, before the whole is allocated.
         wanted = [
             (box, self._decode(key, entry, piece, box.shape))
-            for piece, box in dict(
-                zip(entry.pieces, boxes)
-            ).items()  # those of no elements may recur
+            for piece, box in boxes.items()
             if selection.touches(box)
         ]
         array = np.empty(selection.shape, numpy_dtype(entry.dtype))
@@ -153,6 +150,16 @@ class SavedSlicesReader:
                 num_written += values[source_index].size
         require_filled(num_written, array.size)
         return selection.finish(array)
+
+    def _find_boxes(self, entry: Entry) -> dict[Piece, Box]:
+        """The box of each slice of a partitioned tensor; of equal ones, of no elements, once.
+
+        Raises:
+            CorruptCheckpointError: see `require_tiling`.
+        """
+        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
+        require_tiling(boxes, entry.shape, max_cells=self._nbytes)
+        return dict(zip(entry.pieces, boxes))
 
     def _decode(
         self, key: bytes, entry: Entry, piece: Piece, shape: tuple[int, ...]
@@ -193,9 +200,7 @@ class SavedSlicesReader:
         if entry.is_whole:
             self._decode(key, entry, entry.pieces[0], entry.shape)
             return True
-        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
-        require_tiling(boxes, entry.shape, max_cells=self._nbytes)
-        for piece, box in dict(zip(entry.pieces, boxes)).items():
+        for piece, box in self._find_boxes(entry).items():
             self._decode(key, entry, piece, box.shape)
         return True
 

@@ -14,6 +14,6 @@ if Path(sys.path[0] or ".").resolve() == HERE:
 else:
     sys.path.insert(1, str(HERE.parent))
 
-from fuzz.command import main  # noqa: E402
+from fuzz.command import main  # noqa: E402  # found by what stands above
 
 sys.exit(main())

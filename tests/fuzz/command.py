@@ -12,6 +12,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from fuzz.corpus import load_corpus, save_corpus, write_inputs
@@ -61,9 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not set(options.targets) <= set(NAMES):
         parser.error(f"targets are {', '.join(NAMES)}")
-    try:
-        import atheris  # noqa: F401
-    except ImportError:
+    if find_spec("atheris") is None:
         parser.error("this needs atheris: pip install 'ckptparse[fuzz]'")
     import ckptparse
 

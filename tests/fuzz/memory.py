@@ -16,7 +16,7 @@ class ViewedBytes(MemorySource):
 class CopiedBytes(MemorySource):
     """A source whose every read is a copy, as `os.pread` gives it."""
 
-    def read(self, start: int, stop: int) -> bytes:  # type: ignore[override]  # a source may
+    def read(self, start: int, stop: int) -> bytes:  # type: ignore[override]  # `Source.read` may
         return bytes(super().read(start, stop))
 
 
