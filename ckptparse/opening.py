@@ -8,8 +8,9 @@ from typing import Any
 from ckptparse.bundle import BundleReader
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import CheckpointNotFoundError
-from ckptparse.locate import INDEX_SUFFIX, confine, find_checkpoint
-from ckptparse.sources import MOST_KEPT_OPEN, files_for
+from ckptparse.file_names import INDEX_SUFFIX
+from ckptparse.locate import confine, find_checkpoint
+from ckptparse.sources import MOST_KEPT_OPEN, files_for, is_url
 
 
 def open_checkpoint(
@@ -65,7 +66,7 @@ def open_checkpoint(
         "storage_options": storage_options,
         "confined": confined,
     }
-    again = _open_again, (path if "://" in path else os.path.abspath(path), options)
+    again = _open_again, (path if is_url(path) else os.path.abspath(path), options)
     files = files_for(path, mmap=mmap, storage_options=storage_options)
     if confined:
         files = confine(files, path, format)
@@ -79,10 +80,19 @@ def open_checkpoint(
             ]
             return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
         # An index is copied out of its file block by block, never mapped: what was checked stays.
-        index = files.open(found.prefix + INDEX_SUFFIX, mapped=False)
+        index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
     except FileNotFoundError as error:
-        raise CheckpointNotFoundError("gone while it was opened", file=found.prefix) from error
-    reader = BundleReader(found.prefix, index, files.open, verify=verify, mapped=files.maps)
+        raise CheckpointNotFoundError(
+            "this file disappeared while it was opened", file=found.prefix
+        ) from error
+    reader = BundleReader(
+        found.prefix,
+        index,
+        files.open,
+        append=files.append,
+        verify=verify,
+        mapped=files.maps,
+    )
     return Checkpoint(reader, files, again)
 
 

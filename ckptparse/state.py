@@ -24,8 +24,6 @@ from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, lo
 from ckptparse.messages import ease_text, load
 from ckptparse.sources import Files
 
-STATE_FILE_NAME = "checkpoint"
-
 MAX_NBYTES = 1 << 22
 """A state file names a few checkpoints; one of more than 4 MiB is something else."""
 
@@ -35,8 +33,28 @@ file, of a manager that keeps thousands of checkpoints, must look as TensorFlow 
 
 _PLAIN_LINE = re.compile(r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))')
 
+_BEGINNING = re.compile(rb"\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:")
+_BEGINNING_NBYTES = 256
+
 CheckpointState = Any
 """A CheckpointState message, its fields as above; paths are as they are written in the file."""
+
+
+def is_state_file(files: Files, path: str) -> bool:
+    """Whether a file begins as state files do; reads its first bytes.
+
+    Raises:
+        UnreadableError: the operating system refuses.
+    """
+    try:
+        source = files.open(path, mapped=False)
+    except FileNotFoundError:
+        return False
+    try:
+        head = bytes(source.read(0, min(source.nbytes, _BEGINNING_NBYTES)))
+    finally:
+        source.close()
+    return _BEGINNING.match(head) is not None
 
 
 def read_state(files: Files, path: str) -> CheckpointState:
@@ -49,11 +67,11 @@ def read_state(files: Files, path: str) -> CheckpointState:
     try:
         source = files.open(path, mapped=False)
     except FileNotFoundError as error:
-        raise CheckpointNotFoundError("no state file", file=path) from error
+        raise CheckpointNotFoundError("no such state file", file=path) from error
     with located(file=path):
         if source.nbytes > MAX_NBYTES:
             raise CorruptCheckpointError(
-                "state file", expected=f"at most {MAX_NBYTES} bytes", found=source.nbytes
+                "invalid state file", expected=f"at most {MAX_NBYTES} bytes", found=source.nbytes
             )
         text = bytes(source.read(0, source.nbytes))
         source.close()
@@ -75,7 +93,7 @@ def parse_state(text: bytes) -> CheckpointState:
         return text_format.Merge(ease_text(text.decode("utf-8")), message)
     except (text_format.ParseError, UnicodeError) as error:
         raise CorruptCheckpointError(
-            "state file", expected="a CheckpointState as text", found=str(error)
+            "invalid state file", expected="a CheckpointState as text", found=str(error)
         ) from error
 
 
@@ -101,7 +119,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
                 text_format.Merge(ease_text(decoded), message)
         except (AttributeError, TypeError, ValueError, text_format.ParseError) as error:
             raise CorruptCheckpointError(
-                "state file",
+                "invalid state file",
                 expected="a CheckpointState as text, all but"
                 f" {_MAX_FREE_FORM_NBYTES} bytes of it plain lines of text",
                 found=f"line {i + 1}: {error}",

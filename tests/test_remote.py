@@ -144,7 +144,7 @@ def test_a_size_that_is_none(
 ) -> None:
     monkeypatch.setattr(type(memory), "info", lambda *_, **__: said)
     monkeypatch.setattr(type(memory), "isfile", lambda *_, **__: True)
-    with pytest.raises(UnreadableError, match="a file of unknown size") as error:
+    with pytest.raises(UnreadableError, match="size of this file is unknown") as error:
         open_checkpoint("memory://tf-1.15.5/vgg_16/model.ckpt")
     assert error.value.file == "memory://tf-1.15.5/vgg_16/model.ckpt.index"
 
@@ -303,7 +303,7 @@ def test_what_is_inside_of_a_url(path: str, is_inside: bool) -> None:
     assert files.allows(path) is is_inside
     if not is_inside:
         for ask in (files.open, files.list_names):
-            with pytest.raises(UnreadableError, match="outside of the directory"):
+            with pytest.raises(UnreadableError, match="out of the directory"):
                 ask(path)
 
 
@@ -321,7 +321,7 @@ def test_a_listing_that_is_none(
     memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, said: object
 ) -> None:
     monkeypatch.setattr(type(memory), "ls", lambda *_, **__: said)
-    with pytest.raises(UnreadableError, match="TypeError") as error:
+    with pytest.raises(UnreadableError, match=r"listing .* is of unknown form") as error:
         open_checkpoint("memory://tf-1.15.5/vgg_16/v1.ckpt")
     assert error.value.file == "memory://tf-1.15.5/vgg_16"
 

@@ -167,7 +167,7 @@ DIFFERENCES: list[tuple[str, str, Callable[[Asked], bool]]] = [
         lambda q: (
             bool(q.raised)
             and q.opens
-            and q.path.endswith(("br[1]ack", ".data-00000-of-00001", "2.meta", "/slash/", "/slash"))
+            and q.path.endswith(("br[1]ack", ".data-00000-of-00001", "/slash/", "/slash"))
         ),
     ),
     (
@@ -178,6 +178,15 @@ DIFFERENCES: list[tuple[str, str, Callable[[Asked], bool]]] = [
             and q.opens
             and ("v1_state" in q.case or q.path.endswith("v1/model.ckpt"))
             and q.path.endswith(("model.ckpt", "model.ckpt-1", "model.ckpt-2"))
+        ),
+    ),
+    (
+        Better.OPENS,
+        "a state file, or a directory with one checkpoint",
+        lambda q: (
+            bool(q.raised)
+            and q.opens
+            and q.path.endswith((".", "run/checkpoint", "other name", "both"))
         ),
     ),
     (

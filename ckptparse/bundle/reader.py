@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import add
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -63,6 +64,7 @@ class BundleReader:
         index: Source,
         open_source: Callable[..., Source],
         *,
+        append: Callable[[str, str], str] = add,
         verify: bool,
         mapped: bool,
     ) -> None:
@@ -72,6 +74,7 @@ class BundleReader:
             index: the bytes of the index file.
             open_source: opens a data file, as `Files.open`; raises FileNotFoundError when there is
                 none.
+            append: makes the path of a data file from the prefix and its suffix, as `Files.append`.
             verify: check a tensor's checksum at its first access.
             mapped: whether data files are memory maps.
 
@@ -82,7 +85,7 @@ class BundleReader:
         self.path = prefix
         self._index = BundleIndex(index)
         self._big_endian = self._index.header.big_endian
-        self._shards = Shards(prefix, self._index.header.num_shards, open_source)
+        self._shards = Shards(prefix, self._index.header.num_shards, open_source, append)
         self._infos = BundleInfos(
             self._index, self._shards, mapped=mapped, big_endian=self._big_endian
         )
@@ -283,7 +286,7 @@ class BundleReader:
         there = sum(self._shards.source(shard_id).nbytes for shard_id in shards)
         if taken > there:
             raise CorruptCheckpointError(
-                "slices share their bytes",
+                "slices share the same bytes",
                 expected=f"at most the {there} bytes of {len(shards)} data files",
                 found=f"{taken} bytes in {len(pieces)} slices",
             )
@@ -353,7 +356,7 @@ class BundleReader:
         if taken > _MOST_SHARED * source.nbytes:
             self._counted.pop(key, None)
             raise CorruptCheckpointError(
-                "tensors share their bytes",
+                "tensors share the same bytes",
                 file=source.name,
                 offset=entry.offset,
                 expected=f"at most {_MOST_SHARED} times the {source.nbytes} bytes of the data file",

@@ -1,22 +1,15 @@
-"""The data files of a bundle.
-
-Shard i of n of a prefix is ``<prefix>.data-%05d-of-%05d``; five digits are the least, not the
-most.  n stands in the header, i in each entry.  Source: core/util/tensor_bundle/naming.cc.
-"""
+"""The data files of a bundle: the header says how many there are, each entry in which one it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import add
 
 from ckptparse.errors import CorruptCheckpointError, MissingShardError, TruncatedError
+from ckptparse.file_names import data_suffix
 from ckptparse.foreign import name_foreign_format
 from ckptparse.sources import MOST_KEPT_OPEN, Source
-
-
-def shard_path(prefix: str, shard_id: int, num_shards: int) -> str:
-    """Path of a data file."""
-    return f"{prefix}.data-{shard_id:05d}-of-{num_shards:05d}"
 
 
 def is_kept_open(shard_id: int) -> bool:
@@ -27,11 +20,18 @@ def is_kept_open(shard_id: int) -> bool:
 class Shards:
     """The data files, each opened at its first use."""
 
-    def __init__(self, prefix: str, num_shards: int, open_source: Callable[..., Source]) -> None:
-        """`open_source` is `Files.open`; prefix and number make the names."""
+    def __init__(
+        self,
+        prefix: str,
+        num_shards: int,
+        open_source: Callable[..., Source],
+        append: Callable[[str, str], str] = add,
+    ) -> None:
+        """`open_source` is `Files.open`, `append` is `Files.append`."""
         self.num_shards = num_shards
         self._prefix = prefix
         self._open_source = open_source
+        self._append = append
         self._opened: dict[int, Source] = {}
         self._paths: dict[int, str] = {}
 
@@ -39,7 +39,8 @@ class Shards:
         """Path of a shard, there or not."""
         path = self._paths.get(shard_id)
         if path is None:
-            path = self._paths[shard_id] = shard_path(self._prefix, shard_id, self.num_shards)
+            path = self._append(self._prefix, data_suffix(shard_id, self.num_shards))
+            self._paths[shard_id] = path
         return path
 
     def source(self, shard_id: int) -> Source:
@@ -55,7 +56,7 @@ class Shards:
                 source = self._open_source(path, kept=is_kept_open(shard_id))
             except FileNotFoundError as error:
                 raise MissingShardError(
-                    "the data file that holds it is missing",
+                    "this data file is missing",
                     file=path,
                     expected=f"shard {shard_id} of {self.num_shards} beside the index",
                     found="no such file",
@@ -73,12 +74,15 @@ class Shards:
         """
         source = self._opened.get(shard_id) or self.source(shard_id)
         if offset + nbytes > source.nbytes:
+            foreign = name_foreign_source(source)
             raise TruncatedError(
-                "the data file is too short",
+                f"this is not a data file but {foreign}"
+                if foreign
+                else "this data file is cut off: it ends before the tensor does",
                 file=source.name,
                 offset=offset,
                 expected=f"{nbytes} bytes up to byte {offset + nbytes}",
-                found=f"a file of {source.nbytes} bytes{explain(source)}",
+                found=f"a file of {source.nbytes} bytes",
             )
         return source
 
@@ -95,13 +99,12 @@ def explained(source: Source) -> Iterator[None]:
     try:
         yield
     except CorruptCheckpointError as error:
-        reason = explain(source)
-        if reason:
-            error.found = f"{error.found or 'none'}{reason}"
+        foreign = name_foreign_source(source)
+        if foreign:
+            error.found = f"{error.found or 'none'}: {foreign}"
         raise
 
 
-def explain(source: Source) -> str:
-    """What a data file is instead, if its first bytes tell, as the end of an error's text."""
-    foreign = name_foreign_format(bytes(source.read(0, min(source.nbytes, 64))), b"")
-    return f": {foreign}" if foreign else ""
+def name_foreign_source(source: Source) -> str | None:
+    """Say what a data file is instead, if its first bytes tell."""
+    return name_foreign_format(bytes(source.read(0, min(source.nbytes, 64))), b"")

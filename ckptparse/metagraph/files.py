@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ckptparse.errors import CheckpointNotFoundError, located
+from ckptparse.file_names import META_SUFFIX, SAVED_MODEL_NAMES
 from ckptparse.metagraph.graph import MetaGraph
 from ckptparse.metagraph.parse import parse_meta_graph, parse_saved_model
 from ckptparse.sources import Files
 
-_META = ".meta"
-_SAVED_MODELS = ("saved_model.pb", "saved_model.pbtxt")
 _TEXT = ".pbtxt"
-_SUFFIXES = (_META, ".pb", _TEXT)
+_SUFFIXES = (META_SUFFIX, ".pb", _TEXT)
 
 
 def find_graph_file(files: Files, path: str) -> str | None:
@@ -33,14 +32,14 @@ def find_graph_file(files: Files, path: str) -> str | None:
 def _candidates(files: Files, path: str) -> Iterator[str]:
     if path.endswith(_SUFFIXES):
         yield path
-    for name in _SAVED_MODELS:
+    for name in SAVED_MODEL_NAMES:
         yield files.join(path, name)
     folder, name = files.split(path)
     model, folder_name = files.split(folder)
     if name == folder_name == "variables":
-        for name in _SAVED_MODELS:
+        for name in SAVED_MODEL_NAMES:
             yield files.join(model, name)
-    yield path + _META
+    yield files.append(path, META_SUFFIX)
 
 
 def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) -> MetaGraph:
@@ -59,11 +58,13 @@ def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) 
     try:
         source = files.open(path)
     except FileNotFoundError as error:
-        raise CheckpointNotFoundError("gone while it was opened", file=path) from error
+        raise CheckpointNotFoundError(
+            "this file disappeared while it was opened", file=path
+        ) from error
     try:
         with located(file=path):
             buffer = source.read(0, source.nbytes)
-            if path.endswith(_META):
+            if path.endswith(META_SUFFIX):
                 return parse_meta_graph(buffer)
             return parse_saved_model(buffer, tags, text=path.endswith(_TEXT))
     finally:

@@ -5,7 +5,7 @@ layer nothing knows a memory map from a read or a disk from a bucket; below it n
 bytes mean.
 """
 
-from ckptparse.sources.base import MOST_KEPT_OPEN, Files, Source
+from ckptparse.sources.base import MOST_KEPT_OPEN, Files, Source, is_url
 from ckptparse.sources.local import LocalFiles, open_source
 from ckptparse.sources.mapped import MappedSource
 from ckptparse.sources.memory import MemorySource
@@ -22,6 +22,7 @@ __all__ = [
     "ReopenedSource",
     "Source",
     "files_for",
+    "is_url",
     "open_source",
 ]
 
@@ -32,7 +33,7 @@ def files_for(path: str, *, mmap: bool, storage_options: dict[str, object] | Non
     Raises:
         ImportError: a URL, and the extra `remote` is not installed.
     """
-    if "://" not in path:
+    if not is_url(path):
         return LocalFiles(mmap=mmap)
     from ckptparse.sources.remote import RemoteFiles  # fsspec is an extra
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from ckptparse.errors import TruncatedError
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 MOST_KEPT_OPEN = 128
 """Data files of one checkpoint that are kept open, or mapped, which takes a descriptor as well.
 Those with higher numbers are opened for every read: a process may have 1,024 files open, or 256."""
+
+
+_URL = re.compile(r"[a-z][a-z0-9]*::|.*://", re.DOTALL)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is one of fsspec: ``gs://...``, or chained: ``zip::file.zip``."""
+    return _URL.match(path) is not None
 
 
 class Source(Protocol):
@@ -81,15 +90,27 @@ class Files(Protocol):
         ...
 
     def list_names(self, directory: str) -> list[str]:
-        """Names in a directory, sorted."""
+        """Return the names in a directory, sorted."""
+        ...
+
+    def list_directories(self, directory: str) -> list[str]:
+        """Return the names of the directories in a directory, sorted."""
+        ...
+
+    def modified(self, path: str) -> float:
+        """Return when a file was last changed, in seconds; 0 where that is not known."""
         ...
 
     def join(self, directory: str, name: str) -> str:
-        """Path of a name in a directory."""
+        """Return the path of a name in a directory; `join(*split(path))` is `path` again."""
         ...
 
     def split(self, path: str) -> tuple[str, str]:
-        """Directory and last part of a path."""
+        """Return the directory of a path, "" for the current one, and its last part."""
+        ...
+
+    def append(self, path: str, suffix: str) -> str:
+        """Return the path of the file whose name is longer by a suffix."""
         ...
 
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
@@ -118,7 +139,7 @@ def require_inside(name: str, start: int, stop: int, nbytes: int) -> None:
     """Raise TruncatedError unless 0 <= start <= stop <= nbytes."""
     if not 0 <= start <= stop <= nbytes:
         raise TruncatedError(
-            "the file is too short",
+            "this file is too short",
             file=name,
             offset=start,
             expected=f"{stop - start} bytes up to byte {stop}",

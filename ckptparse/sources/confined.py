@@ -87,7 +87,7 @@ class Confinement:
 def outside_error(name: str, directory: str, place: str) -> UnreadableError:
     """For a path that leads out of the directory that reading is confined to."""
     error = UnreadableError(
-        "outside of the directory that reading is confined to",
+        "this path leads out of the directory that reading is confined to",
         file=name,
         expected=f"a path inside of {directory}",
         found=place,

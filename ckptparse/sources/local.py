@@ -78,12 +78,35 @@ class LocalFiles:
         except OSError as error:
             raise UnreadableError.because(error, file=directory) from error
 
+    def list_directories(self, directory: str) -> list[str]:
+        place = self._place(directory)
+        try:
+            with os.scandir(place) as entries:
+                return sorted(entry.name for entry in entries if self._is_open_directory(entry))
+        except OSError as error:
+            raise UnreadableError.because(error, file=directory) from error
+
+    def _is_open_directory(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry is a directory, and, if reading is confined, not behind a link."""
+        try:
+            return entry.is_dir(follow_symlinks=self._confinement is None)
+        except OSError:
+            return False
+
+    def modified(self, path: str) -> float:
+        try:
+            return os.stat(self._place(path)).st_mtime
+        except (OSError, ValueError):
+            return 0.0
+
     def join(self, directory: str, name: str) -> str:
         return os.path.join(directory, name)
 
     def split(self, path: str) -> tuple[str, str]:
-        directory, name = os.path.split(path)
-        return directory or os.curdir, name
+        return os.path.split(path)
+
+    def append(self, path: str, suffix: str) -> str:
+        return path + suffix
 
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
         if not kept:
@@ -109,7 +132,7 @@ class LocalFiles:
         except OSError as error:
             raise UnreadableError.because(error, file=path) from error
         if not is_there or self._place(path) != place:
-            raise UnreadableError("moved while it was opened", file=path)
+            raise UnreadableError("this file was moved while it was opened", file=path)
 
     def _place(self, path: str) -> str:
         """Where a path leads; UnreadableError if that is outside."""
@@ -178,5 +201,5 @@ def _require_regular(path: str, file: str | int) -> None:
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"
         raise NotACheckpointError(
-            "not a regular file", file=path, expected="a regular file", found=kind
+            "this is not a regular file", file=path, expected="a regular file", found=kind
         )

@@ -1,10 +1,23 @@
-"""Files at URLs, through fsspec (extra `remote`)."""
+"""Files at URLs, through fsspec (extra `remote`).
+
+fsspec chains file systems with "::".  Only one part of such a URL is the path of a file::
+
+    zip://dir/m.ckpt::simplecache::s3://bucket/file.zip      head ""
+    ------------------                                       place "zip://dir/m.ckpt"
+
+    simplecache::s3://bucket/m.ckpt                          head "simplecache::"
+                 ------------------                          place "s3://bucket/m.ckpt"
+
+Suffixes and names are added to that part; the rest stays as it is.
+
+Source: fsspec's documentation, "URL chaining" and "Caching Files Locally".
+"""
 
 from __future__ import annotations
 
 import copy
 import posixpath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from ckptparse.errors import UnreadableError, UnsupportedError
@@ -22,6 +35,38 @@ except ImportError as error:
         "URLs need fsspec: pip install 'ckptparse[remote]' (and the package of your storage, such"
         " as gcsfs or s3fs)"
     ) from error
+
+
+_CACHES = ("simplecache", "filecache", "blockcache", "cached")
+"""Protocols whose path is that of the file system after them in the chain."""
+
+
+class ChainedUrl(NamedTuple):
+    """A URL, cut around the part that is a path in the first file system of its chain."""
+
+    head: str
+    place: str
+    tail: str
+
+    def with_place(self, place: str) -> str:
+        """Return the URL of another path in the same file system."""
+        return f"{self.head}{place}{self.tail}"
+
+
+def split_chain(url: str) -> ChainedUrl:
+    """Cut a URL around its path; a URL without "::" is all path."""
+    parts = url.split("::")
+    i = 0
+    while i + 1 < len(parts) and parts[i].removesuffix("://") in _CACHES:
+        i += 1
+    place = parts[i]
+    if i + 1 < len(parts) and place.isalnum():  # "zip::file.zip" is "zip://::file.zip"
+        place += "://"
+    return ChainedUrl(
+        "".join(f"{part}::" for part in parts[:i]),
+        place,
+        "".join(f"::{part}" for part in parts[i + 1 :]),
+    )
 
 
 class RemoteFiles:
@@ -52,22 +97,27 @@ class RemoteFiles:
             UnsupportedError: `file://`, behind which links of this machine would not be seen.
         """
         protocols = self._system.protocol
-        if {"file", "local"} & ({protocols} if isinstance(protocols, str) else set(protocols)):
+        protocols = {protocols} if isinstance(protocols, str) else {*protocols}
+        protocols.add(split_chain(directory).place.partition("://")[0])  # behind a cache
+        if {"file", "local"} & protocols:
             raise UnsupportedError(
-                "confined reading of files of this machine", file=directory,
+                "confined reading of a file:// URL is not supported. Give the path", file=directory,
                 expected="a path", found="a URL",
             )  # fmt: skip
         confined = copy.copy(self)
-        confined._directory = directory.rstrip("/")
+        confined._directory = directory
         return confined
 
     def allows(self, path: str) -> bool:
         if self._directory is None:
             return True
+        allowed, asked = split_chain(self._directory), split_chain(path)
         # A server may take %2e for a dot, and %2f or a backslash for a slash.
-        if ".." in unquote(path).replace("\\", "/").split("/"):
+        if ".." in unquote(asked.place).replace("\\", "/").split("/"):
             return False
-        return f"{path.rstrip('/')}/".startswith(f"{self._directory}/")
+        return (asked.head, asked.tail) == (allowed.head, allowed.tail) and _as_directory(
+            asked.place
+        ).startswith(_as_directory(allowed.place))
 
     def is_file(self, path: str) -> bool:
         return self.allows(path) and self._is(self._system.isfile, path)
@@ -82,21 +132,48 @@ class RemoteFiles:
             return False
 
     def list_names(self, directory: str) -> list[str]:
+        return [name for name, _ in self._list(directory)]
+
+    def list_directories(self, directory: str) -> list[str]:
+        return [name for name, kind in self._list(directory) if kind == "directory"]
+
+    def _list(self, directory: str) -> list[tuple[str, str]]:
+        """Return name and type of what is in a directory, sorted by name."""
         try:
-            paths = self._ask(self._list, directory)
+            found = self._ask(self._system.ls, directory, detail=True)
         except FileNotFoundError:
             return []
-        return sorted(posixpath.basename(path.rstrip("/")) for path in paths)
+        try:
+            return sorted(
+                (posixpath.basename(str(each["name"]).rstrip("/")), str(each["type"]))
+                for each in found
+            )
+        except (TypeError, LookupError) as error:
+            raise UnreadableError(
+                "the listing of this directory is of unknown form", file=directory
+            ) from error
 
-    def _list(self, directory: str) -> list[str]:
-        return [str(path) for path in self._system.ls(directory, detail=False)]
+    def modified(self, path: str) -> float:
+        try:
+            return float(self._ask(self._system.modified, path).timestamp())
+        except (UnreadableError, FileNotFoundError, AttributeError):  # many do not know
+            return 0.0
 
     def join(self, directory: str, name: str) -> str:
-        return f"{directory.rstrip('/')}/{name}"
+        url = split_chain(directory)
+        protocol, separator, place = url.place.rpartition("://")
+        place = f"{place.rstrip('/')}/{name}" if place else name
+        return url.with_place(protocol + separator + place)
 
     def split(self, path: str) -> tuple[str, str]:
-        directory, _, name = path.rpartition("/")
-        return directory, name
+        url = split_chain(path)
+        protocol, separator, place = url.place.rpartition("://")
+        directory, _, name = place.rpartition("/")
+        return url.with_place(protocol + separator + directory), name
+
+    def append(self, path: str, suffix: str) -> str:
+        url = split_chain(path)
+        return url.with_place(url.place + suffix)
 
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
         """A file's bytes; FileNotFoundError if there is no such file."""
@@ -104,21 +181,29 @@ class RemoteFiles:
         try:
             nbytes = int(said["size"])
         except (TypeError, ValueError, LookupError, OverflowError) as error:  # None, or no number
-            raise UnreadableError("a file of unknown size", file=path) from error
+            raise UnreadableError("the size of this file is unknown", file=path) from error
         if nbytes < 0:
-            raise UnreadableError("a file of unknown size", file=path, found=nbytes)
-        return RemoteSource(self._system, path, nbytes)
+            raise UnreadableError("the size of this file is unknown", file=path, found=nbytes)
+        return RemoteSource(self._system, path, self._strip(path), nbytes)
+
+    def _strip(self, path: str) -> str:
+        """Return the path that the file system itself uses for a URL."""
+        return str(self._system._strip_protocol(split_chain(path).place))
 
     def _ask(self, question: Any, path: str, **options: object) -> Any:
         """A question to the file system; its other troubles become errors of ours."""
         if self._directory is not None and not self.allows(path):
             raise outside_error(path, self._directory, path)
         try:
-            return question(path, **options)
+            return question(self._strip(path), **options)
         except FileNotFoundError:
             raise
         except Exception as error:  # every file system has its own
             raise _storage_error(error, path) from error
+
+
+def _as_directory(place: str) -> str:
+    return place if place.endswith("/") else f"{place}/"
 
 
 def _storage_error(error: Exception, path: str, offset: int | None = None) -> UnreadableError:
@@ -133,9 +218,10 @@ class RemoteSource:
     mapped = False
     octets: NDArray[np.uint8] | None = None
 
-    def __init__(self, system: Any, path: str, nbytes: int) -> None:
-        self.name = path
+    def __init__(self, system: Any, name: str, place: str, nbytes: int) -> None:
+        self.name = name
         self.nbytes = nbytes
+        self._place = place
         self._system: Any = system
 
     def read(self, start: int, stop: int) -> bytes:
@@ -145,12 +231,12 @@ class RemoteSource:
         if start == stop:
             return b""
         try:
-            contents = bytes(self._system.cat_file(self.name, start=start, end=stop))
+            contents = bytes(self._system.cat_file(self._place, start=start, end=stop))
         except Exception as error:  # every file system has its own
             raise _storage_error(error, self.name, start) from error
         if len(contents) > stop - start:
             raise UnreadableError(
-                "more than was asked for: the server does not serve byte ranges",
+                "the server does not serve byte ranges: it sent more than was asked for",
                 file=self.name,
                 offset=start,
                 expected=f"{stop - start} bytes",

@@ -58,7 +58,9 @@ class ReopenedSource:
             descriptor = open_file()
         except FileNotFoundError as error:
             raise MissingShardError(
-                "gone since it was first opened", file=self.name, found="no such file"
+                "this file disappeared after it was first opened",
+                file=self.name,
+                found="no such file",
             ) from error
         try:
             status = file_status(self.name, descriptor)
@@ -79,7 +81,7 @@ def _identify(status: os.stat_result) -> _Identity:
 
 def _replaced_error(name: str) -> UnreadableError:
     error = UnreadableError(
-        "written to, or another file has taken its place", file=name,
+        "this file was changed or replaced after it was first opened", file=name,
         expected="the file as it was when it was first opened",
     )  # fmt: skip
     error.errno = errno.ESTALE

@@ -80,7 +80,7 @@ class Block:
         most = nbytes // _RESTART_NBYTES - 1
         if not 1 <= count <= most:
             raise CorruptCheckpointError(
-                "number of restarts of a block",
+                "invalid number of restarts of a block",
                 offset=max(nbytes - _RESTART_NBYTES, 0),
                 expected=f"1 to {most}" if most > 0 else "a block of 8 bytes or more",
                 found=count if nbytes >= _RESTART_NBYTES else f"{nbytes} bytes",
@@ -100,7 +100,7 @@ class Block:
         bounds = self._restarts.astype(np.int64)
         if bounds[0] != 0 or (bounds[1:] <= bounds[:-1]).any() or bounds[-1] >= max(self._stop, 1):
             raise CorruptCheckpointError(
-                "restarts of a block",
+                "invalid restarts of a block",
                 offset=self._stop,
                 expected=f"offsets that increase from 0 to below {self._stop}",
                 found=f"{bounds[:8].tolist()}{' ...' if count > 8 else ''}",
@@ -132,7 +132,7 @@ class Block:
                 raise self._swollen_error(pos, num_entries)
             if previous is not None and key <= previous:
                 raise CorruptCheckpointError(
-                    "order of keys",
+                    "invalid order of keys",
                     offset=pos,
                     expected=f"a key above {_shorten(previous)}",
                     found=_shorten(key),
@@ -235,7 +235,7 @@ class Block:
         value_stop = value_pos + value_nbytes
         if value_stop > stop:
             raise CorruptCheckpointError(
-                "entry of a block",
+                "invalid entry of a block",
                 offset=start,
                 expected=f"its key and value to end by {stop}",
                 found=f"{non_shared} bytes of key and {value_nbytes} of value from {pos} on",
@@ -246,7 +246,7 @@ class Block:
             previous = b""
         elif shared > len(previous):
             raise CorruptCheckpointError(
-                "key of a block",
+                "invalid key of a block",
                 offset=start,
                 expected=f"at most {len(previous)} bytes shared with the key before",
                 found=shared,
@@ -262,7 +262,7 @@ class Block:
 
     def _restart_error(self, restart: int) -> CorruptCheckpointError:
         return CorruptCheckpointError(
-            "restart of a block",
+            "invalid restart of a block",
             offset=restart,
             expected="an entry that begins there and shares nothing",
             found=f"bytes {bytes(self._contents[restart : restart + 3]).hex(' ')}",

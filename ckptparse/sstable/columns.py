@@ -108,14 +108,17 @@ def decode_columns(
 def long_key_error(pos: int, nbytes: int, longest_nbytes: int) -> CorruptCheckpointError:
     """What is wrong with an entry whose key is longer than the block's stored bytes justify."""
     return CorruptCheckpointError(
-        "key of a block", offset=pos, expected=f"at most {longest_nbytes} bytes", found=nbytes
+        "invalid key of a block",
+        offset=pos,
+        expected=f"at most {longest_nbytes} bytes",
+        found=nbytes,
     )
 
 
 def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
     """What is wrong with a block whose keys are longer than its stored bytes justify."""
     return CorruptCheckpointError(
-        "keys of a block",
+        "invalid keys of a block",
         offset=pos,
         expected=f"at most {most_key_nbytes} bytes",
         found="more, by sharing",
@@ -125,7 +128,7 @@ def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
 def many_entries_error(pos: int, most_entries: int) -> CorruptCheckpointError:
     """What is wrong with a block that has more entries than its stored bytes justify."""
     return CorruptCheckpointError(
-        "entries of a compressed block",
+        "too many entries in a compressed block",
         offset=pos,
         expected=f"at most {most_entries}",
         found="more",

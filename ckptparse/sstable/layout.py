@@ -72,6 +72,12 @@ def decode_handles(columns: Columns) -> list[BlockHandle] | None:
     return make_records(BlockHandle, offset.tolist(), nbytes.tolist())
 
 
+def is_table(source: Source) -> bool:
+    """Whether a file ends as tables do; reads its last bytes."""
+    start = source.nbytes - len(MAGIC)
+    return start >= 0 and source.read(start, source.nbytes) == MAGIC
+
+
 def read_footer(source: Source) -> BlockHandle:
     """The handle of the index block.
 
@@ -89,22 +95,23 @@ def read_footer(source: Source) -> BlockHandle:
         return index
     head = bytes(source.read(0, min(source.nbytes, 512)))
     foreign = name_foreign_format(head, footer)
+    expected = f"the magic {MAGIC.hex(' ')} at the end"
     if foreign is None and (start < 0 or head.startswith(_EMPTY_KEY_ENTRY)):
         raise TruncatedError(
-            "the file ends before its table does",
+            "this file is cut off: it ends before its table does" if head else "this file is empty",
             file=source.name,
             offset=max(start, 0),
-            expected=f"a footer of {FOOTER_NBYTES} bytes that ends in the magic {MAGIC.hex(' ')}",
+            expected=f"a footer of {FOOTER_NBYTES} bytes with {expected}",
             found=f"{footer[-8:].hex(' ')} at the end of {source.nbytes} bytes"
             if footer
             else "an empty file",
         )
     raise NotACheckpointError(
-        "not a checkpoint table",
+        f"this is not a checkpoint but {foreign}" if foreign else "this is not a checkpoint",
         file=source.name,
-        offset=max(source.nbytes - len(MAGIC), 0),
-        expected=f"the magic {MAGIC.hex(' ')} at the end",
-        found=foreign or footer[-len(MAGIC) :].hex(" "),
+        offset=None if foreign else max(source.nbytes - len(MAGIC), 0),
+        expected=expected,
+        found=footer[-len(MAGIC) :].hex(" "),
     )
 
 
@@ -132,7 +139,7 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
         if block_type == TYPE_SNAPPY:
             return _decompress(contents)
         raise CorruptCheckpointError(
-            "block type", expected=f"{TYPE_NONE} (as it is) or {TYPE_SNAPPY} (snappy)",
+            "invalid block type", expected=f"{TYPE_NONE} (as it is) or {TYPE_SNAPPY} (snappy)",
             found=block_type,
         )  # fmt: skip
     except CheckpointError as error:
@@ -152,7 +159,7 @@ def _require_end(source: Source, handle: BlockHandle) -> int:
     end = handle.offset + handle.nbytes + TRAILER_NBYTES
     if end > source.nbytes - FOOTER_NBYTES:
         raise CorruptCheckpointError(
-            "block handle",
+            "invalid block handle",
             file=source.name,
             expected=f"a block before the footer at byte {source.nbytes - FOOTER_NBYTES}",
             found=f"offset {handle.offset}, size {handle.nbytes}",
@@ -169,7 +176,7 @@ def _decompress(compressed: bytes | memoryview) -> bytes:
     nbytes, _ = decode_varint(compressed, 0, len(compressed), MAX_VARINT32_NBYTES)
     if nbytes > _SNAPPY_MAX_RATIO * len(compressed):
         raise CorruptCheckpointError(
-            "snappy block",
+            "invalid snappy block",
             expected=f"at most {_SNAPPY_MAX_RATIO} times its {len(compressed)} bytes",
             found=f"a declared length of {nbytes} bytes",
         )
@@ -179,10 +186,12 @@ def _decompress(compressed: bytes | memoryview) -> bytes:
         contents: bytes = snappy.uncompress(bytes(compressed))
     except Exception as error:  # the library's own error type differs between its versions
         raise CorruptCheckpointError(
-            "snappy block", expected=f"{nbytes} bytes of plain contents", found=error
+            "invalid snappy block", expected=f"{nbytes} bytes of plain contents", found=error
         ) from error
     if len(contents) != nbytes:
         raise CorruptCheckpointError(
-            "snappy block", expected=f"{nbytes} bytes of plain contents", found=len(contents)
+            "invalid snappy block",
+            expected=f"{nbytes} bytes of plain contents",
+            found=len(contents),
         )
     return contents

@@ -138,7 +138,7 @@ class Table:
             for key, value in self._block(i):
                 if below is not None and key <= below:
                     raise CorruptCheckpointError(
-                        f"first key of block {i}",
+                        f"invalid first key of block {i}",
                         offset=0,
                         expected=f"one above the separator before it, {below!r}",
                         found=repr(key),
@@ -147,7 +147,7 @@ class Table:
                 yield key, value
             if key is not None and key > separator:
                 raise CorruptCheckpointError(
-                    f"last key of block {i}",
+                    f"invalid last key of block {i}",
                     offset=0,
                     expected=f"at most its separator {separator!r}",
                     found=repr(key),
@@ -216,14 +216,14 @@ def _require_places(handles: list[BlockHandle], stop: int) -> None:
     for i, (offset, nbytes) in enumerate(handles):
         if offset < end:
             raise CorruptCheckpointError(
-                f"handle of block {i}",
+                f"invalid handle of block {i}",
                 expected=f"an offset from {end} on, behind the block before",
                 found=offset,
             )
         end = offset + nbytes + TRAILER_NBYTES
     if end > stop:
         raise CorruptCheckpointError(
-            f"handle of block {len(handles) - 1}",
+            f"invalid handle of block {len(handles) - 1}",
             expected=f"a block before the footer at byte {stop}",
             found=f"offset {handles[-1].offset}, size {handles[-1].nbytes}",
         )

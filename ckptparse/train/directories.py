@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from ckptparse.errors import CorruptCheckpointError, NotACheckpointError, UnreadableError
+from ckptparse.file_names import INDEX_SUFFIX, STATE_FILE_NAME
 from ckptparse.sources import LocalFiles
-from ckptparse.state import STATE_FILE_NAME, CheckpointState, last_part, read_state
+from ckptparse.state import CheckpointState, last_part, read_state
 
 _POLL_SECONDS = 1
 
@@ -42,7 +43,7 @@ def get_checkpoint_state(
         return None
     if not state.model_checkpoint_path:
         raise CorruptCheckpointError(
-            "checkpoint state", file=path, expected="a model_checkpoint_path", found="none"
+            "invalid checkpoint state", file=path, expected="a model_checkpoint_path", found="none"
         )
     state.model_checkpoint_path = os.path.join(directory, state.model_checkpoint_path)
     for i, kept in enumerate(state.all_model_checkpoint_paths):
@@ -64,9 +65,10 @@ def latest_checkpoint(
     path: str = state.model_checkpoint_path
     if _exists(path):
         return path
-    name = last_part(path)
-    beside = os.path.join(os.fsdecode(checkpoint_dir), name)
-    return beside if name and _exists(beside) else None
+    beside = os.path.join(os.fsdecode(checkpoint_dir), last_part(path))
+    # Saved under the prefix "dir/", its path ends in a slash: then only an index will do.
+    is_there = _exists(beside) if last_part(path) else os.path.exists(beside + INDEX_SUFFIX)
+    return beside if is_there else None
 
 
 def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
@@ -80,7 +82,7 @@ def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
 def _exists(path: str) -> bool:
     return any(
         os.path.exists(candidate) or bool(glob.glob(candidate))
-        for candidate in (f"{path}.index", path)
+        for candidate in (path + INDEX_SUFFIX, path)
         if path
     )
 

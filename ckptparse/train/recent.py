@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 
 from ckptparse.checkpoint import Checkpoint
+from ckptparse.file_names import INDEX_SUFFIX, STATE_FILE_NAME
 from ckptparse.opening import open_checkpoint
+from ckptparse.sources import is_url
 
 MOST_KEPT = 4
 
@@ -24,7 +26,7 @@ def recent_checkpoint(path: str) -> Checkpoint:
 
     Safe in threads: at the worst a checkpoint is opened twice.
     """
-    if "://" in path:
+    if is_url(path):
         return open_checkpoint(path)
     key = os.path.abspath(path)
     kept = _kept.pop(key, None)
@@ -32,10 +34,12 @@ def recent_checkpoint(path: str) -> Checkpoint:
         _kept[key] = kept  # the latest used is the last
         return kept[2]
     # What decides which checkpoint a path means, and the checkpoint's own files.
-    files = (f"{path}.index", os.path.join(path, "checkpoint"), *open_checkpoint(path).files)
+    first = open_checkpoint(path)
+    folders = (path, os.path.dirname(first.path)) if os.path.isdir(path) else ()
+    files = (path + INDEX_SUFFIX, os.path.join(path, STATE_FILE_NAME), *folders, *first.files)
     before = _sign(files)
     checkpoint = open_checkpoint(path)
-    if checkpoint.files == list(files[2:]) and _sign(files) == before:  # nobody saved meanwhile
+    if checkpoint.files == first.files and _sign(files) == before:  # nobody saved meanwhile
         _kept[key] = files, before, checkpoint
         for oldest in list(_kept)[:-MOST_KEPT]:
             _kept.pop(oldest, None)

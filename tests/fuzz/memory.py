@@ -50,6 +50,16 @@ class MemoryFiles:
         below = [path[len(start) :] for path in self.contents if path.startswith(start)]
         return sorted({path.split("/")[0] for path in below})
 
+    def list_directories(self, directory: str) -> list[str]:
+        names = self.list_names(directory)
+        return [name for name in names if self.is_directory(self.join(directory, name))]
+
+    def modified(self, path: str) -> float:
+        return 0.0
+
+    def append(self, path: str, suffix: str) -> str:
+        return path + suffix
+
     def join(self, directory: str, name: str) -> str:
         if name.startswith("/"):
             return name

@@ -1,0 +1,45 @@
+"""The names of the files that checkpoints are made of.
+
+::
+
+    model.ckpt.index                        V2: the index
+    model.ckpt.data-00000-of-00002          V2: a data file; five digits are the least, not the most
+    model.ckpt.meta                         V1 and V2: the graph, where one was saved
+    model.ckpt                              V1: the whole checkpoint
+    model.ckpt-00000-of-00002               V1: one shard of it
+    model.ckpt-?????-of-00002               V1: all of them, as state files call them
+    checkpoint                              a directory's state file
+    saved_model.pb, saved_model.pbtxt       a SavedModel's graph, beside variables/variables.*
+
+Sources: tensorflow/core/util/tensor_bundle/naming.cc, core/util/tensor_slice_writer.cc,
+python/training/saver.py, python/training/checkpoint_management.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+STATE_FILE_NAME = "checkpoint"
+SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+INDEX_SUFFIX = ".index"
+META_SUFFIX = ".meta"
+
+V2_PART = re.compile(r"(?P<prefix>.*)(\.index|\.meta|\.data-\d{5,}-of-\d{5,})", re.DOTALL)
+"""A file that belongs to a prefix."""
+
+V1_SHARD = re.compile(
+    r"(?P<base>.*)-(?P<number>\d{5,}|\?{5})-of-(?P<count>\d{5,}|\?{5})", re.DOTALL
+)
+
+UNFINISHED = re.compile(r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+", re.DOTALL)
+"""What TensorFlow writes while it saves, and leaves when it is interrupted."""
+
+
+def data_suffix(shard_id: int, num_shards: int) -> str:
+    """Return what follows the prefix in the name of a V2 data file."""
+    return f".data-{shard_id:05d}-of-{num_shards:05d}"
+
+
+def shard_suffix(number: int | None, count: str) -> str:
+    """Return what follows the base name in the name of a V1 shard; None for all of them."""
+    return f"-{'?????' if number is None else format(number, '05d')}-of-{count}"
