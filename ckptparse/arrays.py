@@ -27,16 +27,17 @@ def require_shape(shape: tuple[int, ...], itemsize: int) -> None:
     """
     if len(shape) > MAX_RANK:
         raise UnsupportedError(
-            "too many dimensions",
+            "the tensor has too many dimensions for numpy",
             expected=f"at most {MAX_RANK}, the most that numpy has",
             found=len(shape),
         )
     nbytes = prod(size for size in shape if size) * itemsize
     if nbytes > _MAX_NBYTES:
         raise UnsupportedError(
-            "too large", expected=f"at most {_MAX_NBYTES} bytes, the most that numpy has",
+            "the tensor is too large for numpy",
+            expected=f"at most {_MAX_NBYTES} bytes",
             found=f"shape {list(shape)}",
-        )  # fmt: skip
+        )
 
 
 def read_part(
@@ -96,7 +97,9 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         return np.empty(shape, dtype)
     except MemoryError as error:  # numpy 1 wants memory for the other dimensions
-        raise UnsupportedError("too large for this version of numpy", found=f"{shape}") from error
+        raise UnsupportedError(
+            "the shape is too large for this version of numpy", found=f"{shape}"
+        ) from error
 
 
 def _read_span(

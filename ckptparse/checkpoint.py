@@ -46,7 +46,7 @@ def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
 
 def _too_much_damage(path: str) -> CheckpointError:
     return CorruptCheckpointError(
-        "tensors",
+        "too many damaged tensors",
         file=path,
         expected=f"at most {_MOST_DAMAGED} damaged ones",
         found="more; the rest was not checked",

@@ -151,7 +151,7 @@ def require_crc32c(what: str, crc: int, stored: int, *, offset: int | None = Non
     """
     if mask(crc) != stored:
         raise ChecksumError(
-            f"checksum of {what}",
+            f"the bytes of the {what} do not match the stored checksum",
             offset=offset,
             expected=f"{unmask(stored):#010x} (as stored)",
             found=f"{crc:#010x}",

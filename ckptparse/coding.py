@@ -43,7 +43,7 @@ def decode_varint(
                 break
             return value, i + 1
     raise CorruptCheckpointError(
-        "varint",
+        "invalid varint",
         offset=pos,
         expected=f"one that ends within {max_nbytes} bytes and before byte {stop} of its buffer",
         found=bytes(buffer[pos:last]).hex(" ") or "nothing",
@@ -94,7 +94,7 @@ def decode_ordered_string(buffer: bytes, pos: int) -> tuple[bytes, int]:
         out.append(byte)
         pos += 1
     raise CorruptCheckpointError(
-        "ordered-code string",
+        "invalid ordered-code string",
         offset=start,
         expected="a terminator 00 01",
         found=bytes(buffer[start : start + 200]).hex(" ") or "nothing",

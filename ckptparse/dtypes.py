@@ -114,7 +114,7 @@ def require_readable(number: int) -> None:
         RESOURCE: "a resource: a handle to something in a process, not an array",
     }
     raise UnsupportedError(
-        "cannot be read as an array",
+        "this tensor cannot be read as an array",
         expected="numbers, booleans or strings",
         found=reasons.get(number, lookup(number).name),
     )

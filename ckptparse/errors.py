@@ -16,8 +16,11 @@
     ├── UnreadableError                 also OSError: the operating system refused or failed
     └── MismatchError                   also ValueError: tensors do not fit a target (`transfer`)
 
-Each one also is the builtin that callers already catch.  The text always has the same order:
-file, byte, tensor, what is wrong, what was expected, what was found.
+Each one also is the builtin that callers already catch.  The text always has the same form::
+
+    FILE, byte OFFSET, tensor NAME: what is wrong
+      expected: what the format, or the rest of the file, asks for
+      found: what is there
 """
 
 from __future__ import annotations
@@ -60,7 +63,11 @@ class CheckpointError(Exception):
         message: str = self.args[0]
         return message
 
-    def __str__(self) -> str:
+    expected_label = "expected"
+    """What stands before `expected` in the text."""
+
+    def lines(self) -> list[str]:
+        """Return the text in parts: place and message, then what was expected, what was found."""
         place = []
         if self.file is not None:
             place.append(self.file)
@@ -68,12 +75,15 @@ class CheckpointError(Exception):
             place.append(f"byte {self.offset}")
         if self.tensor is not None:
             place.append(f"tensor {_shorten(repr(self.tensor))}")
-        text = ": ".join([", ".join(place), self.message]) if place else self.message
+        lines = [": ".join([", ".join(place), self.message]) if place else self.message]
         if self.expected is not None:
-            text += f": expected {self.expected}"
+            lines.append(f"{self.expected_label}: {self.expected}")
         if self.found is not None:
-            text += f"{':' if self.expected is None else ','} found {self.found}"
-        return text
+            lines.append(f"found: {self.found}")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.lines())
 
     def locate(self, *, file: str | None = None, base: int = 0, tensor: str | None = None) -> None:
         """Complete the place by what only a caller knows; what is said already is left alone.
@@ -111,6 +121,7 @@ class DataLossError(CheckpointError):
 class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
     """No checkpoint at the given path; the text says what was looked for and what is there."""
 
+    expected_label = "looked for"
     errno = errno.ENOENT
     filename = property(lambda self: self.file)
 

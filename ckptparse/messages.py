@@ -67,7 +67,7 @@ def parse(message_class: Any, serialized: bytes | memoryview) -> Any:
         if not isinstance(error, (DecodeError, RecursionError)):
             raise
         raise CorruptCheckpointError(
-            "protocol buffer",
+            "invalid protocol buffer",
             expected=f"a {message_class.DESCRIPTOR.name}",
             found=f"{len(serialized)} bytes that do not parse ({error})",
         ) from error
@@ -86,7 +86,7 @@ def require_sparse(text: str) -> None:
     found = next(islice(_TOKEN.finditer(text), most, None), None)
     if found is not None:
         raise CorruptCheckpointError(
-            "protocol buffer as text",
+            "invalid protocol buffer as text",
             expected=f"at most {most} tokens in {len(text)} letters",
             found="more",
         )

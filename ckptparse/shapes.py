@@ -21,7 +21,9 @@ def decode_shape(message: Any) -> tuple[int, ...]:
         CorruptCheckpointError: an unknown rank, too many dimensions, a negative or absurd size.
     """
     if message.unknown_rank:
-        raise CorruptCheckpointError("shape", expected="dimensions", found="an unknown rank")
+        raise CorruptCheckpointError(
+            "invalid shape", expected="dimensions", found="an unknown rank"
+        )
     dims = message.dim
     if not dims:
         return ()
@@ -38,11 +40,11 @@ def require_sizes(shape: tuple[int, ...]) -> None:
     """
     if len(shape) > MAX_RANK:
         raise CorruptCheckpointError(
-            "shape", expected=f"at most {MAX_RANK} dimensions", found=len(shape)
+            "invalid shape", expected=f"at most {MAX_RANK} dimensions", found=len(shape)
         )
     if shape and (min(shape) < 0 or prod(size for size in shape if size) > _MAX_SIZE):
         raise CorruptCheckpointError(
-            "shape", expected="sizes from 0, fewer than 2**63 elements", found=list(shape)
+            "invalid shape", expected="sizes from 0, fewer than 2**63 elements", found=list(shape)
         )
 
 
@@ -72,12 +74,12 @@ def _decode_extents(message: Any, rank: int) -> Extents:
     )
     if len(extents) != rank:
         raise CorruptCheckpointError(
-            "slice", expected=f"{rank} dimensions, as the tensor has", found=len(extents)
+            "invalid slice", expected=f"{rank} dimensions, as the tensor has", found=len(extents)
         )
     for start, length in extents:
         if start < 0 or length < WHOLE or (length == WHOLE and start != 0):
             raise CorruptCheckpointError(
-                "extent of a slice",
+                "invalid extent of a slice",
                 expected="a start from 0 and a length, or neither",
                 found=f"start {start}, length {'none' if length == WHOLE else length}",
             )

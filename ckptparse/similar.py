@@ -18,7 +18,7 @@ def not_found(
     """The error for a name that is not among others; it offers the nearest of them."""
     among = list(names)
     nearest = nearest_names(wanted, among)
-    hint = f"; the nearest of {len(among)}: {', '.join(nearest)}" if nearest else ""
+    hint = f". The most similar of {len(among)} names: {', '.join(nearest)}" if nearest else ""
     return TensorNotFoundError(message + hint, file=file, tensor=wanted)
 
 

@@ -99,7 +99,7 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     for box in dict.fromkeys(boxes):
         if any(a < 0 or n < min(size, 1) or a + n > size for a, n, size in zip(*box, shape)):
             raise CorruptCheckpointError(
-                "slice", expected=f"a part of the shape {list(shape)}", found=describe(box)
+                "invalid slice", expected=f"a part of the shape {list(shape)}", found=describe(box)
             )
     covered = sum(box.size for box in boxes)
     if covered < prod(shape):
@@ -119,7 +119,7 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     cells = [len(bounds) - 1 for bounds in cuts]
     if prod(cells) > max(max_cells, _SMALL_GRID):
         raise CorruptCheckpointError(
-            "slices",
+            "invalid slices",
             expected=f"a tiling of at most {max(max_cells, _SMALL_GRID)} cells",
             found=f"{len(boxes)} slices that cut the tensor into {prod(cells)}",
         )
@@ -145,7 +145,9 @@ def require_filled(num_written: int, size: int) -> None:
         CorruptCheckpointError: some are not; tiling and selection contradict each other.
     """
     if num_written != size:
-        raise CorruptCheckpointError("slices", expected=f"{size} elements", found=num_written)
+        raise CorruptCheckpointError(
+            "invalid slices", expected=f"{size} elements", found=num_written
+        )
 
 
 def describe(box: Box) -> str:

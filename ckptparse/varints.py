@@ -42,7 +42,7 @@ def decode_varints(
     coded = np.frombuffer(buffer, np.uint8)
     if count > len(coded):  # before anything is allocated for it
         raise CorruptCheckpointError(
-            "varints", expected=f"{count} of them", found=f"{len(coded)} bytes"
+            "invalid varints", expected=f"{count} of them", found=f"{len(coded)} bytes"
         )
     values = np.empty(count, dtype)
     scratch = _Scratch(min(_PIECE_NBYTES, MAX_VARINT64_NBYTES * count))
@@ -52,7 +52,7 @@ def decode_varints(
         last_bytes = np.flatnonzero(piece < 0x80)[: count - done]
         if not len(last_bytes):
             raise CorruptCheckpointError(
-                "varints",
+                "invalid varints",
                 offset=pos,
                 expected=f"{count} of them, of at most {MAX_VARINT64_NBYTES} bytes each",
                 found=f"{done}, and one that does not end",
@@ -119,7 +119,7 @@ class _Scratch:
         most_following = int(following.max())
         if most_following >= MAX_VARINT64_NBYTES:
             raise CorruptCheckpointError(
-                "varint",
+                "invalid varint",
                 offset=offset + int(first_bytes[following.argmax()]),
                 expected=f"at most {MAX_VARINT64_NBYTES} bytes",
                 found=f"{most_following + 1} bytes",

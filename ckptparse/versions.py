@@ -41,17 +41,17 @@ def require_version(version: Any) -> None:
     """
     if version.producer < 0:
         raise CorruptCheckpointError(
-            "producer version", expected="0 or more", found=version.producer
+            "invalid producer version", expected="0 or more", found=version.producer
         )
     if version.min_consumer > READER_VERSION:
         raise UnsupportedError(
-            "written for a newer reader",
+            "this file was written for a newer reader",
             expected=f"a file for readers of version {READER_VERSION}",
             found=f"one for version {version.min_consumer} or later",
         )
     if READER_VERSION in version.bad_consumers:
         raise UnsupportedError(
-            "marked by its writer as not to be read by this version",
+            "the writer of this file says that this reader must not read it",
             expected=f"a file for readers of version {READER_VERSION}",
             found=f"bad_consumers {list(version.bad_consumers)}",
         )

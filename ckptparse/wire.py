@@ -62,12 +62,12 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
             field_stop = field_start + _FIXED_NBYTES[wire_type]
         else:
             raise CorruptCheckpointError(
-                "wire type of a protocol buffer", offset=pos, expected="0, 1, 2 or 5",
+                "invalid wire type of a protocol buffer", offset=pos, expected="0, 1, 2 or 5",
                 found=wire_type,
             )  # fmt: skip
         if field_stop > stop or number == 0:
             raise CorruptCheckpointError(
-                "field of a protocol buffer",
+                "invalid field of a protocol buffer",
                 offset=pos,
                 expected=f"a number from 1 and an end by {stop}",
                 found=f"number {number}, end {field_stop}",
@@ -109,13 +109,13 @@ def require_few_parts(
                     break
         elif field.stop - field.start > longest_nbytes:
             raise CorruptCheckpointError(
-                "field of a protocol buffer",
+                "invalid field of a protocol buffer",
                 expected=f"at most {longest_nbytes} bytes",
                 found=field.stop - field.start,
             )
         if num_parts > most or num_inner > _PARTS_PER_PART * most:
             raise CorruptCheckpointError(
-                "parts of a protocol buffer",
+                "too many parts of a protocol buffer",
                 expected=f"at most {most}, of at most {_PARTS_PER_PART * most}",
                 found="more",
             )

@@ -91,7 +91,7 @@ def require_refused(
                 assert not isinstance(answer, CheckpointError), (question, way, answer)
                 continue
             assert type(answer) is error_class, (question, way, answer)
-            assert re.search(words, str(answer)), (question, way, str(answer))
+            assert re.search(words, str(answer), re.DOTALL), (question, way, words, str(answer))
             assert answer.file is not None, (question, way)
             assert answer.file.startswith(str(path)), (question, way)
             assert answer.found is not None, (question, way)
@@ -163,7 +163,7 @@ def require_changed(path: Path, words: str, *, name: str = "x") -> None:
                 assert not isinstance(answer, CheckpointError), (question, way, answer)
                 continue
             assert type(answer) is ChecksumError, (question, way, answer)
-            assert re.search(words, str(answer)), (question, way, str(answer))
+            assert re.search(words, str(answer), re.DOTALL), (question, way, words, str(answer))
             assert answer.file is not None
             assert answer.file.startswith(f"{path}.data-")
             assert answer.offset is not None
@@ -184,7 +184,7 @@ def require_unsupported(
                 assert not isinstance(answer, CheckpointError), (question, way, answer)
                 continue
             assert type(answer) is UnsupportedError, (question, way, answer)
-            assert re.search(words, str(answer)), (question, way, str(answer))
+            assert re.search(words, str(answer), re.DOTALL), (question, way, words, str(answer))
             assert answer.file is not None
         with open_checkpoint(path, **way) as ckpt:
             report = ckpt.verify()

@@ -263,7 +263,7 @@ def test_as_many_dimensions_as_numpy_has_are_read(mapped: bool, index: Any) -> N
 
 @pytest.mark.parametrize("rank", [MAX_RANK + 1, 254])
 def test_more_dimensions_than_numpy_has_are_unsupported(rank: int) -> None:
-    with pytest.raises(UnsupportedError, match=rf"at most {MAX_RANK}.*found {rank}"):
+    with pytest.raises(UnsupportedError, match=rf"at most {MAX_RANK}(?s:.*)found: {rank}"):
         require_shape((1,) * rank, 1)
 
 

@@ -153,10 +153,14 @@ def test_names(assignment_map, expected: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("assignment_map", "error", "text"),
     [
-        ({"a/v": "b"}, TensorNotFoundError, r"'a/v': no such tensor .*; the nearest of \d+: a/w"),
-        ({"a/w:0": "b"}, TensorNotFoundError, r"the nearest of \d+: a/w"),
+        (
+            {"a/v": "b"},
+            TensorNotFoundError,
+            r"'a/v': no such tensor .*\. The most similar of \d+ names: a/w",
+        ),
+        ({"a/w:0": "b"}, TensorNotFoundError, r"The most similar of \d+ names: a/w"),
         ({"b/": "x/"}, TensorNotFoundError, "'b/': no tensor below this scope"),
-        ({"a/sup/": "x/"}, TensorNotFoundError, r"the nearest of \d+: a/sub/"),
+        ({"a/sup/": "x/"}, TensorNotFoundError, r"The most similar of \d+ names: a/sub/"),
         ({"": "x/"}, ValueError, "'x/' is a scope"),
         ({"a": "x/"}, ValueError, "'x/' is a scope; one scope goes to another, 'a/' to 'x/'"),
         ({"a/": "x"}, ValueError, "ends in a slash, found 'x'"),

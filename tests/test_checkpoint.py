@@ -134,7 +134,7 @@ class TestMapping:
         assert isinstance(error.value, KeyError)
 
     def test_missing_because_of_the_graphs_suffix(self, ckpt: Checkpoint) -> None:
-        with pytest.raises(TensorNotFoundError, match=f"nearest of 34: {FC6}"):
+        with pytest.raises(TensorNotFoundError, match=f"most similar of 34 names: {FC6}"):
             ckpt.info(f"{FC6}:0")
 
     def test_equal_only_to_itself(self, ckpt: Checkpoint) -> None:
@@ -319,8 +319,8 @@ class TestChecksums:
             assert error.value.tensor == FC6
             assert error.value.file == f"{damaged}.data-00000-of-00001"
             assert error.value.offset == ckpt.info(FC6).offset
-            assert "expected 0x" in str(error.value)
-            assert "found 0x" in str(error.value)
+            assert "expected: 0x" in str(error.value)
+            assert "found: 0x" in str(error.value)
             np.testing.assert_array_equal(
                 ckpt["vgg_16/mean_rgb"], expected_array("vgg_16/mean_rgb")
             )

@@ -150,5 +150,6 @@ def test_a_checksum_that_does_not_fit_is_an_error_with_both_sides(stored: int) -
     with pytest.raises(ChecksumError) as error:
         require_crc32c("block", 0xE3069283, stored, offset=12)
     assert str(error.value) == (
-        f"byte 12: checksum of block: expected {unmask(stored):#010x} (as stored), found 0xe3069283"
+        "byte 12: the bytes of the block do not match the stored checksum\n"
+        f"  expected: {unmask(stored):#010x} (as stored)\n  found: 0xe3069283"
     )

@@ -68,7 +68,7 @@ PREFIXES = [(coded, n) for _, coded in VARINTS for n in range(len(bytes.fromhex(
 @pytest.mark.parametrize(("coded", "nbytes"), PREFIXES)
 def test_every_strict_prefix_of_a_varint_fails(coded: str, nbytes: int) -> None:
     prefix = bytes.fromhex(coded)[:nbytes]
-    with pytest.raises(CorruptCheckpointError, match="expected one that ends") as error:
+    with pytest.raises(CorruptCheckpointError, match="expected: one that ends") as error:
         decode_varint(prefix, 0, nbytes)
     assert error.value.offset == 0
     assert error.value.found == (prefix.hex(" ") or "nothing")
@@ -128,7 +128,7 @@ def test_bulk_decoding_equals_decoding_one_by_one(
 def test_every_strict_prefix_of_bulk_varints_fails(nbytes: int) -> None:
     coded = bytes.fromhex("05 ac 02 00 80 80 80 01")
     assert decode_varints(coded, 4)[0].tolist() == [5, 300, 0, 1 << 21]
-    with pytest.raises(CorruptCheckpointError, match="expected 4 of them"):
+    with pytest.raises(CorruptCheckpointError, match="expected: 4 of them"):
         decode_varints(coded[:nbytes], 4)
 
 
@@ -136,7 +136,9 @@ def test_every_strict_prefix_of_bulk_varints_fails(nbytes: int) -> None:
 @pytest.mark.parametrize("before", [0, 1, 3])
 def test_bulk_decoding_refuses_more_than_ten_bytes(nbytes: int, before: int) -> None:
     buffer = b"\x01" * before + builders.varint(5, nbytes) + b"\x01" * 200
-    with pytest.raises(CorruptCheckpointError, match=f"at most 10 bytes, found {nbytes}") as error:
+    with pytest.raises(
+        CorruptCheckpointError, match=f"at most 10 bytes\n  found: {nbytes}"
+    ) as error:
         decode_varints(buffer, before + 40)
     assert error.value.offset == before
 
@@ -144,7 +146,7 @@ def test_bulk_decoding_refuses_more_than_ten_bytes(nbytes: int, before: int) -> 
 def test_a_huge_count_is_compared_with_the_bytes_first() -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(CorruptCheckpointError, match="found 6 bytes"):
+        with pytest.raises(CorruptCheckpointError, match="found: 6 bytes"):
             decode_varints(b"\x01" * 6, 2**62)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:

@@ -73,7 +73,9 @@ def test_the_builder_writes_the_header_that_tensorflow_writes() -> None:
 
 @pytest.mark.parametrize("num_shards", [0, -1, -(2**31), 2**31, 2**32, 2**63])
 def test_a_number_of_shards_that_is_none_is_an_error(num_shards: int) -> None:
-    with pytest.raises(CorruptCheckpointError, match=r"number of shards.*expected 1 or more") as e:
+    with pytest.raises(
+        CorruptCheckpointError, match=r"number of shards(?s:.*)expected: 1 or more"
+    ) as e:
         decode_header(bundle_header(num_shards))
     assert both_sides(e.value)
 
@@ -113,14 +115,16 @@ def test_a_producer_below_0_is_an_error(producer: int) -> None:
 
 @pytest.mark.parametrize("min_consumer", [2, 3, 2**31 - 1])
 def test_a_file_for_newer_readers_is_unsupported(min_consumer: int) -> None:
-    with pytest.raises(UnsupportedError, match=f"newer reader.*version {min_consumer}") as error:
+    with pytest.raises(
+        UnsupportedError, match=f"(?s:newer reader.*)version {min_consumer}"
+    ) as error:
         decode_header(bundle_header(min_consumer=min_consumer))
     assert both_sides(error.value)
 
 
 @pytest.mark.parametrize("bad_consumers", [[1], [5, 1], [1, 1]])
 def test_a_file_that_names_this_reader_as_unfit_is_unsupported(bad_consumers: list[int]) -> None:
-    with pytest.raises(UnsupportedError, match="not to be read by this version") as error:
+    with pytest.raises(UnsupportedError, match="this reader must not read it") as error:
         decode_header(bundle_header(bad_consumers=bad_consumers))
     assert both_sides(error.value)
 
@@ -154,7 +158,9 @@ UNPARSABLE = {
 
 @pytest.mark.parametrize("serialized", UNPARSABLE.values(), ids=list(UNPARSABLE))
 def test_a_header_that_does_not_parse_is_an_error(serialized: bytes) -> None:
-    with pytest.raises(CorruptCheckpointError, match=r"BundleHeaderProto.*do not parse") as error:
+    with pytest.raises(
+        CorruptCheckpointError, match=r"(?s:BundleHeaderProto.*do not parse)"
+    ) as error:
         decode_header(serialized)
     assert both_sides(error.value)
 
@@ -308,7 +314,7 @@ def test_a_size_below_0_is_an_error(dtype: int, size: int) -> None:
 def test_a_size_that_is_not_that_of_the_elements_is_an_error(
     dtype: int, dims: tuple[int, ...], size: int
 ) -> None:
-    error = require_damage(bundle_entry(dtype, dims, size=size), "^size: expected")
+    error = require_damage(bundle_entry(dtype, dims, size=size), "^invalid size\n  expected:")
     assert error.found == str(size)
 
 
@@ -327,7 +333,7 @@ def test_empty_strings_need_no_more(strings: list[bytes]) -> None:
 @pytest.mark.parametrize("dims", [(-1,), (-(2**63),), (2, -1), (-1, -1), (0, -1), (-4, -2)])
 def test_a_dimension_below_0_is_an_error(dims: tuple[int, ...]) -> None:
     size = max(dims[0] * dims[-1] * 4, 0)
-    error = require_damage(bundle_entry(FLOAT, dims, size=size), "^shape: expected")
+    error = require_damage(bundle_entry(FLOAT, dims, size=size), "^invalid shape\n  expected:")
     assert error.found == str(list(dims))
 
 
@@ -363,17 +369,17 @@ def test_as_many_dimensions_as_tensorflow_has_are_listed(rank: int) -> None:
 )
 @pytest.mark.parametrize("dtype", [INT8, STRING, VARIANT, 34])
 def test_more_elements_than_can_be_counted_are_an_error(dtype: int, dims: tuple[int, ...]) -> None:
-    with pytest.raises(CorruptCheckpointError, match=r"shape: expected .* 2\*\*63"):
+    with pytest.raises(CorruptCheckpointError, match=r"shape\n  expected: .* 2\*\*63"):
         decode_entry(bundle_entry(dtype, dims, size=4), 1)
 
 
 @pytest.mark.parametrize(
     ("slices", "match"),
     [
-        ([[(0, 3)]], "2 dimensions, as the tensor has, found 1"),
-        ([[]], "2 dimensions, as the tensor has, found 0"),
-        ([[None] * 3], "2 dimensions, as the tensor has, found 3"),
-        ([[(0, 7), (0, 4)], [None]], "found 1"),
+        ([[(0, 3)]], "2 dimensions, as the tensor has\n  found: 1"),
+        ([[]], "2 dimensions, as the tensor has\n  found: 0"),
+        ([[None] * 3], "2 dimensions, as the tensor has\n  found: 3"),
+        ([[(0, 7), (0, 4)], [None]], "found: 1"),
         ([[(-1, 3), None]], "start -1, length 3"),
         ([[(0, -2), None]], "start 0, length -2"),
         ([[(0, -(2**63)), None]], "length -9223372036854775808"),
@@ -394,7 +400,7 @@ def test_a_start_without_length_is_an_error() -> None:
 
 @pytest.mark.parametrize("serialized", UNPARSABLE.values(), ids=list(UNPARSABLE))
 def test_an_entry_that_does_not_parse_is_an_error(serialized: bytes) -> None:
-    require_damage(serialized, r"BundleEntryProto.*do not parse")
+    require_damage(serialized, r"(?s:BundleEntryProto.*do not parse)")
 
 
 ENTRY = bundle_entry(FLOAT, (2,), offset=1, size=8, crc=0x35E53C59)

@@ -111,7 +111,8 @@ def whole(error_class: type[CheckpointError]) -> CheckpointError:
 def test_the_text_is_file_byte_tensor_message_expected_found(
     error_class: type[CheckpointError],
 ) -> None:
-    text = "a/m.index, byte 12, tensor 'w/b': size: expected 8 bytes, found 7"
+    label = "looked for" if error_class is CheckpointNotFoundError else "expected"
+    text = f"a/m.index, byte 12, tensor 'w/b': size\n  {label}: 8 bytes\n  found: 7"
     assert str(whole(error_class)) == text
     # a KeyError would show the repr, an OSError its number
     assert f"{whole(error_class)}" == text
@@ -127,9 +128,9 @@ def test_the_text_is_file_byte_tensor_message_expected_found(
         ({"tensor": ""}, "tensor '': size"),
         ({"file": "m", "offset": 2**40}, "m, byte 1099511627776: size"),
         ({"file": "m", "tensor": "w"}, "m, tensor 'w': size"),
-        ({"expected": 8}, "size: expected 8"),
-        ({"found": 0}, "size: found 0"),
-        ({"expected": 8, "found": 7}, "size: expected 8, found 7"),
+        ({"expected": 8}, "size\n  expected: 8"),
+        ({"found": 0}, "size\n  found: 0"),
+        ({"expected": 8, "found": 7}, "size\n  expected: 8\n  found: 7"),
         ({"tensor": "\udcff\n"}, r"tensor '\udcff\n': size"),
     ],
     ids=str,

@@ -81,7 +81,7 @@ def require(path: Path, expected: Any, values: Mapping[str, Any] = VALUES) -> No
     if expected == RIGHT:
         require_right(path, values)
     elif expected == CHANGED:
-        require_changed(path, "checksum of")
+        require_changed(path, "do not match the stored checksum")
     elif expected == UNKNOWN:
         require_unsupported(path, "unknown dtype", unchecked=True)
     elif isinstance(expected, Mapping):
@@ -98,18 +98,18 @@ def test_the_entry_that_is_damaged_below_is_the_true_one(tmp_path: Path) -> None
 # Header
 
 NO_HEADER = (OPEN, CorruptCheckpointError, "BundleHeaderProto.* do not parse")
-NO_SHARDS = (OPEN, CorruptCheckpointError, "number of shards in the header: expected 1 or more")
-NO_ORDER = (OPEN, CorruptCheckpointError, "byte order in the header: expected 0 .* or 1")
-NO_PRODUCER = (OPEN, CorruptCheckpointError, "producer version: expected 0 or more, found -")
-NOT_FOR_US = (OPEN, UnsupportedError, "not to be read by this version")
+NO_SHARDS = (OPEN, CorruptCheckpointError, "number of shards in the header\n  expected: 1 or more")
+NO_ORDER = (OPEN, CorruptCheckpointError, "byte order in the header\n  expected: 0 .* or 1")
+NO_PRODUCER = (OPEN, CorruptCheckpointError, "producer version\n  expected: 0 or more\n  found: -")
+NOT_FOR_US = (OPEN, UnsupportedError, "this reader must not read it")
 
 SWAPPED = {name: array.byteswap().tolist() for name, array in TENSORS.items()}
 
 HEADER: Mapping[str, Mapping[str, Any]] = {
     "num_shards": {  # of 2
         "zero": NO_SHARDS,
-        "one less": (FIND, CorruptCheckpointError, "shard number: expected 0 to 0, found 1"),
-        "one more": (READ, MissingShardError, "data-00001-of-00003.*expected shard 1 of 3"),
+        "one less": (FIND, CorruptCheckpointError, "shard number\n  expected: 0 to 0\n  found: 1"),
+        "one more": (READ, MissingShardError, "data-00001-of-00003(?s:.*)expected: shard 1 of 3"),
         "negative": NO_SHARDS,
         "2**31": NO_SHARDS,  # fields of 32 bits keep the low ones: here -2**31, below -1
         "2**63-1": NO_SHARDS,
@@ -139,7 +139,7 @@ HEADER: Mapping[str, Mapping[str, Any]] = {
     "min_consumer": {  # of 1
         "zero": RIGHT,
         "one less": RIGHT,
-        "one more": (OPEN, UnsupportedError, "written for a newer reader.*version 2 or later"),
+        "one more": (OPEN, UnsupportedError, "written for a (?s:newer reader.*)version 2 or later"),
         "negative": RIGHT,
         "2**31": RIGHT,
         "2**63-1": RIGHT,
@@ -208,7 +208,7 @@ def test_two_billion_shards(tmp_path: Path) -> None:
 
     path = write(tmp_path, claim)
     tracemalloc.start()
-    expected = READ, MissingShardError, r"data-2147483646-of-2147483647.*found no such file"
+    expected = READ, MissingShardError, r"data-2147483646-of-2147483647(?s:.*)found: no such file"
     require(path, expected)
     assert tracemalloc.get_traced_memory()[1] < 2 << 20
     tracemalloc.stop()
@@ -250,14 +250,14 @@ def entry_with(coded: bytes, field: str) -> bytes:
 NO_ENTRY = (
     FIND,
     CorruptCheckpointError,
-    "tensor 'x': ((wire type of a |)protocol buffer|varint): expected",
+    "tensor 'x': invalid ((wire type of a |)protocol buffer|varint)\n  expected",
 )
-NO_SHAPE = (FIND, CorruptCheckpointError, r"shape: expected sizes from 0, fewer than 2\*\*63")
-NO_RANK = (FIND, CorruptCheckpointError, "shape: expected dimensions, found an unknown rank")
-OTHER_SIZE = (FIND, CorruptCheckpointError, "size: expected [0-9]+ bytes for float")
-NO_SHARD = (FIND, CorruptCheckpointError, "shard number: expected 0 to 1, found")
-NO_PLACE = (FIND, CorruptCheckpointError, "place in the shard: expected offset and size from 0")
-TOO_SHORT = (READ, TruncatedError, "the data file is too short")
+NO_SHAPE = (FIND, CorruptCheckpointError, r"shape\n  expected: sizes from 0, fewer than 2\*\*63")
+NO_RANK = (FIND, CorruptCheckpointError, "shape\n  expected: dimensions\n  found: an unknown rank")
+OTHER_SIZE = (FIND, CorruptCheckpointError, "size\n  expected: [0-9]+ bytes for float")
+NO_SHARD = (FIND, CorruptCheckpointError, "shard number\n  expected: 0 to 1\n  found:")
+NO_PLACE = (FIND, CorruptCheckpointError, "place in the shard\n  expected: offset and size from 0")
+TOO_SHORT = (READ, TruncatedError, "this data file is cut off")
 
 ENTRY: Mapping[str, Mapping[str, Any]] = {
     "dtype": {
@@ -405,7 +405,11 @@ def test_shapes_without_elements_that_numpy_cannot_count(
 @pytest.mark.parametrize("rank", [255, 300, 10_000])
 def test_more_dimensions_than_tensorflow_has(tmp_path: Path, rank: int) -> None:
     entry = bundle_entry(FLOAT, (1,) * rank, shard_id=1, offset=4, size=4)
-    expected = FIND, CorruptCheckpointError, f"shape: expected at most 254 dimensions, found {rank}"
+    expected = (
+        FIND,
+        CorruptCheckpointError,
+        f"shape\n  expected: at most 254 dimensions\n  found: {rank}",
+    )
     require(with_entry(tmp_path, entry), expected)
 
 
@@ -414,7 +418,7 @@ def test_more_dimensions_than_numpy_has(tmp_path: Path, rank: int) -> None:
     crc = masked_crc32c(X.tobytes()[:4])
     entry = bundle_entry(FLOAT, (1,) * rank, shard_id=1, offset=4, size=4, crc=crc)
     path = with_entry(tmp_path, entry)
-    require_unsupported(path, f"too many dimensions: expected .* found {rank}")
+    require_unsupported(path, f"too many dimensions for numpy\n  expected: (?s:.*)found: {rank}")
     with open_checkpoint(path) as ckpt:
         assert ckpt.info("x").shape == (1,) * rank
 
@@ -520,10 +524,14 @@ def write_strings(
     return write_bundle(folder, {"x": [b""]}, name="m", edit=replace)
 
 
-OTHER_LENGTHS = (READ, CorruptCheckpointError, "lengths of strings: expected 3 lengths that add up")
+OTHER_LENGTHS = (
+    READ,
+    CorruptCheckpointError,
+    "lengths of strings\n  expected: 3 lengths that add up",
+)
 NO_LENGTH = (READ, CorruptCheckpointError, "varint")
-NO_STRING_ENTRY = (FIND, CorruptCheckpointError, "tensor 'x': (protocol buffer|varint)")
-NO_ROOM = (FIND, CorruptCheckpointError, "size: expected at least 7 bytes for 3 strings")
+NO_STRING_ENTRY = (FIND, CorruptCheckpointError, "tensor 'x': invalid (protocol buffer|varint)")
+NO_ROOM = (FIND, CorruptCheckpointError, "size\n  expected: at least 7 bytes for 3 strings")
 
 STRING_SIZES: Mapping[str, Mapping[str, Any]] = {
     "size": {
@@ -581,7 +589,9 @@ def test_lengths_of_strings_that_add_up_in_64_bits_only(tmp_path: Path, lengths:
 @pytest.mark.parametrize("xor", [1, 0x80000000, 0xFFFFFFFF])
 def test_the_checksum_of_strings(tmp_path: Path, xor: int) -> None:
     payload, crc = string_payload(STRINGS)
-    require_changed(write_strings(tmp_path, payload, crc ^ xor), "checksum of strings")
+    require_changed(
+        write_strings(tmp_path, payload, crc ^ xor), "bytes of the strings do not match"
+    )
 
 
 LENGTHS = [struct.pack("<I", len(string)) for string in STRINGS]
@@ -602,7 +612,7 @@ def test_the_checksum_of_lengths_of_strings(tmp_path: Path, wrong: int) -> None:
     stored = struct.pack("<I", wrong)
     payload = bytes(map(len, STRINGS)) + stored + b"".join(STRINGS)
     path = write_strings(tmp_path, payload, masked_crc32c(*LENGTHS, stored, *STRINGS))
-    require_changed(path, "checksum of lengths of strings")
+    require_changed(path, "bytes of the lengths of strings do not match")
 
 
 @pytest.mark.parametrize(
@@ -667,8 +677,8 @@ def require_variants(path: Path, damage: tuple[type[CorruptCheckpointError], str
                 assert found.error.file == f"{path}.data-00000-of-00001"
 
 
-OTHER_VARIANT = (ChecksumError, "checksum of variant 0")
-TOO_LONG = (CorruptCheckpointError, "variant 0: expected at most")
+OTHER_VARIANT = (ChecksumError, "bytes of the variant 0 do not match")
+TOO_LONG = (CorruptCheckpointError, "variant 0\n  expected: at most")
 VARIANT_SIZES = {
     "zero": OTHER_VARIANT,
     "one less": OTHER_VARIANT,
@@ -692,7 +702,12 @@ def test_sizes_of_variants(tmp_path: Path, coding: str, damage: Any) -> None:
 
 @pytest.mark.parametrize(
     ("dims", "words"),
-    [((2,), "variants: expected"), ((4,), "varint"), ((2**40,), "varint"), ((0,), "variants: exp")],
+    [
+        ((2,), "invalid variants\n  expected:"),
+        ((4,), "varint"),
+        ((2**40,), "varint"),
+        ((0,), "variants\n  exp"),
+    ],
     ids=["one less", "one more", "2**40", "none"],
 )
 def test_numbers_of_variants(tmp_path: Path, dims: tuple[int, ...], words: str) -> None:
@@ -703,10 +718,10 @@ def test_numbers_of_variants(tmp_path: Path, dims: tuple[int, ...], words: str) 
 @pytest.mark.parametrize("which", [0, 1, 2, "entry"])
 def test_checksums_of_variants(tmp_path: Path, which: int | str) -> None:
     payload, crc = variant_payload(VARIANTS)
-    damage = f"checksum of variant {which}"
+    damage = f"the bytes of the variant {which} do not match"
     if which == "entry":
         crc ^= 1
-        damage = "checksum of variants"
+        damage = "bytes of the variants do not match"
     else:
         end = sum(1 + len(variant) + 4 for variant in VARIANTS[: int(which) + 1])
         payload = payload[: end - 1] + bytes([payload[end - 1] ^ 1]) + payload[end:]
@@ -723,7 +738,7 @@ def test_variants_that_are_cut(tmp_path: Path, cut: int) -> None:
 # A git-lfs pointer in place of a shard
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 8\n"
-HINT = "a git-lfs pointer .*git lfs pull"
+HINT = r"a git-lfs pointer .*git lfs pull"
 
 
 @pytest.mark.parametrize("num_floats", [2, 1000], ids=["longer", "shorter"])
@@ -733,15 +748,15 @@ def test_a_pointer_that_is_longer_or_shorter_than_the_tensor(
     path = write_bundle(tmp_path, {"x": np.ones(num_floats, "f4")}, name="m")
     Path(f"{path}.data-00000-of-00001").write_bytes(POINTER)
     if num_floats == 2:
-        require_changed(path, f"checksum of tensor: .*: {HINT}")
+        require_changed(path, f"bytes of the tensor do not match.*: {HINT}")
     else:
-        require_refused(path, TruncatedError, f"the data file is too short: .*: {HINT}", at=READ)
+        require_refused(path, TruncatedError, f"this is not a data file but {HINT}", at=READ)
 
 
 def test_a_pointer_in_place_of_strings(tmp_path: Path) -> None:
     path = write_bundle(tmp_path, {"x": [b"ab", b"c"]}, name="m")
     Path(f"{path}.data-00000-of-00001").write_bytes(POINTER)
-    require_refused(path, CorruptCheckpointError, f"lengths of strings: .*: {HINT}", at=READ)
+    require_refused(path, CorruptCheckpointError, f"lengths of strings.*{HINT}", at=READ)
 
 
 def test_a_pointer_in_place_of_one_of_two_shards(tmp_path: Path) -> None:
@@ -758,7 +773,10 @@ def test_a_pointer_in_place_of_one_of_two_shards(tmp_path: Path) -> None:
 def test_no_hint_without_a_pointer(tmp_path: Path) -> None:
     path = write_bundle(tmp_path, {"x": np.ones(2, "f4")}, name="m")
     flip_bit(f"{path}.data-00000-of-00001", 3)
-    with open_checkpoint(path) as ckpt, pytest.raises(ChecksumError, match=r"found 0x[0-9a-f]{8}$"):
+    with (
+        open_checkpoint(path) as ckpt,
+        pytest.raises(ChecksumError, match=r"found: 0x[0-9a-f]{8}$"),
+    ):
         ckpt["x"]
 
 
@@ -865,8 +883,8 @@ def test_tensors_may_share_their_bytes_but_not_many_times(
             for name in (one, other):
                 with pytest.raises(CorruptCheckpointError) as error:
                     ckpt[name]
-                words = "tensors share their bytes: expected at most 4 times the 50000 bytes of the"
-                assert words in str(error.value)
+                assert error.value.message == "tensors share the same bytes"
+                assert "4 times the 50000 bytes of the" in error.value.expected
                 assert error.value.tensor == name
         error_class = CorruptCheckpointError
         assert found_by_verify(ckpt) == [(one, error_class), (other, error_class)]
@@ -891,7 +909,7 @@ def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with open_checkpoint(write_bundle(tmp_path, values, name="m", edit=damage)) as ckpt:
         report = ckpt.verify()
         assert [damage.name for damage in report.damaged] == ["0", "1", "2", "3", None]
-        assert "at most 3 damaged ones, found more" in str(report.damaged[-1].error)
+        assert "at most 3 damaged ones\n  found: more" in str(report.damaged[-1].error)
         assert report.num_tensors == 4
         assert len(ckpt.verify(["0", "5"]).damaged) == 2
 
@@ -926,5 +944,5 @@ def test_forgetting_while_bytes_are_counted(tmp_path: Path) -> None:
                 return default
 
         reader._counted = Forgetful()
-        with pytest.raises(CorruptCheckpointError, match="tensors share their bytes"):
+        with pytest.raises(CorruptCheckpointError, match="tensors share the same bytes"):
             ckpt["0004"]

@@ -116,27 +116,55 @@ def test_the_file_that_is_damaged_below_is_right(tmp_path: Path) -> None:
 
 # Contents
 
-NO_MESSAGE = "protocol buffer: expected (a SavedSliceMeta|a VersionDef|0, 1, 2 or 5), found"
+NO_MESSAGE = "protocol buffer\n  expected: (a SavedSliceMeta|a VersionDef|0, 1, 2 or 5)\n  found:"
 NO_CONTENTS = (OPEN, CorruptCheckpointError, NO_MESSAGE)
-NO_SHAPE = (OPEN, CorruptCheckpointError, "tensor 'x': shape: expected sizes from 0")
-NO_EXTENT = (OPEN, CorruptCheckpointError, "tensor 'x': extent of a slice: expected a start")
-NO_PRODUCER = (OPEN, CorruptCheckpointError, "producer version: expected 0 or more")
+NO_SHAPE = (OPEN, CorruptCheckpointError, "tensor 'x': invalid shape\n  expected: sizes from 0")
+NO_EXTENT = (
+    OPEN,
+    CorruptCheckpointError,
+    "tensor 'x': invalid extent of a slice\n  expected: a start",
+)
+NO_PRODUCER = (OPEN, CorruptCheckpointError, "producer version\n  expected: 0 or more")
 NEWER = (OPEN, UnsupportedError, "written for a newer reader")
-NOT_FOR_US = (OPEN, UnsupportedError, "not to be read by this version")
-OVERLAP = (READ, CorruptCheckpointError, "tensor 'x': slices overlap: expected every element once")
-OUTSIDE = (READ, CorruptCheckpointError, r"tensor 'x': slice: expected a part of the shape \[3\]")
-HOLE = (READ, CorruptCheckpointError, "tensor 'x': slices do not cover the tensor: expected")
-NO_FIELD = (READ, UnsupportedError, "tensor 'x': cannot be in a V1 checkpoint: .* unknown dtype")
-OTHER_COUNT = (READ, CorruptCheckpointError, "tensor 'x': values of a slice: expected 1 of them")
+NOT_FOR_US = (OPEN, UnsupportedError, "this reader must not read it")
+OVERLAP = (
+    READ,
+    CorruptCheckpointError,
+    "tensor 'x': slices overlap\n  expected: every element once",
+)
+OUTSIDE = (
+    READ,
+    CorruptCheckpointError,
+    r"tensor 'x': invalid slice\n  expected: a part of the shape \[3\]",
+)
+HOLE = (
+    READ,
+    CorruptCheckpointError,
+    "tensor 'x': slices do not cover the tensor\n  expected",
+)
+NO_FIELD = (
+    READ,
+    UnsupportedError,
+    "tensor 'x': V1 checkpoints cannot hold this dtype.*unknown dtype",
+)
+OTHER_COUNT = (
+    READ,
+    CorruptCheckpointError,
+    "tensor 'x': invalid values of a slice\n  expected: 1 of them",
+)
 
 CONTENTS: Mapping[str, Mapping[str, Any]] = {
     "dim": {  # 3, in slices of 1 and 2
-        "zero": (READ, CorruptCheckpointError, r"slice: expected a part of the shape \[0\]"),
-        "one less": (READ, CorruptCheckpointError, r"slice: expected a part of the shape \[2\]"),
+        "zero": (READ, CorruptCheckpointError, r"slice\n  expected: a part of the shape \[0\]"),
+        "one less": (READ, CorruptCheckpointError, r"slice\n  expected: a part of the shape \[2\]"),
         "one more": HOLE,
         "negative": NO_SHAPE,
         "2**31": HOLE,
-        "2**63-1": (READ, UnsupportedError, "too large: expected at most 9223372036854775807"),
+        "2**63-1": (
+            READ,
+            UnsupportedError,
+            "too large for numpy\n  expected: at most 9223372036854775807",
+        ),
         "not minimal": RIGHT,
         "overlong": NO_CONTENTS,
     },
@@ -230,17 +258,17 @@ def test_shapes_that_no_tensor_has(tmp_path: Path, dims: tuple[int, ...]) -> Non
     shape = b"".join(bytes_field(2, varint_field(1, size)) for size in dims)
     tensor = bytes_field(1, b"x") + bytes_field(2, shape) + varint_field(3, INT16)
     path = write(tmp_path, contents(tensor + bytes_field(4, tensor_slice([None] * len(dims)))))
-    require(path, (OPEN, CorruptCheckpointError, "tensor 'x': shape: expected"))
+    require(path, (OPEN, CorruptCheckpointError, "tensor 'x': invalid shape\n  expected"))
 
 
 @pytest.mark.parametrize(
     ("slices", "expected"),
     [
         ([], HOLE),
-        ([b""], (OPEN, CorruptCheckpointError, "slice: expected 1 dimensions")),
+        ([b""], (OPEN, CorruptCheckpointError, "slice\n  expected: 1 dimensions")),
         (
             [tensor_slice([None, None])],
-            (OPEN, CorruptCheckpointError, "slice: expected 1 dimensions"),
+            (OPEN, CorruptCheckpointError, "slice\n  expected: 1 dimensions"),
         ),
         ([tensor_slice([(0, 1)])] * 2, HOLE),
         ([tensor_slice([(0, 1)])] * 3, OVERLAP),
@@ -274,7 +302,10 @@ def test_a_tensor_listed_twice_with_the_same_slices(tmp_path: Path) -> None:
 
 def test_a_tensor_listed_twice_with_different_types(tmp_path: Path) -> None:
     listed = contents(meta(), meta(dtype=varint(INT8)))
-    require(write(tmp_path, listed), (OPEN, CorruptCheckpointError, "tensor 'x': contents: exp"))
+    require(
+        write(tmp_path, listed),
+        (OPEN, CorruptCheckpointError, "tensor 'x': invalid contents\n  exp"),
+    )
 
 
 def test_a_tensor_without_a_name_has_the_empty_one(tmp_path: Path) -> None:
@@ -303,7 +334,7 @@ def test_contents_of_nothing(tmp_path: Path, listed: bytes) -> None:
 def test_no_contents(tmp_path: Path) -> None:
     path = tmp_path / "m"
     path.write_bytes(table(sorted(RECORDS.items())))
-    words = "contents: expected an entry under the empty key, found none"
+    words = "contents\n  expected: an entry under the empty key\n  found: none"
     require(path, (OPEN, CorruptCheckpointError, words))
 
 
@@ -311,7 +342,7 @@ def test_the_index_of_a_v2_checkpoint_under_the_name_of_a_v1_file(tmp_path: Path
     """TensorFlow lists nothing; it is not a V1 checkpoint of no tensors."""
     path = tmp_path / "m"
     path.write_bytes(table([(b"", bundle_header()), (b"x", bundle_entry(FLOAT, ()))]))
-    words = "not a V1 checkpoint.*found the index of a V2 checkpoint"
+    words = "not a V1 checkpoint(?s:.*)found: the index of a V2 checkpoint"
     require(path, (OPEN, NotACheckpointError, words))
 
 
@@ -320,9 +351,13 @@ def test_the_index_of_a_v2_checkpoint_under_the_name_of_a_v1_file(tmp_path: Path
 NO_MESSAGE = (
     READ,
     CorruptCheckpointError,
-    "tensor 'x': (field|wire type) of a protocol buffer|vari",
+    "tensor 'x': invalid ((field|wire type) of a protocol buffer|vari)",
 )
-NO_VALUES = (READ, CorruptCheckpointError, "tensor 'x': values of a slice: expected 2 of them")
+NO_VALUES = (
+    READ,
+    CorruptCheckpointError,
+    "tensor 'x': invalid values of a slice\n  expected: 2 of them",
+)
 ANY_DAMAGE = (READ, CorruptCheckpointError, "tensor 'x': ")
 
 RECORD: Mapping[str, Mapping[str, Any]] = {
@@ -431,14 +466,14 @@ def test_records_that_are_something_else(tmp_path: Path, damaged: bytes, expecte
 def test_a_record_that_is_not_there(tmp_path: Path, which: int) -> None:
     records = dict(RECORDS)
     del records[slice_key(b"x", SLICES[which])]
-    words = "tensor 'x': slice: expected a record under 00 78 .*, found none"
+    words = "tensor 'x': invalid slice\n  expected: a record under 00 78 .*\n  found: none"
     require(write(tmp_path, contents(meta()), records), (READ, CorruptCheckpointError, words))
 
 
 def test_a_record_under_the_key_of_the_same_range_in_another_form(tmp_path: Path) -> None:
     listed = contents(meta(slices=[tensor_slice([None])]))
     path = write(tmp_path, listed, {slice_key(b"x", [(0, 3)]): record(packed(1, 2, 3))})
-    require(path, (READ, CorruptCheckpointError, "slice: expected a record under"))
+    require(path, (READ, CorruptCheckpointError, "slice\n  expected: a record under"))
 
 
 FLOATS: Mapping[str, tuple[bytes, Any]] = {
@@ -489,7 +524,7 @@ def test_2_to_the_40_strings(tmp_path: Path) -> None:
     records = {slice_key(b"x", [None]): record(bytes_field(STRING_VAL, b"") * 3)}
     path = write(tmp_path, listed, records)
     tracemalloc.start()
-    words = "values of a slice: expected 1099511627776 of them, found 3"
+    words = "values of a slice\n  expected: 1099511627776 of them\n  found: 3"
     require(path, (READ, CorruptCheckpointError, words))
     assert tracemalloc.get_traced_memory()[1] < 2 << 20
     tracemalloc.stop()
@@ -530,7 +565,9 @@ def test_groups_in_groups_in_each_message_of_a_record(
         "tensor": record(packed(2, 3) + deep),
     }[level]
     path = write(tmp_path, contents(meta()), {**RECORDS, slice_key(b"x", SLICES[1]): damaged})
-    words = "tensor 'x': wire type of a protocol buffer: expected 0, 1, 2 or 5, found 3"
+    words = (
+        "tensor 'x': invalid wire type of a protocol buffer\n  expected: 0, 1, 2 or 5\n  found: 3"
+    )
     require(path, (READ, CorruptCheckpointError, words))
 
 
@@ -557,7 +594,9 @@ def test_files_of_a_set_that_contradict_each_other(tmp_path: Path) -> None:
         name = f"m-0000{i}-of-00002"
         (tmp_path / name).write_bytes(table(sorted({b"": listed, **RECORDS}.items())))
     path = tmp_path / "m"
-    error = require_refused(path, CorruptCheckpointError, "tensor 'x': contents: exp", at=OPEN)
+    error = require_refused(
+        path, CorruptCheckpointError, "tensor 'x': invalid contents\n  exp", at=OPEN
+    )
     assert error.file == f"{path}-00001-of-00002"
 
 
@@ -631,7 +670,7 @@ def test_extents_of_absurd_lengths(
         assert info.nbytes == info.slices[0].nbytes == 4
         assert ckpt._repr_html_()
         (damage,) = ckpt.verify().damaged
-        words = "too many dimensions" if rank == 254 else "slice: expected a part of the shape"
+        words = "too many dimensions" if rank == 254 else "slice\n  expected: a part of the shape"
         assert words in str(damage.error)
     for command in ("ls", "tree", "verify"):
         for options in ([], ["--json"]):
@@ -662,5 +701,5 @@ def test_keys_of_slices_that_would_be_longer_than_any_file(tmp_path: Path) -> No
     listed = tensor_entry(b"x" * 100_000, [0], FLOAT, [[None]] * 1000)
     require(
         write(tmp_path, contents(listed), {}),
-        (OPEN, CorruptCheckpointError, "slices: expected keys of at most .* bytes in all"),
+        (OPEN, CorruptCheckpointError, "slices\n  expected: keys of at most .* bytes in all"),
     )

@@ -374,7 +374,7 @@ class TestObjects:
         child = field(1, varint_field(1, node_id), text(2, "x"))
         slot = field(3, varint_field(1, node_id), text(2, "m"), varint_field(3, 0))
         for parts in (child, slot):
-            with pytest.raises(CorruptCheckpointError, match=f"found {node_id}"):
+            with pytest.raises(CorruptCheckpointError, match=f"found: {node_id}"):
                 parse_meta_graph(field(7, field(1, parts)))
 
 

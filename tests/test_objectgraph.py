@@ -326,7 +326,7 @@ class TestBadGraphs:
     @pytest.mark.parametrize("node_id", [1, 2**31 - 1, -1])
     def test_children_that_lead_nowhere(self, node_id: int) -> None:
         graph = ObjectGraph(node(child("a", node_id)), Tensors())
-        with pytest.raises(CorruptCheckpointError, match=f"found {node_id}"):
+        with pytest.raises(CorruptCheckpointError, match=f"found: {node_id}"):
             list(graph)
         with pytest.raises(CorruptCheckpointError):
             _ = "a" in graph

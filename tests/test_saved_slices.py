@@ -134,7 +134,7 @@ class TestRecord:
     ) -> None:
         values = find_values(record(field), dtype)
         assert len(decode_values(values, dtype, 3)) == 3
-        with pytest.raises(CorruptCheckpointError, match=f"expected {size} of them"):
+        with pytest.raises(CorruptCheckpointError, match=f"expected: {size} of them"):
             decode_values(values, dtype, size)
 
     @pytest.mark.parametrize(

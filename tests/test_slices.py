@@ -291,13 +291,17 @@ def test_damaged_tilings_are_rejected(
 @pytest.mark.parametrize(
     ("boxes", "shape", "match"),
     [
-        ([], (7, 4), "do not cover the tensor: expected 28 elements, found 0 in 0 slices"),
-        ([Box((0, 0), (3, 4))], (7, 4), "do not cover the tensor: expected 28 elements, found 12"),
-        ([Box((0,), (5,)), Box((3,), (4,))], (7,), r"overlap.*found \[3:7\] again"),
-        ([Box((0,), (5,)), Box((5,), (3,))], (7,), r"a part of the shape \[7\], found \[5:8\]"),
+        ([], (7, 4), "do not cover the tensor\n  expected: 28 elements\n  found: 0 in 0 slices"),
+        (
+            [Box((0, 0), (3, 4))],
+            (7, 4),
+            "do not cover the tensor\n  expected: 28 elements\n  found: 12",
+        ),
+        ([Box((0,), (5,)), Box((3,), (4,))], (7,), r"overlap(?s:.*)found: \[3:7\] again"),
+        ([Box((0,), (5,)), Box((5,), (3,))], (7,), r"a part of the shape \[7\]\n  found: \[5:8\]"),
         ([Box((), ())] * 2, (), "overlap"),
         ([], (), "do not cover"),
-        ([Box((0, 1), (0, 4))], (0, 4), r"found \[0:0, 1:5\]"),
+        ([Box((0, 1), (0, 4))], (0, 4), r"found: \[0:0, 1:5\]"),
     ],
 )
 def test_what_is_wrong_is_said(boxes: list[Box], shape: tuple[int, ...], match: str) -> None:

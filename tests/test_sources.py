@@ -134,7 +134,7 @@ class SourceSuite:
         source = self.make(path)
         assert source.nbytes == 0
         assert bytes(source.read(0, 0)) == b""
-        with pytest.raises(TruncatedError, match="found a file of 0 bytes"):
+        with pytest.raises(TruncatedError, match="found: a file of 0 bytes"):
             source.read(0, 1)
         source.close()
 
@@ -197,7 +197,7 @@ class FileSuite(SourceSuite):
     ) -> None:
         assert bytes(source.read(0, NBYTES)) == CONTENTS
         os.truncate(path, nbytes)
-        with pytest.raises(TruncatedError, match=f"found a file of {nbytes} bytes"):
+        with pytest.raises(TruncatedError, match=f"found: a file of {nbytes} bytes"):
             source.read(0, NBYTES)
         assert bytes(source.read(0, nbytes)) == CONTENTS[:nbytes]
 
@@ -281,7 +281,7 @@ class TestPreadSource(FileSuite):
             return whole(descriptor, min(nbytes, 1500), position)
 
         monkeypatch.setattr(ckptparse.sources.pread, "_pread", shorten_and_read)
-        with pytest.raises(TruncatedError, match="found a file of 2000 bytes"):
+        with pytest.raises(TruncatedError, match="found: a file of 2000 bytes"):
             source.read(0, NBYTES)
 
     def test_reading_fails_as_unreadable_with_its_place(

@@ -76,11 +76,13 @@ def decode_header(serialized: bytes | memoryview) -> Header:
     require_version(header.version)
     if header.num_shards < 1:
         raise CorruptCheckpointError(
-            "number of shards in the header", expected="1 or more", found=header.num_shards
+            "invalid number of shards in the header", expected="1 or more", found=header.num_shards
         )
     if header.endianness not in (0, 1):
         raise CorruptCheckpointError(
-            "byte order in the header", expected="0 (little) or 1 (big)", found=header.endianness
+            "invalid byte order in the header",
+            expected="0 (little) or 1 (big)",
+            found=header.endianness,
         )
     return Header(header.num_shards, big_endian=header.endianness == 1)
 
@@ -232,32 +234,32 @@ def require_few_slices(num_slices: int, most: int) -> None:
     """
     if num_slices > most:
         raise CorruptCheckpointError(
-            "slices", expected=f"at most {most}, by the size of the index", found=num_slices
+            "invalid slices", expected=f"at most {most}, by the size of the index", found=num_slices
         )
 
 
 def _require_place(entry: Entry, num_shards: int) -> None:
     if not 0 <= entry.shard_id < num_shards:
         raise CorruptCheckpointError(
-            "shard number", expected=f"0 to {num_shards - 1}", found=entry.shard_id
+            "invalid shard number", expected=f"0 to {num_shards - 1}", found=entry.shard_id
         )
     if entry.offset < 0 or entry.nbytes < 0:
         raise CorruptCheckpointError(
-            "place in the shard",
+            "invalid place in the shard",
             expected="offset and size from 0",
             found=f"offset {entry.offset}, size {entry.nbytes}",
         )
     data_type = lookup(entry.dtype)
     if data_type.itemsize is not None and entry.nbytes != entry.size * data_type.itemsize:
         raise CorruptCheckpointError(
-            "size",
+            "invalid size",
             expected=f"{entry.size * data_type.itemsize} bytes for {data_type.name}"
             f" {list(entry.shape)}",
             found=entry.nbytes,
         )
     if entry.dtype == STRING and entry.nbytes < entry.size + 4:
         raise CorruptCheckpointError(
-            "size",
+            "invalid size",
             expected=f"at least {entry.size + 4} bytes for {entry.size} strings",
             found=entry.nbytes,
         )

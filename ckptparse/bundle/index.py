@@ -77,11 +77,11 @@ class BundleIndex:
             value = self._table.get(HEADER_KEY)
             if value is None:
                 raise CorruptCheckpointError(
-                    "header", expected="an entry under the empty key", found="none"
+                    "invalid header", expected="an entry under the empty key", found="none"
                 )
             if value[:1] == b"\x0a":  # field 1 as a message: SavedTensorSlices, not a header
                 raise NotACheckpointError(
-                    "not the index of a V2 checkpoint",
+                    "this is not the index of a V2 checkpoint",
                     expected="a bundle header",
                     found="a whole V1 checkpoint file",
                 )
@@ -241,7 +241,7 @@ class BundleIndex:
         most = MAX_KEY_RATIO * self.nbytes
         if nbytes > most:
             raise CorruptCheckpointError(
-                "slices", expected=f"keys of at most {most} bytes in all", found=nbytes
+                "invalid slices", expected=f"keys of at most {most} bytes in all", found=nbytes
             )
 
     def pieces(self, key: bytes, entry: Entry) -> list[Piece]:
@@ -258,13 +258,13 @@ class BundleIndex:
             found = self.entry(slice_key)
             if found is None or found.slices:
                 raise CorruptCheckpointError(
-                    "slice",
+                    "invalid slice",
                     expected=f"an entry for the slice {describe(box)}",
                     found="none in the index" if found is None else "one that is sliced itself",
                 )
             if (found.dtype, found.shape) != (entry.dtype, box.shape):
                 raise CorruptCheckpointError(
-                    f"slice {describe(box)}",
+                    f"invalid slice {describe(box)}",
                     expected=f"{lookup(entry.dtype).name} {list(box.shape)}",
                     found=f"{lookup(found.dtype).name} {list(found.shape)}",
                 )
@@ -289,7 +289,7 @@ class BundleIndex:
                 damaged.update(range(i, self._table.num_blocks))
                 errors.append(
                     CorruptCheckpointError(
-                        "index",
+                        "too much damage in the index",
                         file=self.name,
                         expected=f"fewer than {_MOST_ERRORS} damaged entries"
                         f" and {self._most_slices} slices",

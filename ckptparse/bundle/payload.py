@@ -81,7 +81,7 @@ def _decode_lengths(
     # The exact sum is one of 64 bits and may have run over; the rounded one has not.
     if nbytes < 0 or total != nbytes or lengths.sum(dtype=np.float64) > 2.0**63:
         raise CorruptCheckpointError(
-            "lengths of strings",
+            "invalid lengths of strings",
             offset=0,
             expected=f"{count} lengths that add up to the {max(nbytes, 0)} bytes behind them",
             found=sum(lengths.tolist()),
@@ -118,7 +118,7 @@ def verify_variants(payload: bytes | memoryview, count: int, crc: int) -> None:
         stop = start + nbytes
         if stop + _CHECKSUM_NBYTES > len(payload):
             raise CorruptCheckpointError(
-                f"variant {i}",
+                f"invalid variant {i}",
                 offset=pos,
                 expected=f"at most {len(payload) - start - _CHECKSUM_NBYTES} bytes",
                 found=nbytes,
@@ -130,7 +130,10 @@ def verify_variants(payload: bytes | memoryview, count: int, crc: int) -> None:
         running = crc32c(stored, running)
     if pos != len(payload):
         raise CorruptCheckpointError(
-            "variants", offset=0, expected=f"{pos} bytes for {count} of them", found=len(payload)
+            "invalid variants",
+            offset=0,
+            expected=f"{pos} bytes for {count} of them",
+            found=len(payload),
         )
     require_crc32c("variants", running, crc, offset=0)
 
@@ -147,5 +150,8 @@ def require_booleans(payload: bytes | memoryview, distance: int = 0) -> None:
     if len(values) and int(values.max()) > 1:
         wrong = int(np.argmax(values > 1))
         raise CorruptCheckpointError(
-            "boolean", offset=distance + wrong, expected="00 or 01", found=f"{values[wrong]:02x}"
+            "invalid boolean",
+            offset=distance + wrong,
+            expected="00 or 01",
+            found=f"{values[wrong]:02x}",
         )

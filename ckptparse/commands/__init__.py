@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 import ckptparse
 from ckptparse.commands import graph, ls, run, show, tree, verify
+from ckptparse.commands.text import error_lines
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 from ckptparse.text import printable
 
@@ -43,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (CheckpointError, ImportError, OSError, MemoryError) as error:
-        print(f"ckptparse: {printable(str(error) or 'out of memory')}", file=sys.stderr)
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else None
+        shown = error if str(error) else MemoryError("out of memory")
+        for line in error_lines(shown, "ckptparse: ", width):
+            print(line, file=sys.stderr)
         return NO if isinstance(error, TensorNotFoundError) else TROUBLE
     return status
 

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             path = find_graph_file(files, ckpt.path)
     if path is None:
         raise CheckpointNotFoundError(
-            "no graph beside this checkpoint",
+            "there is no graph beside this checkpoint",
             file=arguments.path,
             expected="a .meta file, or a SavedModel's saved_model.pb",
             found="neither",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
+from ckptparse.errors import CheckpointError
 from ckptparse.tensors import TensorInfo
+from ckptparse.text import printable
 
 _WIDEST_COLUMN = 100
 """Wider cells push what is behind them to the right, in their own line only."""
@@ -47,6 +50,30 @@ def align(
     write = ("".join(columns) + "{}").format
     for item in items:
         yield write(*to_cells(item), to_text(item)).rstrip()
+
+
+def error_lines(error: BaseException, before: str = "", width: int | None = None) -> Iterator[str]:
+    """Write an error for people: one line for what is wrong, then an indented one for each detail.
+
+    Args:
+        error: any; only those of checkpoints have details.
+        before: what the first line begins with.
+        width: of the terminal; lines are broken between words.  None leaves them as they are.
+    """
+    lines = error.lines() if isinstance(error, CheckpointError) else [str(error)]
+    for i, line in enumerate(lines):
+        text = printable(line)
+        first, rest = (f"  {text}", "    ") if i else (before + text, "  ")
+        if width is None:
+            yield first
+        else:
+            yield from textwrap.wrap(
+                first,
+                width,
+                subsequent_indent=rest,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
 
 
 def info_to_json(info: TensorInfo) -> dict[str, Any]:

@@ -103,7 +103,9 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
     # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
-            "protocol buffer as text", expected="a SavedModel", found=str(error)[:_MOST_LETTERS]
+            "invalid protocol buffer as text",
+            expected="a SavedModel",
+            found=str(error)[:_MOST_LETTERS],
         ) from error
     return memoryview(message.SerializeToString())
 
@@ -188,7 +190,9 @@ def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> Non
     total = sum(len(variable.of or "") for variable in variables)
     if total > most:
         raise CorruptCheckpointError(
-            "variables of slots", expected=f"names of at most {most} letters in all", found=total
+            "invalid variables of slots",
+            expected=f"names of at most {most} letters in all",
+            found=total,
         )
 
 

@@ -110,7 +110,7 @@ def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
     def require_id(node_id: int) -> int:
         if not 0 <= node_id < len(nodes):
             raise CorruptCheckpointError(
-                "object graph", expected=f"ids from 0 to {len(nodes) - 1}", found=node_id
+                "invalid object graph", expected=f"ids from 0 to {len(nodes) - 1}", found=node_id
             )
         return node_id
 

@@ -27,7 +27,10 @@ def read_object_graph(tensors: Tensors) -> ObjectGraph | None:
     value = tensors.read(KEY)
     if value.shape != () or value.dtype != object:
         raise CorruptCheckpointError(
-            "object graph", tensor=KEY, expected="one string", found=f"{value.dtype} {value.shape}"
+            "invalid object graph",
+            tensor=KEY,
+            expected="one string",
+            found=f"{value.dtype} {value.shape}",
         )
     with located(tensor=KEY):
         return ObjectGraph(value.item(), tensors)

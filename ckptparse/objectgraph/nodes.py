@@ -201,7 +201,9 @@ class NodeTable:
         self.nbytes = len(serialized)
         self.tensors = tensors
         if not self._messages:
-            raise CorruptCheckpointError("object graph", expected="a root", found="no nodes")
+            raise CorruptCheckpointError(
+                "invalid object graph", expected="a root", found="no nodes"
+            )
         self.children = lru_cache(_CACHED)(self._decode_children)
         self.names_of_key = lru_cache(_CACHED)(self._find_names)
 
@@ -230,7 +232,7 @@ class NodeTable:
     def _require_id(self, node_id: int) -> int:
         if not 0 <= node_id < len(self._messages):
             raise CorruptCheckpointError(
-                "object graph",
+                "invalid object graph",
                 tensor=KEY,
                 expected=f"ids from 0 to {len(self) - 1}",
                 found=node_id,

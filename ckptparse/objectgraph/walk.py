@@ -100,5 +100,7 @@ class Walk:
         total = sum(self._path_sizes[node_id] for node_id in node_ids)
         if total > most:
             raise CorruptCheckpointError(
-                "object graph", expected=f"paths of at most {most} letters in all", found=total
+                "invalid object graph",
+                expected=f"paths of at most {most} letters in all",
+                found=total,
             )

@@ -84,11 +84,11 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
             value = table.get(CONTENTS_KEY)
             if value is None:
                 raise CorruptCheckpointError(
-                    "contents", expected="an entry under the empty key", found="none"
+                    "invalid contents", expected="an entry under the empty key", found="none"
                 )
             if value[:1] == b"\x08":  # field 1 as a number: a header, not SavedTensorSlices
                 raise NotACheckpointError(
-                    "not a V1 checkpoint",
+                    "this is not a V1 checkpoint",
                     expected="a table of contents",
                     found="the index of a V2 checkpoint (its name ends in .index)",
                 )
@@ -151,7 +151,7 @@ class _Contents:
 
     def _swollen_error(self) -> CorruptCheckpointError:
         return CorruptCheckpointError(
-            "contents",
+            "invalid contents",
             expected=f"at most {self._most_listed} tensors, and slices, by the size of the file",
             found="more",
         )
@@ -179,7 +179,7 @@ class _Contents:
             raise self._swollen_error()
         if self._key_nbytes > self._most_key_nbytes:
             raise CorruptCheckpointError(
-                "slices",
+                "invalid slices",
                 tensor=decode_name(name),
                 expected=f"keys of at most {self._most_key_nbytes} bytes in all",
                 found="more",
@@ -189,7 +189,7 @@ class _Contents:
         first = others[0]
         if (entry.dtype, entry.shape) != (first.dtype, first.shape):
             raise CorruptCheckpointError(
-                "contents",
+                "invalid contents",
                 tensor=decode_name(name),
                 expected=f"dtype {first.dtype}, shape {list(first.shape)}, as elsewhere",
                 found=f"dtype {entry.dtype}, shape {list(entry.shape)}",

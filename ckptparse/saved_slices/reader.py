@@ -169,7 +169,7 @@ class SavedSlicesReader:
         record = piece.table.get(slice_key)
         if record is None:
             raise CorruptCheckpointError(
-                "slice",
+                "invalid slice",
                 file=piece.table.name,
                 expected=f"a record under {slice_key.hex(' ')}",
                 found="none",

@@ -91,7 +91,7 @@ def require_storable(dtype: int) -> None:
     """Raise UnsupportedError for dtypes that V1 checkpoints have no field for."""
     if dtype not in _VALUE_FIELDS:
         raise UnsupportedError(
-            "cannot be in a V1 checkpoint",
+            "V1 checkpoints cannot hold this dtype",
             expected="a dtype that TensorFlow's V1 writer takes",
             found=lookup(dtype).name,
         )
@@ -139,7 +139,10 @@ def _iterate_strings(tensor: bytes) -> Iterator[bytes]:
             pos = start + nbytes
             if pos > stop:
                 raise CorruptCheckpointError(
-                    "string", offset=start, expected=f"an end by {stop}", found=f"{nbytes} bytes"
+                    "invalid string",
+                    offset=start,
+                    expected=f"an end by {stop}",
+                    found=f"{nbytes} bytes",
                 )
             yield tensor[start:pos]
         else:
@@ -187,7 +190,7 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
     if nbytes != len(varints):
         _require_varint_count(varints, size)
         raise CorruptCheckpointError(
-            "values of a slice", expected="whole varints", found="one that does not end"
+            "invalid values of a slice", expected="whole varints", found="one that does not end"
         )
     return numbers.view(np.float16) if dtype == _HALF else numbers
 
@@ -198,4 +201,6 @@ def _require_varint_count(varints: bytes | memoryview, size: int) -> None:
 
 def _require_count(found: float, size: int) -> None:
     if found != size:
-        raise CorruptCheckpointError("values of a slice", expected=f"{size} of them", found=found)
+        raise CorruptCheckpointError(
+            "invalid values of a slice", expected=f"{size} of them", found=found
+        )
