@@ -26,10 +26,11 @@ from ckptparse.errors import (
     UnsupportedError,
 )
 from ckptparse.opening import open_checkpoint
-from ckptparse.report import Damage, VerifyReport
+from ckptparse.report import Cause, Damage, VerifyReport
 from ckptparse.tensors import TensorInfo, TensorSlice
 
 __all__ = [
+    "Cause",
     "Checkpoint",
     "CheckpointError",
     "CheckpointNotFoundError",

@@ -288,7 +288,7 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
                 name = decode_name(key)
                 error.locate(file=self.path, tensor=name)
                 error.forget_frames()
-                damaged.append(Damage(name, error))
+                damaged.append(Damage(name, error, nbytes))
             done += nbytes
             if progress is not None:
                 progress(done, total)

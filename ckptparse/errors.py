@@ -38,7 +38,11 @@ class CheckpointError(Exception):
         offset: byte offset in that file, or None.
         tensor: name of the tensor concerned, or None.
         expected, found: the two sides of the contradiction, as text, or None.
+        whole_file: whether it concerns every tensor of the file: one that is missing, cut off,
+            unreadable, or of another kind.
     """
+
+    whole_file = False
 
     def __init__(
         self,
@@ -129,6 +133,7 @@ class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
 class MissingShardError(NotFoundError, FileNotFoundError):
     """The index is there, but a data file that it refers to is not."""
 
+    whole_file = True
     errno = errno.ENOENT
     filename = property(lambda self: self.file)
 
@@ -152,6 +157,8 @@ class ChecksumError(CorruptCheckpointError):
 class TruncatedError(CorruptCheckpointError):
     """The file ends before the bytes that its own structure promises."""
 
+    whole_file = True
+
 
 class UnsupportedError(CheckpointError, NotImplementedError):
     """A sound file or tensor that has no meaning as a numpy array, or needs a newer reader."""
@@ -160,6 +167,7 @@ class UnsupportedError(CheckpointError, NotImplementedError):
 class UnreadableError(CheckpointError, OSError):
     """The operating system would not open or read a file (permissions, a failing disk ...)."""
 
+    whole_file = True
     errno: int | None = None
     filename = property(lambda self: self.file)
 

@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
+_NUMBER = re.compile("0*([0-9]+)")
+
+
+def natural_key(name: str) -> str:
+    """Return a key that sorts names as people do: ``layer_2`` before ``layer_10``.
+
+    A number is preceded by its length, so that comparing letters compares numbers.
+    """
+    return _NUMBER.sub(_with_length, name)
+
+
+def _with_length(found: re.Match[str]) -> str:
+    """A number after its length, which is written as 9s and a last digit below 9: 3, 90, 998."""
+    digits = found[1]
+    nines, rest = divmod(len(digits), 9)
+    return f"{'9' * nines}{rest}{digits}"
+
 
 def decode_name(key: bytes) -> str:
     """The name of a key; bytes that are not UTF-8 become lone surrogates."""

@@ -748,7 +748,7 @@ def test_a_pointer_that_is_longer_or_shorter_than_the_tensor(
     path = write_bundle(tmp_path, {"x": np.ones(num_floats, "f4")}, name="m")
     Path(f"{path}.data-00000-of-00001").write_bytes(POINTER)
     if num_floats == 2:
-        require_changed(path, f"bytes of the tensor do not match.*: {HINT}")
+        require_changed(path, f"this is not a data file but {HINT}")
     else:
         require_refused(path, TruncatedError, f"this is not a data file but {HINT}", at=READ)
 
@@ -756,7 +756,7 @@ def test_a_pointer_that_is_longer_or_shorter_than_the_tensor(
 def test_a_pointer_in_place_of_strings(tmp_path: Path) -> None:
     path = write_bundle(tmp_path, {"x": [b"ab", b"c"]}, name="m")
     Path(f"{path}.data-00000-of-00001").write_bytes(POINTER)
-    require_refused(path, CorruptCheckpointError, f"lengths of strings.*{HINT}", at=READ)
+    require_refused(path, CorruptCheckpointError, f"this is not a data file but {HINT}", at=READ)
 
 
 def test_a_pointer_in_place_of_one_of_two_shards(tmp_path: Path) -> None:

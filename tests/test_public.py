@@ -14,6 +14,7 @@ import ckptparse
 ROOT = Path(__file__).resolve().parent.parent
 
 EXPORTED = [
+    "Cause",
     "Checkpoint",
     "CheckpointError",
     "CheckpointNotFoundError",

@@ -85,7 +85,7 @@ class TestTreeOfObjects:
         assert (status, err) == (0, "")
         assert lines[0] == ["3.0", "KiB", "24", "."]
         assert ["100", "B", "8", "model"] in lines
-        assert ["24", "B", "kernel", "float32", "[2,3]"] in lines
+        assert ["24", "B", "kernel", "float32", "[2,3]", "(enc/kernel)"] in lines
         assert ["layer-0", "=", "model/layer_with_weights-0"] in lines
         assert max(map(len, out.splitlines())) <= 80
 

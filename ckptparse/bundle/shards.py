@@ -101,7 +101,8 @@ def explained(source: Source) -> Iterator[None]:
     except CorruptCheckpointError as error:
         foreign = name_foreign_source(source)
         if foreign:
-            error.found = f"{error.found or 'none'}: {foreign}"
+            error.args = (f"this is not a data file but {foreign}",)
+            error.whole_file = True
         raise
 
 

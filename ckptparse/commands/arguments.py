@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ckptparse.checkpoint import Checkpoint
+from ckptparse.commands.text import error_lines
+from ckptparse.errors import CheckpointError
+from ckptparse.full_names import read_full_names
 from ckptparse.opening import open_checkpoint
 
 
@@ -21,6 +25,16 @@ def add_path(parser: argparse.ArgumentParser) -> None:
 def open_path(arguments: argparse.Namespace) -> Checkpoint:
     """The checkpoint that the arguments of `add_path` name."""
     return open_checkpoint(arguments.path, confined=arguments.confined)
+
+
+def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
+    """The full names of variables; where a graph is damaged none, and a note says so."""
+    try:
+        return read_full_names(ckpt)
+    except CheckpointError as error:
+        for line in error_lines(error, "ckptparse: full names are not shown: "):
+            print(line, file=sys.stderr)
+        return {}
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -1,19 +1,25 @@
 """List the tensors: dtype, shape, size, name.
 
-Partitioned tensors are marked with the number of their slices.
+Partitioned tensors are marked with the number of their slices.  If a graph beside the tensors knows
+the full name of a variable, it follows the name in parentheses.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from fnmatch import fnmatchcase
 
-from ckptparse.commands.arguments import add_json, add_path, open_path
+from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
 from ckptparse.commands.text import align, info_to_json, print_json
+from ckptparse.names import natural_key
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import count, format_nbytes, format_shape, printable
 
 NAME = "ls"
+
+_UNKNOWN = "?"
+"""The size of strings of V1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "patterns", metavar="PATTERN", nargs="*", help="only names like this: 'vgg_16/conv*'"
     )
+    parser.add_argument(
+        "-l", "--long", action="store_true", help="show the byte offset and the file of each tensor"
+    )
+    parser.add_argument(
+        "--sort",
+        choices=["name", "size", "dtype"],
+        help="sort by name (layer_2 before layer_10), by size (largest first) or by dtype;"
+        " the default is the stored order",
+    )
     add_json(parser)
 
 
@@ -29,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     """List; 1 when patterns are given and no name is like them."""
     with open_path(arguments) as ckpt:
         infos = [info for info in ckpt.infos() if _is_like(info.name, arguments.patterns)]
+        infos = _sort(infos, arguments.sort)
+        names = read_full_names_of(ckpt)
         size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
         if arguments.json:
             print_json(
@@ -38,11 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
                     "num_tensors": len(infos),
                     "size": size,
                     "nbytes": nbytes,
-                    "tensors": map(info_to_json, infos),
+                    "tensors": (info_to_json(info, names.get(info.name)) for info in infos),
                 }
             )
         else:
-            for line in align(infos, _to_cells, _to_text, right=[2]):
+            to_cells, right = (_to_long_cells, [2, 3]) if arguments.long else (_to_cells, [2])
+            for line in align(infos, to_cells, lambda info: _to_text(info, names), right=right):
                 print(line)
             print(
                 f"{count(len(infos), 'tensor')}, {count(size, 'element')}, {format_nbytes(nbytes)}"
@@ -54,15 +72,32 @@ def _is_like(name: str, patterns: list[str]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _to_cells(info: TensorInfo) -> tuple[str, str, str]:
+def _sort(infos: list[TensorInfo], by: str | None) -> list[TensorInfo]:
+    if by is None:
+        return infos
+    infos = sorted(infos, key=lambda info: natural_key(info.name))
+    if by == "size":
+        infos.sort(key=lambda info: -info.nbytes)
+    elif by == "dtype":
+        infos.sort(key=lambda info: info.tensorflow_dtype)
+    return infos
+
+
+def _to_cells(info: TensorInfo) -> tuple[str, ...]:
     size = _UNKNOWN if info.size and not info.nbytes else format_nbytes(info.nbytes)
     return info.tensorflow_dtype, format_shape(info.shape), size
 
 
-def _to_text(info: TensorInfo) -> str:
-    note = f"  ({count(len(info.slices), 'slice')})" if info.slices else ""
-    return printable(info.name) + note
+def _to_long_cells(info: TensorInfo) -> tuple[str, ...]:
+    offset = "-" if info.offset is None else str(info.offset)
+    file = "-" if info.file is None else printable(os.path.basename(info.file))
+    return *_to_cells(info), offset, file
 
 
-_UNKNOWN = "?"
-"""The size of strings of V1."""
+def _to_text(info: TensorInfo, names: dict[str, str]) -> str:
+    text = printable(info.name)
+    if info.slices:
+        text += f"  ({count(len(info.slices), 'slice')})"
+    if info.name in names:
+        text += f"  ({printable(names[info.name])})"
+    return text

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ckptparse.commands.arguments import add_json, add_path, open_path
+from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
 from ckptparse.commands.text import align, info_to_json, print_json
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import count, format_nbytes, format_shape, printable
@@ -33,24 +33,28 @@ def run(arguments: argparse.Namespace) -> int:
     """Show."""
     with open_path(arguments) as ckpt:
         info = ckpt.info(arguments.name)
+        full_name = read_full_names_of(ckpt).get(info.name)
         values = ckpt[arguments.name].reshape(-1)
         statistics = _statistics(values)
         if arguments.json:
             ends = {"first": values[:_MOST_VALUES], "last": values[-_MOST_VALUES:]}
             print_json(
                 {
-                    **info_to_json(info),
+                    **info_to_json(info, full_name),
                     **{key: _to_json(value) for key, value in statistics.items()},
                     **{key: [_to_json(v) for v in end.tolist()] for key, end in ends.items()},
                 }
             )
         else:
-            _print(info, values, statistics)
+            _print(info, full_name, values, statistics)
     return 0
 
 
-def _print(info: TensorInfo, values: NDArray[Any], statistics: dict[str, Any]) -> None:
-    rows = [
+def _print(
+    info: TensorInfo, full_name: str | None, values: NDArray[Any], statistics: dict[str, Any]
+) -> None:
+    rows = [] if full_name is None else [("variable", printable(full_name))]
+    rows += [
         ("dtype", info.tensorflow_dtype),
         ("shape", format_shape(info.shape)),
         ("size", f"{count(info.size, 'element')}, {format_nbytes(info.nbytes)}"),

@@ -76,10 +76,11 @@ def error_lines(error: BaseException, before: str = "", width: int | None = None
             )
 
 
-def info_to_json(info: TensorInfo) -> dict[str, Any]:
+def info_to_json(info: TensorInfo, full_name: str | None = None) -> dict[str, Any]:
     """A tensor's info as JSON has it."""
     return {
         "name": info.name,
+        "full_name": full_name,
         "dtype": info.tensorflow_dtype,
         "shape": info.shape,
         "size": info.size,

@@ -11,8 +11,9 @@ import argparse
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
-from ckptparse.commands.arguments import add_json, add_path, open_path
+from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
 from ckptparse.commands.text import align, print_json
+from ckptparse.names import natural_key
 from ckptparse.objectgraph import OutlineRow
 from ckptparse.tensors import TensorInfo
 from ckptparse.text import format_nbytes, format_shape, printable
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show."""
     with open_path(arguments) as ckpt:
-        infos, graph = ckpt.infos(), ckpt.object_graph
+        infos, graph, names = ckpt.infos(), ckpt.object_graph, read_full_names_of(ckpt)
         rows: Iterable[OutlineRow]
         if graph is None:
             rows = _Scopes(infos)
@@ -46,10 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             kind = "scopes" if graph is None else "objects"
             print_json(
-                {"path": ckpt.path, "format": ckpt.format, "kind": kind, "tree": _to_json(rows)}
+                {
+                    "path": ckpt.path,
+                    "format": ckpt.format,
+                    "kind": kind,
+                    "tree": _to_json(rows, names),
+                }
             )
         else:
-            for line in align(rows, _to_cells, _to_text, right=[0, 1]):
+            for line in align(rows, _to_cells, lambda row: _to_text(row, names), right=[0, 1]):
                 print(line)
     return 0
 
@@ -108,6 +114,23 @@ class _Scopes:
                 self._next_sibling[scope] = self._first_child[parent]
                 self._first_child[parent] = scope
 
+        self._sort_siblings()
+
+    def _sort_siblings(self) -> None:
+        """Put the children of each scope in the order of their names, numbers by value."""
+        next_sibling = self._next_sibling
+        for scope, child in enumerate(self._first_child):
+            if not child or not next_sibling[child]:
+                continue
+            children = []
+            while child:
+                children.append(child)
+                child = next_sibling[child]
+            children.sort(key=lambda child: natural_key(self._names[child]))
+            self._first_child[scope] = children[0]
+            for child, sibling in zip(children, [*children[1:], 0]):
+                next_sibling[child] = sibling
+
     def __iter__(self) -> Iterator[OutlineRow]:
         names, values, infos = self._names, self._values, self._infos
         next_sibling, first_child = self._next_sibling, self._first_child
@@ -133,19 +156,22 @@ def _to_cells(row: OutlineRow) -> tuple[str, str]:
     return format_nbytes(row.nbytes), "" if is_tensor else f"{row.num_tensors:,}"
 
 
-def _to_text(row: OutlineRow) -> str:
+def _to_text(row: OutlineRow, names: dict[str, str]) -> str:
     """The rest of a line."""
     text = " " * min(2 * row.depth, _WIDEST_INDENT) + (printable(row.name) if row.depth else ".")
     if row.same_as is not None:
         return f"{text}  = {printable(row.same_as) or 'the whole'}"
     if row.info is not None:
         text += f"  {row.info.tensorflow_dtype} {format_shape(row.info.shape)}"
+        full_name = names.get(row.info.name, row.name)
+        if full_name != row.name:
+            text += f"  ({printable(full_name)})"
     if row.saver is not None:
         text += f"  (saved by {printable(row.saver)})"
     return text
 
 
-def _to_json(rows: Iterable[OutlineRow]) -> Iterator[dict[str, object]]:
+def _to_json(rows: Iterable[OutlineRow], names: dict[str, str]) -> Iterator[dict[str, object]]:
     return (
         {
             "depth": row.depth,
@@ -153,6 +179,7 @@ def _to_json(rows: Iterable[OutlineRow]) -> Iterator[dict[str, object]]:
             "num_tensors": row.num_tensors,
             "nbytes": row.nbytes,
             "tensor": row.info and row.info.name,
+            "full_name": row.info and names.get(row.info.name),
             "dtype": row.info and row.info.tensorflow_dtype,
             "shape": row.info and row.info.shape,
             "same_as": row.same_as,

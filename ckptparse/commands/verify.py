@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from ckptparse.checkpoint import Progress
 from ckptparse.commands.arguments import add_json, add_path, open_path
-from ckptparse.commands.text import print_json
+from ckptparse.commands.text import error_lines, print_json
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.report import Damage, VerifyReport
+from ckptparse.report import Cause, Damage, VerifyReport
 from ckptparse.text import count, format_nbytes, printable
 
 NAME = "verify"
+
+_MAX_NAMES = 3
+"""Tensors of a cause that are named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +44,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(report: VerifyReport) -> None:
-    for damage in report.damaged:
-        print(f"damaged: {printable(str(damage.error))}")
+    for cause in report.causes:
+        for line in _cause_lines(cause):
+            print(line)
     for name in report.unchecked:
         print(f"unchecked, of a type that this version does not know: {printable(name)}")
     verdict = f"{len(report.damaged)} damaged" if report.damaged else "all intact"
     print(f"{count(report.num_tensors, 'tensor')}, {format_nbytes(report.nbytes)}: {verdict}")
+
+
+def _cause_lines(cause: Cause) -> Iterator[str]:
+    """Write one cause: what is wrong, and which tensors that takes away."""
+    if len(cause.names) <= 1:
+        yield from error_lines(cause.error, "damaged: ")
+        return
+    yield printable(f"damaged: {cause.error.file}: {cause.error.message}")
+    if cause.error.found is not None:
+        yield printable(f"  found: {cause.error.found}")
+    names = ", ".join(map(printable, cause.names[:_MAX_NAMES]))
+    more = " ..." if len(cause.names) > _MAX_NAMES else ""
+    yield f"  lost: {count(len(cause.names), 'tensor')}, {format_nbytes(cause.nbytes)}"
+    yield f"  the first: {names}{more}"
 
 
 def _to_json(report: VerifyReport) -> dict[str, Any]:
@@ -53,6 +72,17 @@ def _to_json(report: VerifyReport) -> dict[str, Any]:
         "ok": report.ok,
         "num_tensors": report.num_tensors,
         "nbytes": report.nbytes,
+        "causes": (
+            {
+                "error": type(cause.error).__name__,
+                "message": cause.error.message,
+                "file": cause.error.file,
+                "num_tensors": len(cause.names),
+                "nbytes": cause.nbytes,
+                "first_names": cause.names[:_MAX_NAMES],
+            }
+            for cause in report.causes
+        ),
         "damaged": (
             {
                 "name": damage.name,
@@ -62,6 +92,7 @@ def _to_json(report: VerifyReport) -> dict[str, Any]:
                 "offset": damage.error.offset,
                 "expected": damage.error.expected,
                 "found": damage.error.found,
+                "nbytes": damage.nbytes,
             }
             for damage in report.damaged
         ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import NamedTuple
 
+from ckptparse.names import natural_key
 from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, join_path
 from ckptparse.objectgraph.walk import Walk
@@ -154,5 +155,6 @@ def _rows(
                 yield OutlineRow(
                     depth + 1, row.name, f"{path}/{row.name}", row.num_tensors, row.nbytes, row.info
                 )
-        for child_name, child in reversed(list(nodes.children(node_id).items())):
+        children = sorted(nodes.children(node_id).items(), key=lambda item: natural_key(item[0]))
+        for child_name, child in reversed(children):
             pending.append((depth + 1, node_id, child_name, child))

@@ -1,0 +1,35 @@
+"""The full names of variables, as the graph beside a checkpoint tells them.
+
+A TF2 checkpoint stores a variable under the path of its object (``variables/0/.ATTRIBUTES/
+VARIABLE_VALUE``).  The name that the program gave it (``sequential/conv2d/kernel``) is in the
+checkpoint's own object graph, and in the graph of a SavedModel.
+
+Sources: tensorflow/core/protobuf/trackable_object_graph.proto, ``full_name``;
+saved_object_graph.proto, ``SavedVariable.name``.
+"""
+
+from __future__ import annotations
+
+from ckptparse.checkpoint import Checkpoint
+
+_UNNAMED = ("", "Variable")
+"""What a variable is called to which the program gave no name."""
+
+
+def read_full_names(ckpt: Checkpoint) -> dict[str, str]:
+    """Return the full names of variables by their names in the checkpoint, where they differ.
+
+    Raises:
+        CheckpointError: a graph is damaged.
+    """
+    objects = ckpt.object_graph
+    if objects is None:  # a checkpoint of TF1, whose names are full names
+        return {}
+    variables = [node.variable for node in objects.nodes()]
+    names = {each.checkpoint_key: each.full_name for each in variables if each is not None}
+    if any(name in _UNNAMED for name in names.values()):
+        graph = ckpt.meta_graph
+        for variable in () if graph is None else graph.variables:
+            if names.get(variable.checkpoint_key) in _UNNAMED:
+                names[variable.checkpoint_key] = variable.name
+    return {key: name for key, name in names.items() if name not in (*_UNNAMED, key)}
