@@ -20,7 +20,7 @@ from ckptparse.report import Damage, VerifyReport
 from ckptparse.selection import select
 from ckptparse.similar import not_found
 from ckptparse.sources import Files
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors import TensorForms, TensorInfo
 
 if TYPE_CHECKING:  # imported at first need
     from numpy.typing import NDArray
@@ -175,6 +175,16 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
             CorruptCheckpointError: any part of the index is damaged.
         """
         return self._reader.infos()
+
+    def forms(self) -> TensorForms:
+        """Return the names, shapes and dtypes of all tensors, column by column.
+
+        Reads the whole index, as `infos` does, in half the time.
+
+        Raises:
+            CorruptCheckpointError: any part of the index is damaged.
+        """
+        return self._reader.forms()
 
     def _find(self, name: str) -> tuple[bytes, Entry]:
         key = encode_name(name)

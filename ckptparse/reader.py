@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ckptparse.errors import CheckpointError
 from ckptparse.indexing import Index
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors import TensorForms, TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +64,10 @@ class Reader(Protocol):
 
     def infos(self) -> list[TensorInfo]:
         """`info` of every tensor; an error if any part of the index is damaged."""
+        ...
+
+    def forms(self) -> TensorForms:
+        """As `infos`, column by column."""
         ...
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:

@@ -32,6 +32,20 @@ class TensorSlice:
         return tuple(slice(a, a + n) for a, n in zip(self.start, self.shape))
 
 
+class TensorForms(NamedTuple):
+    """Names, shapes and dtypes of many tensors, column by column.
+
+    Attributes:
+        names: their names.
+        shapes: () for a scalar.
+        tensorflow_dtypes: TensorFlow's names of the stored types, as in `TensorInfo`.
+    """
+
+    names: list[str]
+    shapes: list[tuple[int, ...]]
+    tensorflow_dtypes: list[str]
+
+
 class TensorInfo(NamedTuple):
     """What a checkpoint says of a tensor; none of its bytes were read for this.
 

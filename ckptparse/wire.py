@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from ckptparse.coding import decode_varint
 from ckptparse.errors import CorruptCheckpointError
 
@@ -76,7 +78,21 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
         pos = field_stop
 
 
-_PARTS_PER_PART = 16
+PARTS_PER_PART = 16
+
+
+def count_most_messages(serialized: bytes | memoryview, fields: frozenset[int]) -> int:
+    """Return a number that the messages of these fields do not exceed, at whatever depth.
+
+    Counts the bytes with which a tag of such a field can begin, wherever they are: a hundred times
+    as fast as going through the fields.  Fields below 16 only; their tags may be longer than need
+    be.
+    """
+    begins = np.zeros(256, bool)
+    for number in fields:
+        tag = number << 3 | LENGTH_DELIMITED
+        begins[[tag, tag | 0x80]] = True
+    return int(np.count_nonzero(begins[np.frombuffer(serialized, np.uint8)]))
 
 
 def require_few_parts(
@@ -105,7 +121,7 @@ def require_few_parts(
         if field.number in messages and field.wire_type == LENGTH_DELIMITED:
             for _ in iterate_fields(serialized, field.start, field.stop):
                 num_inner += 1
-                if num_inner > _PARTS_PER_PART * most:
+                if num_inner > PARTS_PER_PART * most:
                     break
         elif field.stop - field.start > longest_nbytes:
             raise CorruptCheckpointError(
@@ -113,9 +129,9 @@ def require_few_parts(
                 expected=f"at most {longest_nbytes} bytes",
                 found=field.stop - field.start,
             )
-        if num_parts > most or num_inner > _PARTS_PER_PART * most:
+        if num_parts > most or num_inner > PARTS_PER_PART * most:
             raise CorruptCheckpointError(
                 "too many parts of a protocol buffer",
-                expected=f"at most {most}, of at most {_PARTS_PER_PART * most}",
+                expected=f"at most {most}, of at most {PARTS_PER_PART * most}",
                 found="more",
             )

@@ -496,14 +496,14 @@ class TestRecentCheckpoints:
         names = [name for name, _ in train.list_variables(prefix)]
         for name in names:
             train.load_variable(prefix, name)
-        assert opened == [prefix] * 2  # the second time to be sure that nobody saved meanwhile
+        assert opened == [prefix]
 
     def test_notices_a_change(self, opened: list[str], tmp_path: Path) -> None:
         for value in (1, 2):
             prefix = str(write_bundle(tmp_path, {"x": np.full(3, value, "f4")}))
             os.utime(f"{prefix}.index", ns=(value, value))
             assert train.load_variable(prefix, "x").tolist() == [value] * 3
-        assert len(opened) == 4
+        assert len(opened) == 2
 
     def test_notices_a_new_latest(self, opened: list[str], tmp_path: Path) -> None:
         for step in (1, 2):

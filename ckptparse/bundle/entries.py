@@ -28,7 +28,7 @@ from ckptparse.messages import load, parse
 from ckptparse.shapes import decode_shape, decode_slices, require_sizes
 from ckptparse.slices import Extents
 from ckptparse.versions import require_short, require_version
-from ckptparse.wire import require_few_parts
+from ckptparse.wire import PARTS_PER_PART, count_most_messages, require_few_parts
 
 
 class Header(NamedTuple):
@@ -102,8 +102,12 @@ def decode_entry(
     """
     entry = _decode_usual_entry(bytes(serialized))
     if entry is None:
-        if len(serialized) // _MIN_PART_NBYTES > most_slices:
-            require_few_parts(serialized, _MESSAGES, most_slices + _OTHER_FIELDS)
+        most_parts = most_slices + _OTHER_FIELDS
+        if len(serialized) // _MIN_PART_NBYTES > most_slices and not (
+            count_most_messages(serialized, _SLICES) <= most_parts
+            and count_most_messages(serialized, _INNER_MESSAGES) <= most_parts * PARTS_PER_PART
+        ):
+            require_few_parts(serialized, _MESSAGES, most_parts)
         is_short = len(serialized) <= _SHORT_NBYTES
         entry = (_parse_short_entry if is_short else _parse_entry)(bytes(serialized))
     if entry.slices:
@@ -136,6 +140,9 @@ _MIN_PART_NBYTES = 2
 _OTHER_FIELDS = 100
 _MESSAGES = frozenset((2, 7))
 """Shape and slices."""
+_SLICES = frozenset((7,))
+_INNER_MESSAGES = frozenset((1, 2))
+"""Extents of a slice, dimensions of a shape."""
 
 DTYPE_TAG, SHAPE_TAG = 1 << 3, 2 << 3 | 2
 PLACE_TAGS = (3 << 3, 4 << 3, 5 << 3)

@@ -39,6 +39,10 @@ _NBYTES_PER_SEARCH = 1 << 11
 _MOST_DECODED = 16
 """Blocks kept decoded: TensorFlow's have up to 10,000 entries, 3 MB of memory."""
 
+_MANY_SLICES = 1_000
+_MOST_SLICED = 4
+"""Entries with many slices that are kept: parsing a million of them takes a second."""
+
 _MOST_ERRORS = 10_000
 """Entries of an index that are reported as damaged; behind them it is not looked at any more."""
 
@@ -70,6 +74,7 @@ class BundleIndex:
         self._most_slices = count_most_slices(self.nbytes)
         self._searches: Counter[int] = Counter()
         self._decoded: dict[int, dict[bytes, Entry]] = {}
+        self._sliced: dict[bytes, Entry] = {}
         self.header = self._decode_header()
 
     def _decode_header(self) -> Header:
@@ -162,10 +167,17 @@ class BundleIndex:
             raise
 
     def _decode_entry(self, key: bytes, value: bytes | memoryview) -> Entry:
+        known = self._sliced.get(key)
+        if known is not None:
+            return known
         try:
             entry = decode_entry(value, self.header.num_shards, self._most_slices)
             if entry.slices:
                 self._require_room(len(key) * len(entry.slices))
+            if len(entry.slices) > _MANY_SLICES:
+                self._sliced[key] = entry
+                for oldest in list(self._sliced)[:-_MOST_SLICED]:  # single steps, for threads
+                    self._sliced.pop(oldest, None)
             return entry
         except CheckpointError as error:
             error.tensor = decode_name(key)
@@ -344,9 +356,11 @@ class BundleIndex:
         """Have every block read and checked again when it is next needed."""
         self._table.forget_verified()
         self._decoded.clear()
+        self._sliced.clear()
         self._searches.clear()
 
     def close(self) -> None:
         """Close the file."""
         self._decoded.clear()
+        self._sliced.clear()
         self._table.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import repeat
+from itertools import compress, repeat
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ckptparse.dtypes import lookup, numpy_dtype
 from ckptparse.names import decode_name, decode_names
 from ckptparse.records import collector_paused, make_records
 from ckptparse.slices import Extents, encode_extents, encode_slice_key_name, resolve
-from ckptparse.tensors import TensorInfo, TensorSlice
+from ckptparse.tensors import TensorForms, TensorInfo, TensorSlice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,30 @@ class BundleInfos:
                 owners += block.slices_and_owners()
         hidden = set(map(decode_name, self._index.find_slices(owners)))
         return [info for info in infos if info.name not in hidden] if hidden else infos
+
+    def forms(self) -> TensorForms:
+        """Names, shapes and dtypes of every tensor, without an info for each."""
+        forms = TensorForms([], [], [])
+        owners: list[tuple[bytes, Entry]] = []
+        for block in self._index.blocks():
+            start = len(forms.names)
+            dtypes = {start: lookup(common.dtype).name for start, common in block.common.items()}
+            forms.names.extend(decode_names(block.keys))
+            forms.shapes.extend([block.common[start].shape for start in block.starts])
+            forms.tensorflow_dtypes.extend(map(dtypes.__getitem__, block.starts))
+            for i, entry in block.others.items():
+                forms.shapes[start + i] = entry.shape
+                forms.tensorflow_dtypes[start + i] = lookup(entry.dtype).name
+            owners += block.slices_and_owners()
+        hidden = set(map(decode_name, self._index.find_slices(owners)))
+        if not hidden:
+            return forms
+        kept = [name not in hidden for name in forms.names]
+        return TensorForms(
+            list(compress(forms.names, kept)),
+            list(compress(forms.shapes, kept)),
+            list(compress(forms.tensorflow_dtypes, kept)),
+        )
 
     def _infos_of(self, block: EntryColumns) -> list[TensorInfo]:
         rows = {

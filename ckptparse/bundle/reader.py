@@ -29,7 +29,7 @@ from ckptparse.slices import (
     resolve_all,
 )
 from ckptparse.sources import MemorySource, Source
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors import TensorForms, TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,6 +127,10 @@ class BundleReader:
     def infos(self) -> list[TensorInfo]:
         """`info` of every tensor."""
         return self._infos.infos()
+
+    def forms(self) -> TensorForms:
+        """Names, shapes and dtypes of every tensor."""
+        return self._infos.forms()
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What the index says of a tensor."""

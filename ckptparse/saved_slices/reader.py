@@ -12,7 +12,7 @@ from ckptparse.arrays import require_shape, take
 from ckptparse.dtypes import lookup, numpy_dtype
 from ckptparse.errors import CheckpointError, CorruptCheckpointError
 from ckptparse.indexing import Box, Index, select
-from ckptparse.names import decode_name
+from ckptparse.names import decode_name, decode_names
 from ckptparse.saved_slices.contents import Entry, Piece, read_contents
 from ckptparse.saved_slices.record import (
     decode_values,
@@ -23,7 +23,7 @@ from ckptparse.saved_slices.record import (
 from ckptparse.slices import encode_slice_key, require_filled, require_tiling, resolve, resolve_all
 from ckptparse.sources import Source
 from ckptparse.sstable import Table
-from ckptparse.tensors import TensorInfo, TensorSlice
+from ckptparse.tensors import TensorForms, TensorInfo, TensorSlice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,6 +111,15 @@ class SavedSlicesReader:
     def infos(self) -> list[TensorInfo]:
         """`info` of every tensor."""
         return [self.info(key, entry) for key, entry in self._entries.items()]
+
+    def forms(self) -> TensorForms:
+        """Names, shapes and dtypes of every tensor."""
+        entries = self._entries.values()
+        return TensorForms(
+            decode_names(list(self._entries)),
+            [entry.shape for entry in entries],
+            [lookup(entry.dtype).name for entry in entries],
+        )
 
     def _is_viewable(self, key: bytes, entry: Entry) -> bool:
         (piece,) = entry.pieces

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.dtypes import number_of
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.opening import open_checkpoint
-from ckptparse.tensors import TensorInfo
+from ckptparse.records import collector_paused
+from ckptparse.tensors import TensorForms
 from ckptparse.train.directories import latest_checkpoint
 from ckptparse.train.dtype import DType
 from ckptparse.train.recent import recent_checkpoint
@@ -40,12 +42,19 @@ class CheckpointReader:
         return reader
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        """Name -> shape, a list of int."""
-        return {info.name: list(info.shape) for info in self._checkpoint.infos()}
+        """Return the shape of every tensor, a list of int, by name."""
+        names, shapes, _ = self._forms
+        with collector_paused():
+            return dict(zip(names, map(list, shapes)))
 
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
-        """Name -> dtype, equal to numpy's."""
-        return {info.name: _dtype(info) for info in self._checkpoint.infos()}
+        """Return the dtype of every tensor, equal to numpy's, by name."""
+        names, _, dtypes = self._forms
+        return dict(zip(names, map(_dtype_of, dtypes)))
+
+    @cached_property
+    def _forms(self) -> TensorForms:
+        return self._checkpoint.forms()
 
     def has_tensor(self, tensor_str: str | bytes) -> bool:
         """Whether there is a tensor of that name."""
@@ -72,7 +81,7 @@ def _debug_lines(checkpoint: Checkpoint) -> Iterator[bytes]:
     for info in checkpoint.infos():
         shape = ",".join(map(str, info.shape))
         slices = f", {len(info.slices)} slices" if len(info.slices) > 1 else ""
-        line = f"{info.name} ({_dtype(info).enum_name}) [{shape}]{slices}\n"
+        line = f"{info.name} ({_dtype_of(info.tensorflow_dtype).enum_name}) [{shape}]{slices}\n"
         yield line.encode("utf-8", "surrogateescape")
 
 
@@ -96,7 +105,11 @@ def list_variables(
     ckpt_dir_or_file: str | bytes | os.PathLike[str],
 ) -> list[tuple[str, list[int]]]:
     """`tf.train.list_variables`: (name, shape) of all tensors, sorted by name."""
-    return sorted((info.name, list(info.shape)) for info in _open(ckpt_dir_or_file).infos())
+    names, shapes, _ = _open(ckpt_dir_or_file).forms()
+    with collector_paused():
+        variables = list(zip(names, map(list, shapes)))
+        variables.sort()  # fast, as the names of nearly all checkpoints are in order already
+    return variables
 
 
 def load_variable(ckpt_dir_or_file: str | bytes | os.PathLike[str], name: str) -> Any:
@@ -146,5 +159,6 @@ def _name(name: str | bytes) -> str:
     return name
 
 
-def _dtype(info: TensorInfo) -> DType:
-    return DType(number_of(info.tensorflow_dtype))
+@lru_cache(maxsize=None)  # one for each type that TensorFlow has
+def _dtype_of(tensorflow_dtype: str) -> DType:
+    return DType(number_of(tensorflow_dtype))

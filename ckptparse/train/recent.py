@@ -34,13 +34,17 @@ def recent_checkpoint(path: str) -> Checkpoint:
         _kept[key] = kept  # the latest used is the last
         return kept[2]
     # What decides which checkpoint a path means, and the checkpoint's own files.
-    first = open_checkpoint(path)
-    folders = (path, os.path.dirname(first.path)) if os.path.isdir(path) else ()
-    files = (path + INDEX_SUFFIX, os.path.join(path, STATE_FILE_NAME), *folders, *first.files)
+    files: tuple[str, ...] = (path, path + INDEX_SUFFIX, os.path.join(path, STATE_FILE_NAME))
     before = _sign(files)
     checkpoint = open_checkpoint(path)
-    if checkpoint.files == first.files and _sign(files) == before:  # nobody saved meanwhile
-        _kept[key] = files, before, checkpoint
+    if checkpoint.path != path:  # it was another file that was read: once more, signed before
+        files = (*files, os.path.dirname(checkpoint.path), *checkpoint.files)
+        before = _sign(files)
+        checkpoint = open_checkpoint(path)
+    if _sign(files) == before:  # nobody saved meanwhile
+        # Data files are read later, and signed before.
+        files = (*files, *checkpoint.files)
+        _kept[key] = files, _sign(files), checkpoint
         for oldest in list(_kept)[:-MOST_KEPT]:
             _kept.pop(oldest, None)
     return checkpoint
