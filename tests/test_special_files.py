@@ -1,7 +1,6 @@
 """What is no regular file, or not readable, in every place where a file should be.
 
-One child process asks all questions and prints every answer at once: should one of them hang, it
-and those behind it have none.
+One child process asks all questions, so that a question that hangs fails the test.
 """
 
 from __future__ import annotations
