@@ -30,7 +30,7 @@ from ckptparse.messages import load
 from ckptparse.metagraph import find_graph_file, read_graph_file
 from ckptparse.objectgraph import ObjectGraph
 from ckptparse.sources import LocalFiles
-from steps import counted_steps
+from counting import counted_steps
 
 LIMIT_NBYTES = (100 if sys.version_info >= (3, 11) else 150) * 1_000_000
 """Objects of Python 3.10 are larger by half."""

@@ -27,6 +27,7 @@ from ckptparse import (
     UnsupportedError,
     open_checkpoint,
 )
+from counting import DESCRIPTORS, num_descriptors
 from damage import copy_case, flip_bit
 from ids import index_id
 from oracle import FIXTURES, load_case, payload_of
@@ -258,16 +259,15 @@ class TestClosing:
         with pytest.raises(ValueError, match="closed"):
             len(ckpt)
 
-    @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors in /proc")
+    @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
     @pytest.mark.parametrize("mmap", [True, False])
     def test_no_descriptor_stays_open(self, mmap: bool) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = num_descriptors()
         for _ in range(3):
             with open_checkpoint(VGG.prefix, mmap=mmap) as ckpt:
                 ckpt.verify()
         open_checkpoint(VGG.prefix, mmap=mmap)[FC6]  # never closed, and forgotten
-        gc.collect()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert num_descriptors() == before
 
 
 class TestCopies:

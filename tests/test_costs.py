@@ -50,6 +50,7 @@ from children import run_child
 from ckptparse import Checkpoint, open_checkpoint
 from ckptparse.bundle import BundleReader
 from ckptparse.saved_slices import SavedSlicesReader
+from counting import DESCRIPTORS, num_descriptors
 from oracle import FIXTURES
 from test_saved_slices import FLOAT, FLOAT_VAL, contents, record, tensor_entry
 
@@ -768,19 +769,18 @@ def test_held_arrays_take_little_memory(tmp_path: Path) -> None:
             assert peak() / len(arrays) < 1_200
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts descriptors in /proc")
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
 def test_a_file_takes_one_descriptor_however_many_tensors_it_has(tmp_path: Path) -> None:
     tensors = {name_of(i): np.ones(4, "f4") for i in range(100)}
     prefix = write_bundle(tmp_path, tensors, num_shards=3)
-    before = len(os.listdir("/proc/self/fd"))
+    before = num_descriptors()
     with open_checkpoint(prefix) as ckpt:
-        assert len(os.listdir("/proc/self/fd")) == before + 1
+        assert num_descriptors() == before + 1
         arrays = dict(ckpt)
-        assert len(os.listdir("/proc/self/fd")) == before + 4
+        assert num_descriptors() == before + 4
     assert len(arrays) == 100
     del arrays, ckpt
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert num_descriptors() == before
 
 
 UNTOUCHABLE = """

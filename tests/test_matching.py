@@ -12,8 +12,8 @@ import pytest
 from ckptparse import open_checkpoint
 from ckptparse.matching import Ambiguity, MatchReport, match
 from ckptparse.selection import select
+from counting import counted_steps
 from oracle import load_case
-from steps import counted_steps
 
 VGG = load_case("tf-1.15.5/vgg_16")
 VGG_SHAPES = {tensor.name: tensor.shape for tensor in VGG.tensors}

@@ -25,15 +25,10 @@ from ckptparse.sources import (
     open_source,
 )
 from ckptparse.sources.local import open_file
+from counting import DESCRIPTORS, num_descriptors
 
 CONTENTS = bytes(range(256)) * 40
 NBYTES = len(CONTENTS)
-DESCRIPTORS = Path("/proc/self/fd")
-
-
-def num_descriptors() -> int:
-    gc.collect()
-    return len(os.listdir(DESCRIPTORS))
 
 
 class SourceSuite:
