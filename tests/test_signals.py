@@ -247,12 +247,14 @@ def test_what_a_handler_raises_passes_and_the_checkpoint_goes_on(
     tmp_path: Path, mmap: bool
 ) -> None:
     def complain() -> None:
-        alarms.stop()
-        raise ComeBackLater
+        # More than once: what is raised in a callback of the garbage collector is lost.
+        if alarms.count % 50 == 1:
+            raise ComeBackLater
 
+    alarms = Alarms(complain)
     prefix = write_bundle(tmp_path, {"x": np.arange(1 << 20, dtype="i4")})
     with open_checkpoint(prefix, mmap=mmap) as ckpt:
-        with pytest.raises(ComeBackLater), Alarms(complain) as alarms:
+        with pytest.raises(ComeBackLater), alarms:
             while True:
                 ckpt.verify()
         assert ckpt.verify().ok
