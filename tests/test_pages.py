@@ -235,3 +235,27 @@ def test_the_reference_shows_the_tree_of_errors() -> None:
     errors = [e for e in errors if isinstance(e, type) and issubclass(e, ckptparse.CheckpointError)]
     bases = {e.__name__: {base.__name__ for base in e.__bases__} - {"Exception"} for e in errors}
     assert shown == bases
+
+
+def test_the_page_of_data_types_is_that_of_the_table() -> None:
+    page = (ROOT / "docs/formats/dtypes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| ([\w ]+) \| ([\w.]*)", page, re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, 34))
+    for number, name, nbytes, array in rows:
+        dtype = train.DType(int(number))
+        assert dtype.name == name
+        assert nbytes == (str(dtype.size) if dtype.size and name != "resource" else nbytes), name
+        if nbytes.isdigit():
+            kind = dtype.dtype if dtype.dtype.names is None else dtype.dtype[0]  # quantized
+            assert kind.name == array.removeprefix("ml_dtypes."), name
+
+
+ROOMS = (ROOT / "ckptparse/formats").exists()
+
+
+@pytest.mark.skipif(not ROOMS, reason="the pages describe the layout in packages that is under way")
+@pytest.mark.parametrize("page", ["architecture.md", "extending.md"])
+def test_modules_that_the_pages_name_exist(page: str) -> None:
+    text = (ROOT / "docs/development" / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`(ckptparse/[^` ]*)`", text):
+        assert "NAME" in name or (ROOT / name).exists(), name
