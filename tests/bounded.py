@@ -1,8 +1,12 @@
-"""A process of its own in which everything is done to one input, within limits of the system.
+"""A process of its own in which everything is done to one input, within limits, and counted.
 
-``python bounded.py PATH GROUP`` prints JSON: of each action its processor time in seconds and how
-it ended, "done" or the name of an error of the tree; and by how many bytes the address space grew
-at most.  Memory beyond the limit is a MemoryError, which is no error of the tree.
+``python bounded.py PATH GROUP`` prints JSON, for each action: how it ended, "done" or the name of
+an error of the tree; its steps (`counted_steps`); how many bytes of fresh memory it touched, so
+that each copy of something large counts; and by how many bytes the address space grew.  None of
+these depends on how fast or how busy the machine is.
+
+The address space is limited by the system: memory beyond the limit is a MemoryError, which is no
+error of the tree.  An action that takes more steps than the limit is ended.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ import json
 import os
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
 from itertools import islice
 from types import ModuleType
 
@@ -26,12 +30,14 @@ from ckptparse.messages import load
 from ckptparse.metagraph import find_graph_file, read_graph_file
 from ckptparse.objectgraph import ObjectGraph
 from ckptparse.sources import LocalFiles
+from steps import counted_steps
 
 LIMIT_NBYTES = (100 if sys.version_info >= (3, 11) else 150) * 1_000_000
 """Objects of Python 3.10 are larger by half."""
 
-LIMIT_SECONDS = 120
-"""Of processor time, for all actions: only what is quadratic takes longer."""
+LIMIT_STEPS = 60_000_000
+"""For each action.  The worst takes half of it; what is quadratic in the tensors, slices, nodes or
+tokens of a megabyte takes hundreds of millions."""
 
 PROTOS = (
     "tensor_bundle.proto",
@@ -151,6 +157,7 @@ ACTIONS: dict[str, dict[str, Callable[[str], object]]] = {
         "graph": command(graph),
         "graph --json": command(graph, "--json"),
     },
+    "graph as text": {"read": use_graph_file},
     "state": {"open": of_checkpoint(list)},
 }
 
@@ -162,43 +169,58 @@ def address_space(field: str) -> int:
     return int(line.split()[1]) << 10
 
 
-def main() -> None:
-    path, group = sys.argv[1:]
-    list(map(load, PROTOS))
-    base = address_space("VmSize")
-    resource.setrlimit(resource.RLIMIT_AS, (base + LIMIT_NBYTES,) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_SECONDS,) * 2)
-    seconds, ends, peaks = {}, {}, {}
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        for name, action in ACTIONS[group].items():
-            seconds[name], ends[name], peaks[name] = act(action, path)
-    peak = max(peaks.values()) - base
-    json.dump({"seconds": seconds, "ends": ends, "nbytes": peak}, sys.stdout)
+def touched() -> int:
+    """Bytes of fresh memory that this process has touched so far.
 
-
-def act(action: Callable[[str], object], path: str) -> tuple[float, str, int]:
-    """Run an action in a fork, so that none is charged with what another one left in the heap.
-
-    Returns its processor time, how it ended, and the largest address space.
+    A buffer that is given back and asked for again counts again; `MALLOC_MMAP_THRESHOLD_` in the
+    environment makes the C library ask the system for each large one.
     """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt * resource.getpagesize()
+
+
+@dataclass
+class Outcome:
+    """What an action took, and how it ended."""
+
+    end: str
+    steps: int = 0
+    touched_nbytes: int = 0
+    peak_nbytes: int = 0
+
+
+def act(action: Callable[[str], object], path: str) -> Outcome:
+    """Run an action in a fork, so that none is charged with what another one left in the heap."""
     receiver, sender = os.pipe()
     if not os.fork():
-        end = "done"
-        began = time.process_time()
+        outcome = Outcome("done")
+        before, base = touched(), address_space("VmSize")
         try:
-            action(path)
+            with counted_steps(LIMIT_STEPS) as steps:
+                action(path)
         except CheckpointError as error:
-            end = type(error).__name__
+            outcome.end = type(error).__name__
         except BaseException as error:  # the parent has to hear of it
-            end = f"{type(error).__name__}: {error}"
-        seconds = time.process_time() - began
-        os.write(sender, json.dumps([seconds, end, address_space("VmPeak")]).encode())
+            outcome.end = f"{type(error).__name__}: {error}"
+        outcome.steps = steps()
+        outcome.touched_nbytes = touched() - before
+        outcome.peak_nbytes = address_space("VmPeak") - base
+        os.write(sender, json.dumps(asdict(outcome)).encode())
         os._exit(0)
     os.close(sender)
     os.wait()
     with open(receiver) as answer:
-        seconds, end, peak = json.loads(answer.read() or '[0, "killed", 0]')
-    return seconds, end, peak
+        said = answer.read()
+    return Outcome(**json.loads(said)) if said else Outcome("killed")
+
+
+def main() -> None:
+    path, group = sys.argv[1:]
+    list(map(load, PROTOS))
+    limit = address_space("VmSize") + LIMIT_NBYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        outcomes = {name: asdict(act(action, path)) for name, action in ACTIONS[group].items()}
+    json.dump(outcomes, sys.stdout)
 
 
 if __name__ == "__main__":

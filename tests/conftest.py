@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import ckptparse
+from ids import MOST_LETTERS, short
 
 
 def pytest_report_header() -> str:
     return f"ckptparse from {Path(ckptparse.__file__).parent}"
 
 
-def pytest_configure() -> None:
-    """In CI the installed wheel is tested, never the source tree that lies around it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Check where ckptparse comes from, and set up hypothesis.
+
+    In CI the installed wheel is tested, never the source tree that lies around it.
+    """
     if os.environ.get("CI") and "site-packages" not in Path(ckptparse.__file__).parts:
         raise pytest.UsageError(f"ckptparse comes from {ckptparse.__file__}, not from its wheel")
+    is_quick = "not exhaustive" in config.option.markexpr
+    settings.register_profile(
+        "ckptparse",
+        deadline=None,  # and no other clock: a busy machine is no defect
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=True,
+        max_examples=100 if is_quick else 500,
+    )
+    settings.load_profile("ckptparse")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Start no workers for one file, which is done before they have started."""
+    is_one_file = len(config.args) == 1 and ".py" in config.args[0]
+    return 0 if is_one_file else None
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Cut long texts, where a test does not name its parameters."""
+    if isinstance(val, (str, bytes)) and len(ascii(val)) > MOST_LETTERS:
+        return short(val)
+    return None
+
+
+def pytest_collection_finish() -> None:
+    """Keep what pytest has collected out of each `gc.collect` of a test."""
+    gc.collect()
+    gc.freeze()

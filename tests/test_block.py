@@ -5,15 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import Entry, block, block_entry, block_of_bytes, varint
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.sstable.block import Block
-
-settings.register_profile("ckptparse", deadline=None, derandomize=True)
-settings.load_profile("ckptparse")
 
 KEYS = {
     "one": [b"a"],
@@ -269,19 +266,19 @@ def test_keys_that_do_not_increase_are_an_error(keys: list[bytes], interval: int
     assert error.value.offset is not None
 
 
-@pytest.mark.parametrize("place", range(len(SOUND)))
 @pytest.mark.parametrize("flip", [0x01, 0x80])
-def test_any_damaged_byte_gives_entries_or_a_named_error(place: int, flip: int) -> None:
-    damaged = bytearray(SOUND)
-    damaged[place] ^= flip
-    keys: list[bytes] = []
-    with suppress(CorruptCheckpointError):
-        keys += [key for key, _ in Block(bytes(damaged))]
-    assert keys == sorted(set(keys))
-    found = None
-    with suppress(CorruptCheckpointError):
-        found = Block(bytes(damaged)).seek(b"a05")
-    assert found is None or found[0] >= b"a05"
+def test_any_damaged_byte_gives_entries_or_a_named_error(flip: int) -> None:
+    for place in range(len(SOUND)):
+        damaged = bytearray(SOUND)
+        damaged[place] ^= flip
+        keys: list[bytes] = []
+        with suppress(CorruptCheckpointError):
+            keys += [key for key, _ in Block(bytes(damaged))]
+        assert keys == sorted(set(keys)), place
+        found = None
+        with suppress(CorruptCheckpointError):
+            found = Block(bytes(damaged)).seek(b"a05")
+        assert found is None or found[0] >= b"a05", place
 
 
 def test_keys_that_swell_by_sharing_are_an_error_not_gigabytes() -> None:

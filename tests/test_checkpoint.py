@@ -28,6 +28,7 @@ from ckptparse import (
     open_checkpoint,
 )
 from damage import copy_case, flip_bit
+from ids import index_id
 from oracle import FIXTURES, load_case, payload_of
 
 VGG = load_case("tf-1.15.5/vgg_16")
@@ -211,7 +212,7 @@ class TestArrays:
             np.s_[[0, 2, 2], :, [1]],
             np.s_[np.array([True, False] * 3 + [True])],
         ],
-        ids=repr,
+        ids=index_id,
     )
     def test_read_takes_what_numpy_takes(self, mmap: bool, index) -> None:
         with open_checkpoint(VGG.prefix, mmap=mmap) as ckpt:

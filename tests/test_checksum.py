@@ -8,16 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
 import ckptparse.checksum
 from ckptparse.checksum import crc32c, crc32c_of_range, mask, require_crc32c, unmask
 from ckptparse.errors import ChecksumError, TruncatedError
-
-settings.register_profile("ckptparse", deadline=None, derandomize=True)
-settings.load_profile("ckptparse")
 
 
 @pytest.mark.parametrize(

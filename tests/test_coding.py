@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
@@ -21,9 +21,6 @@ from ckptparse.coding import (
 )
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.varints import decode_varints
-
-settings.register_profile("ckptparse", deadline=None, derandomize=True)
-settings.load_profile("ckptparse")
 
 UINT64 = st.one_of(
     st.integers(0, 2**64 - 1),

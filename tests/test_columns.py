@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import Bundle, block, block_entry, bundle_entry, varint, write_bundle
@@ -16,9 +16,6 @@ from ckptparse.bundle.columns import decode_entries
 from ckptparse.bundle.entries import Entry, decode_entry
 from ckptparse.sstable.block import Block
 from oracle import case_names, load_case
-
-settings.register_profile("ckptparse", deadline=None, derandomize=True)
-settings.load_profile("ckptparse")
 
 keys_of_blocks = st.sets(
     st.lists(st.sampled_from([0, 1, 97, 255]), max_size=5).map(bytes)
@@ -109,7 +106,6 @@ def test_keys_that_swell_are_an_error_of_both_ways() -> None:
     st.lists(st.tuples(st.integers(0, 2**32), st.integers(0, 255)), min_size=1, max_size=3),
     st.sampled_from([1, 2, 16]),
 )
-@settings(max_examples=600)
 def test_damage_is_seen_by_both_ways_or_by_none(
     changes: list[tuple[int, int]], interval: int
 ) -> None:
@@ -162,7 +158,6 @@ def sized(serialized: bytes) -> bytes:
 
 
 @given(st.lists(usual_entries.map(sized) | usual_entries | unusual_entries, max_size=20))
-@settings(max_examples=300)
 def test_entries_at_once_are_the_entries_one_by_one(values: list[bytes]) -> None:
     columns = Block(block([(b"%03d" % i, value) for i, value in enumerate(values)])).columns()
     assert columns is not None

@@ -28,6 +28,7 @@ from ckptparse.bundle.entries import (
     decode_header,
 )
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, UnsupportedError
+from ids import short
 
 FLOAT, INT8, STRING, VARIANT, FLOAT_REF = 1, 6, 7, 21, 101
 
@@ -365,7 +366,7 @@ def test_as_many_dimensions_as_tensorflow_has_are_listed(rank: int) -> None:
         (2,) * 64,
         (2**63 - 1,) * 254,
     ],
-    ids=str,
+    ids=short,
 )
 @pytest.mark.parametrize("dtype", [INT8, STRING, VARIANT, 34])
 def test_more_elements_than_can_be_counted_are_an_error(dtype: int, dims: tuple[int, ...]) -> None:
@@ -434,7 +435,7 @@ def test_the_same_field_twice_counts_as_the_last_one() -> None:
     assert decode_entry(serialized, 1).dtype == FLOAT
 
 
-@settings(deadline=None, derandomize=True, max_examples=2000)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(
     st.sampled_from([1, 3, 7, 19, 33]),
     st.lists(st.sampled_from([0, 1, 3, 127, 128, 1000, 2**33]), max_size=3),

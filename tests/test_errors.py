@@ -26,6 +26,7 @@ from ckptparse.errors import (
     UnsupportedError,
     located,
 )
+from ids import short
 
 CLASSES: list[type[CheckpointError]] = [
     CheckpointError,
@@ -133,7 +134,7 @@ def test_the_text_is_file_byte_tensor_message_expected_found(
         ({"expected": 8, "found": 7}, "size\n  expected: 8\n  found: 7"),
         ({"tensor": "\udcff\n"}, r"tensor '\udcff\n': size"),
     ],
-    ids=str,
+    ids=short,
 )
 def test_the_text_leaves_out_what_is_not_known(given: dict[str, object], text: str) -> None:
     error = CorruptCheckpointError("size", **given)

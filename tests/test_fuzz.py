@@ -40,8 +40,6 @@ from fuzz.tables import decode_table
 from fuzz.targets import NAMES, load_target
 
 REGRESSIONS = Path(__file__).parent / "regressions"
-NUM_MUTATIONS = {"table": 200, "state": 300}
-FEWER_MUTATIONS = 100
 
 
 @cache
@@ -62,11 +60,12 @@ def test_saved_inputs_find_nothing(target_name: str) -> None:
         target.run(data)
 
 
+@pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("target_name", NAMES)
-def test_mutated_fixtures_find_nothing(target_name: str) -> None:
+def test_mutated_fixtures_find_nothing(target_name: str, count: int) -> None:
     target = load_target(target_name)
     rng = Random(4)
-    for _ in range(NUM_MUTATIONS.get(target_name, FEWER_MUTATIONS)):
+    for _ in range(count):
         target.run(target.mutate(rng.choice(seeds_of(target_name)), rng, make_noise(rng)))
 
 

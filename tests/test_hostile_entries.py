@@ -48,6 +48,7 @@ from hostile import (
     require_unsupported,
     rows,
 )
+from ids import short
 
 FLOAT, STRING, VARIANT = 1, 7, 21
 
@@ -383,7 +384,7 @@ def test_an_entry_cut_anywhere(tmp_path: Path, cut: int) -> None:
         (-1, -6),
         (2**63 - 1, 0, -1),
     ],
-    ids=str,
+    ids=short,
 )
 @pytest.mark.parametrize("size", [0, 24])
 def test_shapes_whose_product_is_no_number_of_64_bits(

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ckptparse.indexing import BasicSelection, Box, keep_array, select
-
-settings.register_profile("ckptparse", deadline=None, derandomize=True)
-settings.load_profile("ckptparse")
+from ids import index_id
 
 Shape = tuple[int, ...]
 
@@ -100,23 +98,22 @@ FEW = [1, -1, slice(None), slice(2, 0, -1), slice(None, None, 2), slice(1, 1), N
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("item", ONE_AXIS, ids=str)
+@pytest.mark.parametrize("item", ONE_AXIS, ids=index_id)
 def test_one_axis(item: Any, seed: int) -> None:
     require_same(item, (5,), tiling((5,), 3, seed))
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.product(ONE_AXIS, repeat=2)))
-def test_two_axes(first: Any, second: Any) -> None:
-    require_same((first, second), (5, 4), tiling((5, 4)))
+@pytest.mark.parametrize("first", ONE_AXIS, ids=index_id)
+def test_two_axes(first: Any) -> None:
+    for second in ONE_AXIS:
+        require_same((first, second), (5, 4), tiling((5, 4)))
 
 
-@pytest.mark.parametrize(
-    "index",
-    [i for i in itertools.product(FEW, repeat=3) if i.count(Ellipsis) < 2],
-    ids=str,
-)
-def test_three_items_of_three_axes(index: Any) -> None:
-    require_same(index, (2, 3, 4), tiling((2, 3, 4)))
+@pytest.mark.parametrize("first", FEW, ids=index_id)
+def test_three_items_of_three_axes(first: Any) -> None:
+    for others in itertools.product(FEW, repeat=2):
+        if (first, *others).count(Ellipsis) < 2:
+            require_same((first, *others), (2, 3, 4), tiling((2, 3, 4)))
 
 
 MASK = numbered((3, 4)) % 3 == 1
@@ -178,13 +175,13 @@ def test_whatever_else_numpy_takes(index: Any, seed: int) -> None:
         (..., None, [0, 0, 3]),
         (np.array([[1], [0]]), slice(0, 3, 2), np.array([3, 1])),
     ],
-    ids=str,
+    ids=index_id,
 )
 def test_mixed_indices_of_three_axes(index: Any) -> None:
     require_same(index, (2, 3, 4), tiling((2, 3, 4), 8))
 
 
-@pytest.mark.parametrize("index", [(), ..., None, True, False, (None, ..., None)], ids=str)
+@pytest.mark.parametrize("index", [(), ..., None, True, False, (None, ..., None)], ids=index_id)
 def test_scalars(index: Any) -> None:
     require_same(index, (), tiling(()))
 
@@ -192,7 +189,7 @@ def test_scalars(index: Any) -> None:
 @pytest.mark.parametrize(
     "index",
     [(), ..., slice(None), slice(None, None, -1), (slice(None), 1), (slice(0, 9), [1, 0]), []],
-    ids=str,
+    ids=index_id,
 )
 @pytest.mark.parametrize("shape", [(0, 3), (0, 2, 2)], ids=str)
 def test_arrays_of_no_elements(shape: Shape, index: Any) -> None:
@@ -213,7 +210,6 @@ SEEDS = st.integers(0, 2**32)
     ),
     SEEDS,
 )
-@settings(max_examples=300)
 def test_random_basic_indices(shape_and_index: tuple[Shape, Any], seed: int) -> None:
     shape, index = shape_and_index
     require_same(index, shape, tiling(shape, 8, seed))
@@ -228,7 +224,6 @@ def test_random_basic_indices(shape_and_index: tuple[Shape, Any], seed: int) -> 
     ),
     SEEDS,
 )
-@settings(max_examples=200)
 def test_random_array_indices(shape_and_index: tuple[Shape, Any], seed: int) -> None:
     shape, index = shape_and_index
     require_same(index, shape, tiling(shape, 8, seed))
@@ -251,7 +246,6 @@ def mixed_items(shape: Shape) -> st.SearchStrategy[tuple[Any, ...]]:
     ),
     SEEDS,
 )
-@settings(max_examples=300)
 def test_random_mixed_indices(shape_and_index: tuple[Shape, Any], seed: int) -> None:
     shape, index = shape_and_index
     require_same(index, shape, tiling(shape, 8, seed))
@@ -282,11 +276,11 @@ REFUSED = [
     2**70,
     slice(None, None, 0),
     slice(0.5, 2),
-    object(),
+    pytest.param(object(), id="object"),
 ]
 
 
-@pytest.mark.parametrize("index", REFUSED, ids=str)
+@pytest.mark.parametrize("index", REFUSED, ids=index_id)
 def test_what_numpy_refuses_is_refused_with_the_same_error(index: Any) -> None:
     with pytest.raises((IndexError, TypeError, ValueError)) as expected:
         numbered((3, 4))[index]
@@ -295,7 +289,7 @@ def test_what_numpy_refuses_is_refused_with_the_same_error(index: Any) -> None:
     assert type(error.value) is type(expected.value)
 
 
-@pytest.mark.parametrize("index", [0, [0], (None, 0), slice(None)], ids=str)
+@pytest.mark.parametrize("index", [0, [0], (None, 0), slice(None)], ids=index_id)
 def test_scalars_have_no_axis_to_index(index: Any) -> None:
     with pytest.raises(IndexError):
         select(index, ())
@@ -315,7 +309,7 @@ def test_a_basic_selection_of_a_huge_array_costs_nothing() -> None:
     assert target == (slice(1, 3), slice(0, 1))
 
 
-@pytest.mark.parametrize("index", [[0], np.array([[0], [5]]), ([0, 1], slice(None))], ids=str)
+@pytest.mark.parametrize("index", [[0], np.array([[0], [5]]), ([0, 1], slice(None))], ids=index_id)
 def test_arrays_as_index_of_an_empty_array_cost_nothing(index: Any) -> None:
     # No element: whatever the other dimensions say, no byte of the file stands behind them.
     shape = (2**50, 0)
@@ -328,7 +322,7 @@ def test_arrays_as_index_of_an_empty_array_cost_nothing(index: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "index", [0, (0, 1), (..., 0), slice(None), None, [0, 1], (0, 0, 0)], ids=str
+    "index", [0, (0, 1), (..., 0), slice(None), None, [0, 1], (0, 0, 0)], ids=index_id
 )
 def test_keep_array_takes_the_same_and_never_a_bare_scalar(index: Any) -> None:
     array = numbered((2, 3, 4))
@@ -340,7 +334,6 @@ def test_keep_array_takes_the_same_and_never_a_bare_scalar(index: Any) -> None:
 @given(
     SHAPES.flatmap(lambda shape: st.tuples(st.just(shape), hnp.basic_indices(shape))),
 )
-@settings(max_examples=300)
 def test_span_is_the_least_range_that_holds_the_selection(
     shape_and_index: tuple[Shape, Any],
 ) -> None:
@@ -368,7 +361,7 @@ def test_span_is_the_least_range_that_holds_the_selection(
         ((slice(None), 1), (4, 20, 0, (12, 0, 1))),
         ((0, slice(None, None, -1), slice(0, 3, 2)), (0, 11, 8, (0, -4, 2))),
     ],
-    ids=str,
+    ids=index_id,
 )
 def test_span_of_known_indices(index: Any, span: tuple[int, int, int, Shape]) -> None:
     items = index if isinstance(index, tuple) else (index,)

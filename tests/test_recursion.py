@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from builders import (
     bundle_entry,
     bundle_header,
@@ -20,8 +22,6 @@ from builders import (
 )
 from builders import varint_field as number
 from children import output_of
-
-DEPTH = 20_000
 
 CODE = """
     import contextlib, io, sys, warnings
@@ -97,29 +97,30 @@ def chain(depth: int) -> bytes:
     return b"".join(bytes_field(1, node) for node in nodes)
 
 
-def test_nothing_calls_itself_as_deep_as_a_file_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [2_000, pytest.param(20_000, marks=pytest.mark.exhaustive)])
+def test_nothing_calls_itself_as_deep_as_a_file_is(depth: int, tmp_path: Path) -> None:
     sound = write_graph(tmp_path / "sound", chain(2))
     graph = bytes_field(1, bytes_field(5, b"1.15.5"))
     deep = {
-        "an entry": write_index(tmp_path / "a", {b"v": nested(DEPTH, 2)}),
-        "unknown fields of an entry": write_index(tmp_path / "b", {b"v": nested(DEPTH, 99)}),
-        "unknown groups": write_index(tmp_path / "c", {b"v": b"\x9b\x06" * DEPTH}),
-        "a chain of objects": write_graph(tmp_path / "d", chain(DEPTH)),
-        "a graph of messages": write_graph(tmp_path / "e", nested(DEPTH, 1)),
+        "an entry": write_index(tmp_path / "a", {b"v": nested(depth, 2)}),
+        "unknown fields of an entry": write_index(tmp_path / "b", {b"v": nested(depth, 99)}),
+        "unknown groups": write_index(tmp_path / "c", {b"v": b"\x9b\x06" * depth}),
+        "a chain of objects": write_graph(tmp_path / "d", chain(depth)),
+        "a graph of messages": write_graph(tmp_path / "e", nested(depth, 1)),
         "a name of many parts": write_index(
-            tmp_path / "f", {b"a/" * DEPTH + b"v": bundle_entry(1, [0], crc=masked_crc32c())}
+            tmp_path / "f", {b"a/" * depth + b"v": bundle_entry(1, [0], crc=masked_crc32c())}
         ),
     }
     for name, field in (("nodes", 2), ("info", 1), ("objects", 7)):
         prefix = write_index(tmp_path / name, {})
-        Path(f"{prefix}.meta").write_bytes(graph + bytes_field(field, nested(DEPTH, 1)))
+        Path(f"{prefix}.meta").write_bytes(graph + bytes_field(field, nested(depth, 1)))
         deep[f"a .meta's {name}"] = prefix
     folder = tmp_path / "saved_model"
     write_index(folder, {})
     (folder / "variables").mkdir()
     for path in folder.glob("model.ckpt.*"):
         path.rename(folder / "variables" / path.name.replace("model.ckpt", "variables"))
-    (folder / "saved_model.pbtxt").write_text("meta_graphs {" * DEPTH + "}" * DEPTH)
+    (folder / "saved_model.pbtxt").write_text("meta_graphs {" * depth + "}" * depth)
     deep["a graph as text"] = folder
     said = output_of(CODE, sound, *deep.values())
     assert len(said) == len(deep)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import (
@@ -95,7 +95,6 @@ class TestWire:
 
 
 class TestRecord:
-    @settings(deadline=None, derandomize=True)
     @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60), st.data())
     def test_integers_packed_unpacked_and_mixed(
         self, values: list[int], data: st.DataObject
@@ -176,7 +175,7 @@ class TestContents:
             ((2**40,), [[(0, 2**39)], [(2**39, 2**39)]]),
             ((2**20, 2**20), [[(0, 1), None], [(1, 2**20 - 1), None]]),
         ],
-        ids=str,
+        ids=["a vector", "a matrix", "two slices", "rows"],
     )
     @pytest.mark.parametrize("dtype", [FLOAT, INT32, STRING, INT64])
     def test_a_declared_shape_allocates_nothing(self, tmp_path: Path, dims, slices, dtype) -> None:
@@ -263,7 +262,6 @@ class TestContentsAsMessages:
     )
 
     @given(st.lists(st.lists(st.one_of(USUAL, TENSORS), max_size=6), min_size=1, max_size=2))
-    @settings(max_examples=1000)
     def test_any_order(self, metas: list[list[bytes]]) -> None:
         listed = b"".join(
             bytes_field(1, b"".join(bytes_field(1, tensor) for tensor in tensors))

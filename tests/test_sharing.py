@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from builders import Bundle, Partitioned, slice_key, table, write_bundle
-from children import output_of
+from children import HANGS, output_of
 from ckptparse import (
     Checkpoint,
     CheckpointError,
@@ -199,8 +199,10 @@ def test_a_fork_while_other_threads_read(mmap: bool) -> None:
             return all(payload_of(ckpt[t.name]) == t.payload for t in case.tensors)
 
         def read_on():
-            while not stop.is_set():
+            while True:
                 wrong.append(not is_right())
+                if stop.is_set():
+                    return
 
         for name in sys.argv[2:]:
             case, stop, wrong = load_case(name), threading.Event(), []
@@ -280,7 +282,7 @@ class Late(dict[bytes, object]):
 
     def __contains__(self, key: object) -> bool:
         is_there = super().__contains__(key)
-        self.barrier.wait(60)
+        self.barrier.wait(HANGS)
         return is_there
 
 

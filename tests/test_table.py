@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 import snappy
@@ -596,10 +597,13 @@ def test_an_unknown_file_shows_its_last_bytes() -> None:
 SMALL = table(*split(numbered(12), 4))
 
 
-@pytest.mark.parametrize("nbytes", range(len(SMALL)))
-def test_every_strict_prefix_of_a_table_is_an_error(nbytes: int) -> None:
-    with pytest.raises((TruncatedError, NotACheckpointError)):
-        open_table(SMALL[:nbytes])
+def test_every_strict_prefix_of_a_table_is_an_error() -> None:
+    opened = []
+    for nbytes in range(len(SMALL)):
+        with suppress(TruncatedError, NotACheckpointError):
+            open_table(SMALL[:nbytes])
+            opened.append(nbytes)
+    assert opened == []
 
 
 UNREAD = range(
@@ -609,26 +613,32 @@ UNREAD = range(
 """The metaindex block, which nobody reads."""
 
 
-@pytest.mark.parametrize("place", [i for i in range(len(SMALL) - 48) if i not in UNREAD])
-def test_every_flipped_byte_of_a_block_is_a_wrong_checksum(place: int) -> None:
-    damaged = bytearray(SMALL)
-    damaged[place] ^= 0x41
-    with pytest.raises(ChecksumError) as error:
-        list(open_table(bytes(damaged)).scan())
-    assert error.value.offset is not None
-    assert error.value.offset <= place
+def test_every_flipped_byte_of_a_block_is_a_wrong_checksum() -> None:
+    found: dict[int, int | None] = {}
+    for place in range(len(SMALL) - 48):
+        damaged = bytearray(SMALL)
+        damaged[place] ^= 0x41
+        try:
+            list(open_table(bytes(damaged)).scan())
+        except ChecksumError as error:
+            found[place] = error.offset
+    assert [place for place in range(len(SMALL) - 48) if place not in found] == list(UNREAD)
+    assert all(offset is not None and offset <= place for place, offset in found.items())
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80])
-@pytest.mark.parametrize("place", range(len(SMALL) - 48, len(SMALL)))
-def test_every_flipped_byte_of_the_footer_is_an_error_or_padding(place: int, flip: int) -> None:
-    damaged = bytearray(SMALL)
-    damaged[place] ^= flip
-    try:
-        scanned = list(open_table(bytes(damaged)).scan())
-    except (CorruptCheckpointError, NotACheckpointError):
-        return
-    assert scanned == numbered(12)
+def test_every_flipped_byte_of_the_footer_is_an_error_or_padding(flip: int) -> None:
+    num_errors = 0
+    for place in range(len(SMALL) - 48, len(SMALL)):
+        damaged = bytearray(SMALL)
+        damaged[place] ^= flip
+        try:
+            scanned = list(open_table(bytes(damaged)).scan())
+        except (CorruptCheckpointError, NotACheckpointError):
+            num_errors += 1
+            continue
+        assert scanned == numbered(12), place
+    assert num_errors > 8  # each byte of the magic, and handles
 
 
 @pytest.mark.parametrize(("mib", "is_kept"), [(2, True), (15, True), (17, False)])

@@ -31,7 +31,10 @@ DTYPES = [*range(1, 20), *range(22, 34)]
 QUANTISED = {11, 12, 13, 15, 16}
 
 live = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    derandomize=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 by_opener = pytest.mark.parametrize("opener", OPENERS, ids=lambda opener: opener.__name__)
 

@@ -177,7 +177,9 @@ class TestTrouble:
             assert status == 2
             assert SHOWN in text
 
-    @pytest.mark.parametrize("latest", [EVIL, f"../{EVIL}", f"/{EVIL}"], ids=ascii)
+    @pytest.mark.parametrize(
+        "latest", [EVIL, f"../{EVIL}", f"/{EVIL}"], ids=["bare", "relative", "absolute"]
+    )
     def test_a_state_file(self, run, tmp_path: Path, command: list[str], latest: str) -> None:
         write_state(tmp_path, latest)
         status, text = run(command[0], tmp_path, *command[1:])

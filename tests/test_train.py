@@ -49,7 +49,7 @@ class Question:
     asked: dict[str, Any]
 
     def __str__(self) -> str:
-        arguments = json.dumps(self.asked["arguments"])[:60]
+        arguments = json.dumps(self.asked["arguments"])[:30]
         return f"{self.case}-{self.number}-{self.asked['function']}-{arguments}"
 
 

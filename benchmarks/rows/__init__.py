@@ -14,6 +14,7 @@ from benchmarks.rows.lookup import lookup
 from benchmarks.rows.memory import memory
 from benchmarks.rows.read_all import CHECKSUMS, MEMMAP, RIVALS, read_all
 from benchmarks.rows.small_gets import small_gets
+from benchmarks.rows.train import train_loop, train_maps, train_variables
 from benchmarks.rows.verify import verify_memory, verify_time
 
 
@@ -34,6 +35,13 @@ def all_rows(scale: float) -> dict[str, Row]:
         verify_time("verify_10gb_time", scaled(10_000_000_000)),
         listing("list_100000", scaled(100_000)),
         listing("list_1000000", scaled(1_000_000)),
+        train_maps("train_maps_1000", scaled(1_000)),
+        train_maps("train_maps_100000", scaled(100_000)),
+        train_maps("train_maps_1000000", scaled(1_000_000)),
+        train_variables("train_variables_1000", scaled(1_000)),
+        train_variables("train_variables_100000", scaled(100_000)),
+        train_loop("train_loop_1000", scaled(1_000)),
+        train_loop("train_loop_100000", scaled(100_000)),
         small_gets("small_gets", scaled(1_000)),
         small_gets("small_gets_100000", scaled(100_000)),
         read_all("partitioned", Partitioned(scaled(400_000_000)), floors=plain),
