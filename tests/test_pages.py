@@ -1,4 +1,4 @@
-"""What README.md, SECURITY.md and the pages of docs/ say is true: every code block is run or compared.
+"""README.md, SECURITY.md and the pages of docs/: every code block is run or compared.
 
 ```` ```python ````
     runs by itself, in an empty directory that has `fixtures`.  A block after the comment
@@ -124,8 +124,8 @@ def test_python_runs(block: Block) -> None:
     for each in [*_before(block), block]:
         if "fsspec" in each.text:
             pytest.importorskip("fsspec")
-        # With empty lines in front, a traceback has the page's lines.  It is shown as a text: pytest
-        # would take minutes to look for Python's statements in a page.
+        # With empty lines in front, a traceback has the page's line numbers.  It is shown as text:
+        # pytest takes minutes to look for Python's statements in a page.
         code = compile("\n" * each.line + each.text, str(ROOT / each.page), "exec")
         try:
             exec(code, names)
@@ -244,7 +244,8 @@ def test_the_page_of_data_types_is_that_of_the_table() -> None:
     for number, name, nbytes, array in rows:
         dtype = train.DType(int(number))
         assert dtype.name == name
-        assert nbytes == (str(dtype.size) if dtype.size and name != "resource" else nbytes), name
+        others = {"string": "varies", "variant": "varies", "resource": "never stored"}
+        assert nbytes == others.get(name, str(dtype.size)), name
         if nbytes.isdigit():
             kind = dtype.dtype if dtype.dtype.names is None else dtype.dtype[0]  # quantized
             assert kind.name == array.removeprefix("ml_dtypes."), name

@@ -34,10 +34,13 @@ BORROWED = {
 
 _LINK = re.compile(r"(?<=\]\()(?P<path>[^)#:\s]+\.md)(?=[)#])")
 _HELP = re.compile(r"^\$ ckptparse (?P<words>[a-z ]*)--help\n\.\.\.$", re.MULTILINE)
-_DIAGRAM = re.compile(r'<p><img alt="(?P<alt>[^"]*)" src="[^"]*?(?P<path>diagrams/[^"/]+\.svg)"[^>]*></p>')
+_DIAGRAM = re.compile(
+    r'<p><img alt="(?P<alt>[^"]*)" src="[^"]*?(?P<path>diagrams/[^"/]+\.svg)"[^>]*></p>'
+)
 _STYLE = re.compile(r"<style>.*?</style>\s*", re.DOTALL)
 _FOREIGN = re.compile(
-    r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b[^>]*(?:src|href)="?(?:https?:)?//[^>]*>'
+    r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b'
+    r'[^>]*(?:src|href)="?(?:https?:)?//[^>]*>'
 )
 
 
