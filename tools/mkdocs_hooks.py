@@ -1,0 +1,92 @@
+"""What the documentation site needs beyond MkDocs and its plugins; named in mkdocs.yml.
+
+The pages in docs/ are plain Markdown that a code host shows as well.  While the site is built:
+
+- the Markdown files at the top level and in other directories (`BORROWED`) become pages of the
+  site, and links to them lead there;
+- diagrams are put into the page itself, so that they take the colours of its palette;
+- ``$ ckptparse COMMAND --help`` followed by ``...`` gets the help text of the command;
+- a page that loads anything from another host stops the build.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import posixpath
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BORROWED = {
+    "SECURITY.md": "security.md",
+    "benchmarks/README.md": "benchmarks-method.md",
+}
+"""Path of a Markdown file outside docs/ -> path of its page."""
+
+_LINK = re.compile(r"(?<=\]\()(?P<path>[^)#:\s]+\.md)(?=[)#])")
+_HELP = re.compile(r"^\$ ckptparse (?P<words>[a-z ]*)--help\n\.\.\.$", re.MULTILINE)
+_DIAGRAM = re.compile(
+    r'<p><img alt="(?P<alt>[^"]*)" src="[^"]*?(?P<path>diagrams/[^"/]+\.svg)"[^>]*></p>'
+)
+_STYLE = re.compile(r"<style>.*?</style>\s*", re.DOTALL)
+_FOREIGN = re.compile(
+    r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b'
+    r'[^>]*(?:src|href)="?(?:https?:)?//[^>]*>'
+)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the borrowed pages."""
+    for source, page in BORROWED.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
+    """Correct the links between docs/ and borrowed pages; fill in help texts."""
+    here = {page: source for source, page in BORROWED.items()}.get(
+        page.file.src_uri, f"docs/{page.file.src_uri}"
+    )
+
+    def lead_to_page(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link["path"]))
+        target = BORROWED.get(target, target.removeprefix("docs/"))
+        return posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
+
+    markdown = _LINK.sub(lead_to_page, markdown)
+    return _HELP.sub(lambda command: f"{command[0][:-4]}\n{_help(command['words'])}", markdown)
+
+
+def _help(words: str) -> str:
+    command = [sys.executable, "-m", "ckptparse", *words.split(), "--help"]
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.rstrip()
+
+
+def on_page_content(html_text: str, page: Page, config: Any, files: Files) -> str:
+    """Put the diagrams in, without their own colours: docs/stylesheets/site.css has the page's."""
+
+    def inline(image: re.Match[str]) -> str:
+        svg = _STYLE.sub("", (ROOT / "docs" / image["path"]).read_text(encoding="utf-8"))
+        label = f'<svg role="img" aria-label="{image["alt"]}"'
+        return f'<figure class="diagram">{svg.strip().replace("<svg", label, 1)}</figure>'
+
+    return _DIAGRAM.sub(inline, html_text)
+
+
+def on_post_page(output: str, page: Page, config: Any) -> str:
+    """Refuse pages that load anything from another host."""
+    foreign = _FOREIGN.search(output)
+    if foreign:
+        raise PluginError(f"{page.file.src_uri} loads {html.unescape(foreign[0])}")
+    return output
