@@ -5,6 +5,7 @@ The pages in docs/ are plain Markdown that a code host shows as well.  While the
 - the Markdown files at the top level and in other directories (`BORROWED`) become pages of the
   site, and links to them lead there;
 - diagrams are put into the page itself, so that they take the colours of its palette;
+- names in code may be broken after a dot, a slash or an underscore, and nowhere else;
 - ``$ ckptparse COMMAND --help`` followed by ``...`` gets the help text of the command;
 - a page that loads anything from another host stops the build.
 """
@@ -37,6 +38,8 @@ _HELP = re.compile(r"^\$ ckptparse (?P<words>[a-z ]*)--help\n\.\.\.$", re.MULTIL
 _DIAGRAM = re.compile(
     r'<p><img alt="(?P<alt>[^"]*)" src="[^"]*?(?P<path>diagrams/[^"/]+\.svg)"[^>]*></p>'
 )
+_INLINE_CODE = re.compile(r"(?<!<span></span>)<code>[^<]+</code>")
+_BREAK = re.compile(r"(?<=[\w)])([./_(]+|-)(?=\w)")
 _STYLE = re.compile(r"<style>.*?</style>\s*", re.DOTALL)
 _FOREIGN = re.compile(
     r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b'
@@ -74,13 +77,14 @@ def _help(words: str) -> str:
 
 
 def on_page_content(html_text: str, page: Page, config: Any, files: Files) -> str:
-    """Put the diagrams in, without their own colours: docs/stylesheets/site.css has the page's."""
+    """Put the diagrams in, without colours of their own; say where code may be broken."""
 
     def inline(image: re.Match[str]) -> str:
         svg = _STYLE.sub("", (ROOT / "docs" / image["path"]).read_text(encoding="utf-8"))
         label = f'<svg role="img" aria-label="{image["alt"]}"'
         return f'<figure class="diagram">{svg.strip().replace("<svg", label, 1)}</figure>'
 
+    html_text = _INLINE_CODE.sub(lambda code: _BREAK.sub(r"\1<wbr>", code[0]), html_text)
     return _DIAGRAM.sub(inline, html_text)
 
 
