@@ -27,7 +27,9 @@ LONG_ROW = [[None, None, (0, 2)], [None, None, (2, 2)]]
 
 @pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
 @pytest.mark.parametrize("slices", [ROWS, BLOCKS, LONG_ROW], ids=["rows", "blocks", "columns"])
-@pytest.mark.parametrize("dtype", ["u1", "?", "f4"])
+@pytest.mark.parametrize(
+    "dtype", ["u1", *(pytest.param(t, marks=pytest.mark.exhaustive) for t in "?f")]
+)
 def test_every_element_is_in_its_place(
     tmp_path: Path, dtype: str, slices: list, big_endian: bool
 ) -> None:

@@ -13,10 +13,9 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -40,9 +39,12 @@ from builders import (
     varint_field,
 )
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux limits the address space of a process"
-)
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="only Linux limits the address space of a process"
+    ),
+]
 
 MOST_NBYTES = 1_000_000
 MOST_TOUCHED_NBYTES = 3_000_000_000
@@ -51,19 +53,6 @@ MOST_TOUCHED_NBYTES = 3_000_000_000
 
 HANGS = 1800
 """Seconds after which a child is taken to hang; it decides nothing else."""
-
-SAMPLE = {
-    "compressed_name",
-    "grid_of_slices",
-    "swollen_keys_in_many_blocks",
-    "compressed_v1_name",
-    "equal_v1_slices_of_a_compressed_name",
-    "v1_strings_of_nothing",
-    "one child of many names",
-    "slots of a long name",
-    "comments",
-}
-"""Inputs of each kind that take few steps; the others are exhaustive."""
 
 HEADER = (b"", bundle_header())
 ZERO = masked_crc32c(bytes(4))
@@ -98,14 +87,6 @@ def run_bounded(path: Path, group: str) -> dict[str, str]:
     touched = {name: outcome["touched_nbytes"] for name, outcome in outcomes.items()}
     assert {name: nbytes for name, nbytes in touched.items() if nbytes > MOST_TOUCHED_NBYTES} == {}
     return ends
-
-
-def params(cases: Mapping[str, tuple[object, ...]]) -> list[Any]:
-    """Make parameters of cases by name; those that are no sample are exhaustive."""
-    return [
-        pytest.param(*case, id=name, marks=() if name in SAMPLE else pytest.mark.exhaustive)
-        for name, case in cases.items()
-    ]
 
 
 # Inputs
@@ -294,7 +275,7 @@ V2_CASES = [
 
 
 @pytest.mark.parametrize(
-    ("write", "listing"), params({case[0].__name__: case for case in V2_CASES})
+    ("write", "listing"), V2_CASES, ids=[write.__name__ for write, _ in V2_CASES]
 )
 def test_a_bundle_takes_little_work_and_memory(
     write: Callable[[Path], Path], listing: str, tmp_path: Path
@@ -410,7 +391,7 @@ V1_CASES = [
 
 
 @pytest.mark.parametrize(
-    ("write", "listing"), params({case[0].__name__: case for case in V1_CASES})
+    ("write", "listing"), V1_CASES, ids=[write.__name__ for write, _ in V1_CASES]
 )
 def test_a_v1_file_takes_little_work_and_memory(
     write: Callable[[Path], Path], listing: str, tmp_path: Path
@@ -484,7 +465,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize(("graph", "listing"), params(GRAPHS))
+@pytest.mark.parametrize(("graph", "listing"), GRAPHS.values(), ids=GRAPHS)
 def test_an_object_graph_takes_little_work_and_memory(
     graph: Callable[[], bytes], listing: str, tmp_path: Path
 ) -> None:
@@ -532,7 +513,7 @@ META_GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize(("graph", "end"), params(META_GRAPHS))
+@pytest.mark.parametrize(("graph", "end"), META_GRAPHS.values(), ids=META_GRAPHS)
 def test_a_graph_takes_little_work_and_memory(
     graph: Callable[[], bytes], end: str, tmp_path: Path
 ) -> None:
@@ -554,7 +535,7 @@ TEXT_GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("text", params({name: (text,) for name, text in TEXT_GRAPHS.items()}))
+@pytest.mark.parametrize("text", TEXT_GRAPHS.values(), ids=TEXT_GRAPHS)
 def test_a_graph_as_text_takes_little_work_and_memory(text: str, tmp_path: Path) -> None:
     path = tmp_path / "saved_model.pbtxt"
     path.write_text(text)
@@ -585,7 +566,6 @@ def test_a_state_file_takes_little_work_and_memory(text: bytes, end: str, tmp_pa
     assert run_bounded(tmp_path, "state") == {"open": end}
 
 
-@pytest.mark.exhaustive
 def test_handles_to_nothing_take_little_memory(tmp_path: Path) -> None:
     """An index block of 100,000 empty blocks in one place."""
     first = Stored(block_of_bytes(block_entry(*HEADER)))

@@ -139,8 +139,16 @@ class TestShow:
         assert {"float32", "[7,7,6,12]", "min", "max", "mean", "first", "last"} <= set(words)
         assert max(map(len, out.splitlines())) <= 80
 
-    @pytest.mark.parametrize("tensor", DTYPES.tensors, ids=lambda tensor: tensor.name)
-    def test_every_dtype(self, run, tensor) -> None:
+    @pytest.mark.parametrize(
+        "tensor",
+        [
+            tensor
+            for tensor in DTYPES.tensors
+            if tensor.name.endswith("/matrix") or tensor.name.startswith("float32/")
+        ],
+        ids=lambda tensor: tensor.name,
+    )
+    def test_every_dtype_and_every_shape(self, run, tensor) -> None:
         status, out, err = run("show", DTYPES.prefix, tensor.name, "--json")
         assert (status, err) == (0, "")
         shown = json.loads(out)

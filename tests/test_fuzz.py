@@ -50,6 +50,7 @@ def seeds_of(target_name: str) -> list[bytes]:
 # Inputs
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("target_name", NAMES)
 def test_saved_inputs_find_nothing(target_name: str) -> None:
     target = load_target(target_name)
@@ -60,7 +61,7 @@ def test_saved_inputs_find_nothing(target_name: str) -> None:
         target.run(data)
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [5, pytest.param(300, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("target_name", NAMES)
 def test_mutated_fixtures_find_nothing(target_name: str, count: int) -> None:
     target = load_target(target_name)

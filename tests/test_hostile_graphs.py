@@ -404,7 +404,15 @@ ON_THE_WIRE = {1: 1, 2: 5, 3: 1, 4: 1, 5: 1, 7: 1}
 @pytest.mark.parametrize("coding", LENGTHS)
 @pytest.mark.parametrize(
     ("chain", "level"),
-    [(chain, level) for chain, numbers in META_CHAINS.items() for level in range(len(numbers))],
+    [
+        pytest.param(
+            chain,
+            level,
+            marks=() if level in (0, len(numbers) - 1) else pytest.mark.exhaustive,
+        )
+        for chain, numbers in META_CHAINS.items()
+        for level in range(len(numbers))
+    ],
 )
 def test_lengths_in_a_meta_graph(tmp_path: Path, chain: str, level: int, coding: str) -> None:
     numbers = META_CHAINS[chain]
@@ -657,7 +665,7 @@ TEXT_MESSAGES = [
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("brackets", ["{}", "<>"])
+@pytest.mark.parametrize("brackets", ["{}", pytest.param("<>", marks=pytest.mark.exhaustive)])
 def test_braces_in_braces_in_each_message_of_a_saved_model_as_text(
     tmp_path: Path, brackets: str, depth: int
 ) -> None:

@@ -561,7 +561,9 @@ def test_very_many_times_the_same_slice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["v1", "v2"])
-@pytest.mark.parametrize("rank", [1, 8, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "rank", [1, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (8, 20))]
+)
 def test_the_densest_slices_that_a_writer_can_make(tmp_path: Path, rank: int, form: str) -> None:
     """One element each, all of the same value, in compressed blocks."""
     count = 3000

@@ -378,6 +378,7 @@ class TestArguments:
             match({}, {}).names = {}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["layer_{}/kernel", "{}/kernel", "layer_{0}x{1}/kernel"])
 def test_thousands_of_one_shape(form: str) -> None:
     """Without looking at each pair, whether the names are one family or all differ."""
