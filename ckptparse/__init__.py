@@ -26,8 +26,8 @@ from ckptparse.errors import (
     UnsupportedError,
 )
 from ckptparse.opening import open_checkpoint
-from ckptparse.report import Cause, Damage, VerifyReport
-from ckptparse.tensors import TensorInfo, TensorSlice
+from ckptparse.tensors.info import TensorInfo, TensorSlice
+from ckptparse.verification import Cause, Damage, VerifyReport
 
 __all__ = [
     "Cause",
@@ -59,16 +59,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ckptparse import train
-    from ckptparse.matching import match
-    from ckptparse.tensorflow_names import as_tensorflow
-    from ckptparse.transfer import MismatchError, load_into
+    from ckptparse.train.tensorflow_module import as_tensorflow
+    from ckptparse.weights.loading import MismatchError, load_into
+    from ckptparse.weights.matching import match
 
 _LOADED_AT_NEED = {
     "train": "ckptparse.train",
-    "as_tensorflow": "ckptparse.tensorflow_names",
-    "load_into": "ckptparse.transfer",
-    "MismatchError": "ckptparse.transfer",
-    "match": "ckptparse.matching",
+    "as_tensorflow": "ckptparse.train.tensorflow_module",
+    "load_into": "ckptparse.weights.loading",
+    "MismatchError": "ckptparse.weights.loading",
+    "match": "ckptparse.weights.matching",
 }
 """Exported names that a program which only opens a checkpoint does not load -> their module."""
 
@@ -81,7 +81,7 @@ def __getattr__(name: str) -> Any:
         module = import_module(_LOADED_AT_NEED[name])
         return module if module.__name__ == f"ckptparse.{name}" else getattr(module, name)
     if name in _TENSORFLOW_NAMES:
-        from ckptparse.tensorflow_names import build_modules
+        from ckptparse.train.tensorflow_module import build_modules
 
         return build_modules()[f"tensorflow.{name}"]
     raise AttributeError(f"module 'ckptparse' has no attribute {name!r}")

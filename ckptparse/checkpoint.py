@@ -7,20 +7,14 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ckptparse.errors import (
-    CheckpointError,
-    ChecksumError,
-    CorruptCheckpointError,
-    TensorNotFoundError,
-)
-from ckptparse.indexing import Index
-from ckptparse.names import decode_name, decode_names, encode_name
-from ckptparse.reader import Entry, Reader
-from ckptparse.report import Damage, VerifyReport
-from ckptparse.selection import select
-from ckptparse.similar import not_found
+from ckptparse.errors import CheckpointError, TensorNotFoundError
+from ckptparse.formats.reader import Entry, Reader
 from ckptparse.sources import Files
-from ckptparse.tensors import TensorForms, TensorInfo
+from ckptparse.tensors.info import TensorForms, TensorInfo
+from ckptparse.tensors.names import decode_names, encode_name, not_found
+from ckptparse.tensors.numpy_index import Index
+from ckptparse.verification import Progress, VerifyReport, verify_tensors
+from ckptparse.weights.selection import select
 
 if TYPE_CHECKING:  # imported at first need
     from numpy.typing import NDArray
@@ -29,28 +23,6 @@ if TYPE_CHECKING:  # imported at first need
     from ckptparse.objectgraph import ObjectGraph
 
 _QUICK_INDEX_NBYTES = 1 << 20
-
-_MOST_DAMAGED = 50_000
-
-Progress = Callable[[int, int], object]
-"""Called with (bytes done, bytes in all)."""
-
-
-def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
-    """The size of a tensor, 0 where damage hides it."""
-    try:
-        return reader.nbytes(key, entry)
-    except CheckpointError:
-        return 0
-
-
-def _too_much_damage(path: str) -> CheckpointError:
-    return CorruptCheckpointError(
-        "too many damaged tensors",
-        file=path,
-        expected=f"at most {_MOST_DAMAGED} damaged ones",
-        found="more; the rest was not checked",
-    )
 
 
 class Checkpoint(Mapping[str, "NDArray[Any]"]):
@@ -266,45 +238,9 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
         """
         if isinstance(names, str):
             raise TypeError("names is several names: [name]")
-        reader = self._reader
-        reader.forget_verified()
-        entries: list[tuple[bytes, Entry]] = []
-        damaged: list[Damage] = []
-        if names is None:
-            entries, errors = reader.surviving_entries()
-            damaged = [Damage(error.tensor, error) for error in errors]
-        else:
-            for name in names:
-                try:
-                    entries.append(self._find(name))
-                except CorruptCheckpointError as error:
-                    damaged.append(Damage(name, error))
-        sizes = [_nbytes_of(reader, key, entry) for key, entry in entries]
-        total, done = sum(sizes), 0
-        num_tensors = nbytes_checked = 0
-        unchecked = []
-        for (key, entry), nbytes in zip(entries, sizes):
-            if len(damaged) > _MOST_DAMAGED:
-                damaged.append(Damage(None, _too_much_damage(self.path)))
-                break
-            num_tensors += 1
-            nbytes_checked += nbytes
-            try:
-                if not reader.verify(key, entry):
-                    unchecked.append(decode_name(key))
-            except CheckpointError as error:
-                if not isinstance(error, ChecksumError):  # not all of them may be there
-                    nbytes_checked -= nbytes
-                name = decode_name(key)
-                error.locate(file=self.path, tensor=name)
-                error.forget_frames()
-                damaged.append(Damage(name, error, nbytes))
-            done += nbytes
-            if progress is not None:
-                progress(done, total)
-        return VerifyReport(tuple(damaged), num_tensors, nbytes_checked, tuple(unchecked))
+        return verify_tensors(self._reader, names, self._find, progress)
 
-    # Life
+    # Closing
 
     def close(self) -> None:
         """Let go of the files.  Arrays stay valid; they hold what they need."""
@@ -327,7 +263,7 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
         """For notebooks: the first tensors.  None, that is `repr`, when it is closed."""
         if self._open_reader is None:
             return None
-        from ckptparse.notebook import MOST_ROWS, render_html
+        from ckptparse.display.notebook import MOST_ROWS, render_html
 
         names = self._all_names()
         infos = [self.info(name) for name in names[:MOST_ROWS]]

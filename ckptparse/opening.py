@@ -1,16 +1,20 @@
-"""Opening a checkpoint: from what the user typed to a `Checkpoint`."""
+"""Open what the user typed: a checkpoint, or the graph beside it."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from ckptparse.bundle import BundleReader
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import CheckpointNotFoundError
-from ckptparse.file_names import INDEX_SUFFIX
-from ckptparse.locate import confine, find_checkpoint
+from ckptparse.formats.bundle import BundleReader
+from ckptparse.formats.file_names import INDEX_SUFFIX
+from ckptparse.paths.locate import confine, find_checkpoint
 from ckptparse.sources import MOST_KEPT_OPEN, files_for, is_url
+
+if TYPE_CHECKING:  # imported at first need
+    from ckptparse.metagraph import MetaGraph
 
 
 def open_checkpoint(
@@ -73,7 +77,7 @@ def open_checkpoint(
     found = find_checkpoint(files, path, format)
     try:
         if found.format == "v1":
-            from ckptparse.saved_slices import SavedSlicesReader  # not for V2
+            from ckptparse.formats.saved_slices import SavedSlicesReader  # not for V2
 
             shards = [
                 files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
@@ -98,3 +102,39 @@ def open_checkpoint(
 
 def _open_again(path: str, options: dict[str, Any]) -> Checkpoint:
     return open_checkpoint(path, **options)
+
+
+def read_graph(
+    path: str, tags: Iterable[str] | None = None, *, confined: bool = False
+) -> tuple[str, MetaGraph]:
+    """Read the graph that `path` names, or the one beside the checkpoint that it names.
+
+    Args:
+        path: a `.meta` file, a SavedModel's directory or file, or any path of `open_checkpoint`.
+        tags: of a SavedModel, the graph with exactly these tags; None for the first one.
+        confined: as for `open_checkpoint`.
+
+    Returns:
+        The path of the graph's file, and the graph.
+
+    Raises:
+        CheckpointNotFoundError: there is neither a graph nor a checkpoint with one.
+        CorruptCheckpointError: the graph is damaged.
+    """
+    from ckptparse.metagraph import find_graph_file, read_graph_file
+
+    files = files_for(path, mmap=True)
+    if confined:
+        files = confine(files, path)
+    found = find_graph_file(files, path)
+    if found is None:
+        with open_checkpoint(path, confined=confined) as ckpt:
+            found = find_graph_file(files, ckpt.path)
+    if found is None:
+        raise CheckpointNotFoundError(
+            "there is no graph beside this checkpoint",
+            file=path,
+            expected="a .meta file, or a SavedModel's saved_model.pb",
+            found="neither",
+        )
+    return found, read_graph_file(files, found, tags)

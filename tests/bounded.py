@@ -26,7 +26,7 @@ from google.protobuf import text_format  # noqa: F401  # what is imported at fir
 
 from ckptparse import Checkpoint, CheckpointError, open_checkpoint
 from ckptparse.commands import graph, ls, tree
-from ckptparse.messages import load
+from ckptparse.messages.pool import load
 from ckptparse.metagraph import find_graph_file, read_graph_file
 from ckptparse.objectgraph import ObjectGraph
 from ckptparse.sources import LocalFiles

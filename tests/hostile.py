@@ -17,13 +17,7 @@ import numpy as np
 import pytest
 
 from builders import varint
-from ckptparse import (
-    Checkpoint,
-    CheckpointError,
-    ChecksumError,
-    UnsupportedError,
-    open_checkpoint,
-)
+from ckptparse import Checkpoint, CheckpointError, ChecksumError, UnsupportedError, open_checkpoint
 
 OPEN, LIST, FIND, READ = range(4)
 """The question that meets an error first: opening, names, what is known of a tensor, its bytes."""

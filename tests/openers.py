@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ckptparse import Checkpoint, open_checkpoint
-from ckptparse.bundle import BundleReader
-from ckptparse.locate import find_checkpoint
-from ckptparse.saved_slices import SavedSlicesReader
+from ckptparse.formats.bundle import BundleReader
+from ckptparse.formats.saved_slices import SavedSlicesReader
+from ckptparse.paths.locate import find_checkpoint
 from ckptparse.sources import LocalFiles, MemorySource
 
 Opener = Callable[..., Checkpoint]

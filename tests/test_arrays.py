@@ -20,7 +20,7 @@ from builders import (
     write_bundle,
 )
 from ckptparse import CheckpointError, TruncatedError, UnsupportedError, open_checkpoint
-from ckptparse.arrays import MAX_RANK, read_part, require_shape
+from ckptparse.tensors.arrays import MAX_RANK, read_part, require_shape
 from ids import index_id
 
 DTYPES = [

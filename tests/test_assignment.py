@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ckptparse import TensorNotFoundError, open_checkpoint
-from ckptparse.assignment import assign_names
-from ckptparse.selection import select
-from ckptparse.transfer import load_into
+from ckptparse.weights.assignment import assign_names
+from ckptparse.weights.loading import load_into
+from ckptparse.weights.selection import select
 from oracle import load_case
 
 CASE = load_case("tf-1.15.5/init_from_checkpoint")

@@ -8,9 +8,9 @@ import pytest
 from google.protobuf import text_encoding
 from google.protobuf.text_encoding import CUnescape
 
-from ckptparse.messages import spread_backslashes
+from ckptparse.messages.text_format import spread_backslashes
 from ckptparse.metagraph import parse_saved_model
-from ckptparse.state import parse_state
+from ckptparse.paths.state_file import parse_state
 
 RUN = "\\" * 64
 

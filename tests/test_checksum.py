@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
-import ckptparse.checksum
-from ckptparse.checksum import crc32c, crc32c_of_range, mask, require_crc32c, unmask
+import ckptparse.sources.checksum
+from ckptparse.encoding.crc32c import crc32c, mask, require_crc32c, unmask
 from ckptparse.errors import ChecksumError, TruncatedError
+from ckptparse.sources.checksum import crc32c_of_range
 
 
 @pytest.mark.parametrize(
@@ -100,11 +101,11 @@ def test_large_ranges_are_read_in_pieces(nbytes: int, num_reads: int) -> None:
 
 
 def test_pieces_grow_with_the_range_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ckptparse.checksum, "_LEAST_PIECE_NBYTES", 16)
-    monkeypatch.setattr(ckptparse.checksum, "_MOST_PIECE_NBYTES", 4096)
-    monkeypatch.setattr(ckptparse.checksum, "_MOST_COPIED_NBYTES", 1024)
-    monkeypatch.setattr(ckptparse.checksum, "_LEAST_THREADS_NBYTES", 32)
-    monkeypatch.setattr(ckptparse.checksum, "_LEAST_SHARED_NBYTES", 32)
+    monkeypatch.setattr(ckptparse.sources.checksum, "_LEAST_PIECE_NBYTES", 16)
+    monkeypatch.setattr(ckptparse.sources.checksum, "_MOST_PIECE_NBYTES", 4096)
+    monkeypatch.setattr(ckptparse.sources.checksum, "_MOST_COPIED_NBYTES", 1024)
+    monkeypatch.setattr(ckptparse.sources.checksum, "_LEAST_THREADS_NBYTES", 32)
+    monkeypatch.setattr(ckptparse.sources.checksum, "_LEAST_SHARED_NBYTES", 32)
     for nbytes in (31, 32, 33, 512, 513, 10_000, 131_071, 131_073, 300_000):
         for mapped, most in ((True, 4096), (False, 1024)):
             source = builders.CountingSource(RANDOM, mapped)
@@ -126,8 +127,8 @@ def test_the_error_of_any_piece_is_raised() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "import crc32c, ckptparse.checksum as ours; print(ours.crc32c is crc32c.crc32c)",
-        "import ckptparse.checksum as ours, crc32c; print(ours.crc32c is crc32c.crc32c)",
+        "import crc32c, ckptparse.encoding.crc32c as ours; print(ours.crc32c is crc32c.crc32c)",
+        "import ckptparse.encoding.crc32c as ours, crc32c; print(ours.crc32c is crc32c.crc32c)",
     ],
     ids=["before", "after"],
 )

@@ -9,18 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
-from ckptparse.coding import (
-    MAX_VARINT32_NBYTES,
-    MAX_VARINT64_NBYTES,
+from ckptparse.encoding.ordered_code import (
     decode_ordered_string,
-    decode_varint,
     encode_ordered_int,
     encode_ordered_string,
     encode_ordered_uint,
+)
+from ckptparse.encoding.varint import (
+    MAX_VARINT32_NBYTES,
+    MAX_VARINT64_NBYTES,
+    decode_varint,
     encode_varint,
 )
+from ckptparse.encoding.varint_arrays import decode_varints
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.varints import decode_varints
 
 UINT64 = st.one_of(
     st.integers(0, 2**64 - 1),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from builders import Bundle, block, block_entry, bundle_entry, varint, write_bundle
 from ckptparse import CorruptCheckpointError, open_checkpoint
-from ckptparse.bundle.columns import decode_entries
-from ckptparse.bundle.entries import Entry, decode_entry
+from ckptparse.formats.bundle.columns import decode_entries
+from ckptparse.formats.bundle.entries import Entry, decode_entry
 from ckptparse.sstable.block import Block
 from oracle import case_names, load_case
 

@@ -48,8 +48,8 @@ from builders import (
 )
 from children import run_child
 from ckptparse import Checkpoint, open_checkpoint
-from ckptparse.bundle import BundleReader
-from ckptparse.saved_slices import SavedSlicesReader
+from ckptparse.formats.bundle import BundleReader
+from ckptparse.formats.saved_slices import SavedSlicesReader
 from counting import DESCRIPTORS, num_descriptors
 from oracle import FIXTURES
 from test_saved_slices import FLOAT, FLOAT_VAL, contents, record, tensor_entry
@@ -627,21 +627,21 @@ BEFORE_THE_FIRST_TENSOR = ["import", "open", "first tensor"]
         "zipfile",
         # of the package itself: what reads no tensor
         "ckptparse.commands",
-        "ckptparse.descriptors",
-        "ckptparse.matching",
+        "ckptparse.messages.compiled",
+        "ckptparse.weights.matching",
         "ckptparse.metagraph",
-        "ckptparse.notebook",
+        "ckptparse.display.notebook",
         "ckptparse.objectgraph",
         "ckptparse.sources.remote",
-        "ckptparse.tensorflow_names",
+        "ckptparse.train.tensorflow_module",
         "ckptparse.train",
-        "ckptparse.transfer",
+        "ckptparse.weights.loading",
     ],
 )
 def test_the_first_tensor_does_without(imported: dict[str, set[str]], module: str) -> None:
     """Threads too: one tensor of a few pages needs none."""
     loaded = set.union(*(imported[step] for step in BEFORE_THE_FIRST_TENSOR))
-    assert "ckptparse.bundle.reader" in loaded
+    assert "ckptparse.formats.bundle.reader" in loaded
     assert not {name for name in loaded if f"{name}.".startswith(f"{module}.")}
 
 

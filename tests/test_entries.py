@@ -19,7 +19,8 @@ from builders import (
     varint,
     varint_field,
 )
-from ckptparse.bundle.entries import (
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, UnsupportedError
+from ckptparse.formats.bundle.entries import (
     Entry,
     Header,
     _decode_usual_entry,
@@ -27,7 +28,6 @@ from ckptparse.bundle.entries import (
     decode_entry,
     decode_header,
 )
-from ckptparse.errors import CheckpointError, CorruptCheckpointError, UnsupportedError
 from ids import short
 
 FLOAT, INT8, STRING, VARIANT, FLOAT_REF = 1, 6, 7, 21, 101

@@ -21,9 +21,9 @@ from ckptparse import (
     CorruptCheckpointError,
     UnsupportedError,
 )
-from ckptparse.bundle import BundleReader
+from ckptparse.formats.bundle import BundleReader
+from ckptparse.formats.saved_slices import SavedSlicesReader
 from ckptparse.objectgraph import KEY, ObjectGraph
-from ckptparse.saved_slices import SavedSlicesReader
 from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from fuzz import corpus

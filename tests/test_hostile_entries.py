@@ -901,7 +901,7 @@ def test_a_few_numbers_may_be_shared_by_any_number_of_tensors(
 
 
 def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckptparse.checkpoint._MOST_DAMAGED", 3)
+    monkeypatch.setattr("ckptparse.verification._MOST_DAMAGED", 3)
     values = {f"{i}": np.ones(3, "f4") for i in range(6)}
 
     def damage(bundle: Bundle) -> None:
@@ -919,7 +919,7 @@ def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_report_of_a_damaged_index_says_whether_it_ends_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_damaged: int
 ) -> None:
-    monkeypatch.setattr("ckptparse.bundle.index._MOST_ERRORS", 2)
+    monkeypatch.setattr("ckptparse.formats.bundle.index._MOST_ERRORS", 2)
 
     def damage(bundle: Bundle) -> None:
         for i in range(num_damaged):

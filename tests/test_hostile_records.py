@@ -23,14 +23,9 @@ from builders import (
     varint,
     varint_field,
 )
-from ckptparse import (
-    CorruptCheckpointError,
-    NotACheckpointError,
-    UnsupportedError,
-    open_checkpoint,
-)
+from ckptparse import CorruptCheckpointError, NotACheckpointError, UnsupportedError, open_checkpoint
 from ckptparse.commands import main
-from ckptparse.saved_slices.record import decode_values
+from ckptparse.formats.saved_slices.record import decode_values
 from hostile import (
     OPEN,
     READ,
@@ -687,7 +682,7 @@ def test_equal_slices_of_no_elements_are_decoded_once(
         decoded.append(arguments)
         return decode_values(*arguments)
 
-    monkeypatch.setattr("ckptparse.saved_slices.reader.decode_values", count)
+    monkeypatch.setattr("ckptparse.formats.saved_slices.reader.decode_values", count)
     listed = tensor_entry(b"x", [0], FLOAT, [[None]] * 900 + [[(0, 0)]] * 50)
     keys = [slice_key(b"x", [extent]) for extent in (None, (0, 0))]
     path = write(tmp_path, contents(listed), dict.fromkeys(keys, record(b"")))

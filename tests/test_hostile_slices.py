@@ -30,12 +30,7 @@ from builders import (
     varint_field,
     write_bundle,
 )
-from ckptparse import (
-    CorruptCheckpointError,
-    MissingShardError,
-    TruncatedError,
-    open_checkpoint,
-)
+from ckptparse import CorruptCheckpointError, MissingShardError, TruncatedError, open_checkpoint
 from hostile import (
     LIST,
     READ,

@@ -17,8 +17,8 @@ from ckptparse import (
     NotACheckpointError,
     open_checkpoint,
 )
+from ckptparse.paths.state_file import MAX_NBYTES, read_state
 from ckptparse.sources import LocalFiles
-from ckptparse.state import MAX_NBYTES, read_state
 from ckptparse.train import latest_checkpoint
 
 WAYS = [{"mmap": mmap, "verify": verify} for mmap in (True, False) for verify in (True, False)]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ckptparse.indexing import BasicSelection, Box, keep_array, select
+from ckptparse.tensors.numpy_index import BasicSelection, Box, keep_array, select
 from ids import index_id
 
 Shape = tuple[int, ...]

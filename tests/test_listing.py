@@ -14,7 +14,7 @@ import pytest
 from builders import write_bundle
 from ckptparse import MissingShardError, TruncatedError, open_checkpoint
 from ckptparse.commands import main
-from ckptparse.names import natural_key
+from ckptparse.tensors.names import natural_key
 from damage import copy_case
 from oracle import FIXTURES, load_case
 from test_hostile_entries import POINTER

@@ -10,10 +10,10 @@ import pytest
 
 from builders import bundle_entry, bytes_field, tensor_slice, varint_field, write_bundle
 from ckptparse import open_checkpoint, train
-from ckptparse.bundle import entries
-from ckptparse.bundle.index import BundleIndex
-from ckptparse.bundle.infos import BundleInfos
-from ckptparse.wire import LENGTH_DELIMITED, count_most_messages, iterate_fields
+from ckptparse.formats.bundle import entries
+from ckptparse.formats.bundle.index import BundleIndex
+from ckptparse.formats.bundle.infos import BundleInfos
+from ckptparse.messages.wire import LENGTH_DELIMITED, count_most_messages, iterate_fields
 from oracle import load_case
 from test_bounds import write_index
 

@@ -8,7 +8,8 @@ import pytest
 from google.protobuf import text_format
 
 from ckptparse import CheckpointNotFoundError, CorruptCheckpointError
-from ckptparse.messages import break_lines, load, require_sparse
+from ckptparse.messages.pool import load
+from ckptparse.messages.text_format import break_lines, require_sparse
 from ckptparse.metagraph import parse_saved_model
 from oracle import FIXTURES
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ckptparse import open_checkpoint
-from ckptparse.matching import Ambiguity, MatchReport, match
-from ckptparse.selection import select
+from ckptparse.weights.matching import Ambiguity, MatchReport, match
+from ckptparse.weights.selection import select
 from counting import counted_steps
 from oracle import load_case
 

@@ -12,13 +12,7 @@ import pytest
 
 from builders import bytes_field, varint_field
 from ckptparse import CorruptCheckpointError, TensorNotFoundError, UnsupportedError, open_checkpoint
-from ckptparse.objectgraph import (
-    KEY,
-    ObjectGraph,
-    join_path,
-    read_object_graph,
-    split_path,
-)
+from ckptparse.objectgraph import KEY, ObjectGraph, join_path, read_object_graph, split_path
 from oracle import FIXTURES, load_case, payload_of
 
 CASES = sorted(

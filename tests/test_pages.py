@@ -249,3 +249,10 @@ def test_the_page_of_data_types_is_that_of_the_table() -> None:
         if nbytes.isdigit():
             kind = dtype.dtype if dtype.dtype.names is None else dtype.dtype[0]  # quantized
             assert kind.name == array.removeprefix("ml_dtypes."), name
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "extending.md"])
+def test_modules_that_the_pages_name_exist(page: str) -> None:
+    text = (ROOT / "docs/development" / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`(ckptparse/[^` ]*)`", text):
+        assert "NAME" in name or (ROOT / name).exists(), name

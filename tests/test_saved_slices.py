@@ -22,13 +22,13 @@ from builders import (
     varint_field,
 )
 from ckptparse import CheckpointError, CorruptCheckpointError, UnsupportedError, open_checkpoint
-from ckptparse.messages import load, parse
-from ckptparse.saved_slices.contents import read_contents
-from ckptparse.saved_slices.record import decode_values, find_values
-from ckptparse.shapes import decode_shape, decode_slices
+from ckptparse.formats.saved_slices.contents import read_contents
+from ckptparse.formats.saved_slices.record import decode_values, find_values
+from ckptparse.messages.common import decode_shape, decode_slices
+from ckptparse.messages.pool import load, parse
+from ckptparse.messages.wire import Field, iterate_fields
 from ckptparse.sources import MemorySource
 from ckptparse.sstable import Table
-from ckptparse.wire import Field, iterate_fields
 
 FLOAT, INT32, STRING, INT64, HALF = 1, 3, 7, 9, 19
 FLOAT_VAL, INT_VAL, STRING_VAL, INT64_VAL, HALF_VAL = 5, 7, 8, 10, 13

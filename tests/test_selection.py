@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ckptparse import ChecksumError, TensorNotFoundError, open_checkpoint
-from ckptparse.selection import info_of, select
+from ckptparse.weights.selection import info_of, select
 from damage import copy_case, flip_bit
 from ids import short
 from oracle import load_case

@@ -23,7 +23,7 @@ from ckptparse import (
     TruncatedError,
     open_checkpoint,
 )
-from ckptparse.bundle.shards import Shards
+from ckptparse.formats.bundle.shards import Shards
 from ckptparse.sources import MemorySource
 from damage import copy_case
 from oracle import load_case, payload_of

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import builders
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.indexing import Box
-from ckptparse.slices import (
+from ckptparse.tensors.numpy_index import Box
+from ckptparse.tensors.partitions import (
     WHOLE,
     Extents,
     decode_slice_key_name,

@@ -147,8 +147,8 @@ ASK = """
     import json, sys
     from google.protobuf import text_format
     from ckptparse import CheckpointError, metagraph, open_checkpoint, train
-    from ckptparse.descriptors import FILES
-    from ckptparse.messages import load
+    from ckptparse.messages.compiled import FILES
+    from ckptparse.messages.pool import load
 
     for name in FILES:  # while everything can still be imported
         load(name)

@@ -553,39 +553,6 @@ def test_footer_handles_that_do_not_end_are_an_error(handles: bytes) -> None:
     assert 100 <= error.offset < 140
 
 
-MIXED_BYTES = table([(b"", bundle_header()), (b"name", bytes(range(256)))])
-
-FOREIGN = {
-    "saved as UTF-8 text": (
-        MIXED_BYTES.decode("utf-8", "replace").encode(),
-        "saved as text.*ef bf bd",
-    ),
-    "failed download": (b"404: Not Found", "404: Not Found"),
-    "git-lfs pointer": (
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:"
-        + b"0" * 64
-        + b"\nsize 1234567\n",
-        "git-lfs pointer.*git lfs pull",
-    ),
-    "web page": (b"<!DOCTYPE html>" + b" " * 100, "HTML page"),
-    "web page of few bytes": (b"<html></html>", "HTML page"),
-    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5 file"),
-    "zip": (b"PK\x03\x04" + bytes(100), "zip archive"),
-    "gzip": (b"\x1f\x8b\x08" + bytes(100), "gzip archive"),
-    "npy": (b"\x93NUMPY\x01\x00" + bytes(100), ".npy"),
-    "safetensors": ((10).to_bytes(8, "little") + b'{"a": {}}' + bytes(100), "safetensors"),
-    "state file": (
-        b'model_checkpoint_path: "model.ckpt-1"\nall_model_checkpoint_paths: "model.ckpt-1"\n',
-        "`checkpoint` state file",
-    ),
-}
-
-
-@pytest.mark.parametrize(("contents", "words"), FOREIGN.values(), ids=list(FOREIGN))
-def test_a_foreign_file_is_called_what_it_is(contents: bytes, words: str) -> None:
-    require_error(contents, NotACheckpointError, words, at_open=True)
-
-
 def test_an_unknown_file_shows_its_last_bytes() -> None:
     contents = b"something else entirely, of more than 48 bytes in all, ends here"
     error = require_error(contents, NotACheckpointError, "this is not a checkpoint", at_open=True)

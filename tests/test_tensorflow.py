@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptparse import open_checkpoint
-from ckptparse.dtypes import lookup, numpy_dtype
+from ckptparse.tensors.dtypes import lookup, numpy_dtype
 from openers import OPENERS, Opener
 from oracle import payload_of
 

@@ -14,7 +14,7 @@ from builders import Bundle, Partitioned, bytes_field, varint_field, write_bundl
 from ckptparse import open_checkpoint
 from ckptparse.commands import COMMANDS, main
 from ckptparse.commands.verify import _ProgressBar
-from ckptparse.text import printable
+from ckptparse.display.text import printable
 from test_confinement import write_state
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08\r\n\u202e\u2028\ufeff\x00<script>&"

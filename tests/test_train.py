@@ -25,8 +25,8 @@ import pytest
 import ckptparse
 from builders import write_bundle
 from ckptparse import CheckpointError, train
-from ckptparse.dtypes import number_of
-from ckptparse.train import recent
+from ckptparse.tensors.dtypes import number_of
+from ckptparse.train import cache as recent
 from oracle import FIXTURES
 
 TRAIN_FUNCTIONS = {

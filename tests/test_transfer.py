@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ckptparse import CheckpointError, ChecksumError, open_checkpoint
-from ckptparse.selection import select
-from ckptparse.transfer import LoadReport, Mismatch, MismatchError, load_into
+from ckptparse.weights.loading import LoadReport, Mismatch, MismatchError, load_into
+from ckptparse.weights.selection import select
 from damage import copy_case, flip_bit
 from oracle import load_case
 
@@ -323,7 +323,7 @@ class TestTorch:
 
 def test_pytorch_is_never_imported() -> None:
     code = (
-        "import sys, numpy as np, ckptparse.transfer as t\n"
+        "import sys, numpy as np, ckptparse.weights.loading as t\n"
         "t.load_into({'a': np.zeros(2)}, {'a': np.ones(2)})\n"
         "sys.exit('torch' in sys.modules)"
     )

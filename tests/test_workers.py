@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-import ckptparse.workers
-from ckptparse.workers import run_on_all_cores
+import ckptparse.sources.parallel
+from ckptparse.sources.parallel import run_on_all_cores
 
 
 @pytest.fixture(params=[0, 1, 3], ids="{} others".format, autouse=True)
 def crew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ckptparse.workers._Crew(request.param)
-    monkeypatch.setattr(ckptparse.workers, "_crew", lambda: made)
+    made = ckptparse.sources.parallel._Crew(request.param)
+    monkeypatch.setattr(ckptparse.sources.parallel, "_crew", lambda: made)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
@@ -85,9 +85,9 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    made = ckptparse.workers._Crew(4)
+    made = ckptparse.sources.parallel._Crew(4)
     assert made.size == 0
-    monkeypatch.setattr(ckptparse.workers, "_crew", lambda: made)
+    monkeypatch.setattr(ckptparse.sources.parallel, "_crew", lambda: made)
     assert run_on_all_cores(lambda i: -i, 5) == [0, -1, -2, -3, -4]
 
 

@@ -1,9 +1,9 @@
-"""Compile protos/*.proto into ckptparse/descriptors.py.
+"""Compile protos/*.proto into ckptparse/messages/compiled.py.
 
     python tools/build_messages.py          write it
     python tools/build_messages.py --check  exit 1 if it is not what the protos say
 
-Needs grpcio-tools (a protoc from PyPI).  Users of the package need neither: descriptors.py is
+Needs grpcio-tools (a protoc from PyPI).  Users of the package need neither: that file is
 committed.
 """
 
@@ -20,7 +20,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-TARGET = ROOT / "ckptparse" / "descriptors.py"
+TARGET = ROOT / "ckptparse" / "messages" / "compiled.py"
 
 HEAD = '''\
 """The compiled protos: made by tools/build_messages.py from protos/, not to be edited.

@@ -19,9 +19,9 @@ from typing import NoReturn
 
 import ckptparse
 from ckptparse.commands import graph, ls, run, show, tree, verify
-from ckptparse.commands.text import error_lines
+from ckptparse.commands.output import error_lines
+from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
-from ckptparse.text import printable
 
 COMMANDS = (ls, tree, show, verify, run, graph)
 

@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from ckptparse.checkpoint import Checkpoint
-from ckptparse.commands.text import error_lines
+from ckptparse.commands.full_names import read_full_names
+from ckptparse.commands.output import error_lines
 from ckptparse.errors import CheckpointError
-from ckptparse.full_names import read_full_names
 from ckptparse.opening import open_checkpoint
 
 

@@ -12,19 +12,11 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import fields
 
-from ckptparse.commands.arguments import add_json, add_path, open_path
-from ckptparse.commands.text import align, print_json
-from ckptparse.errors import CheckpointNotFoundError
-from ckptparse.locate import confine
-from ckptparse.metagraph import (
-    GraphVariable,
-    MetaGraph,
-    TensorSpec,
-    find_graph_file,
-    read_graph_file,
-)
-from ckptparse.sources import files_for
-from ckptparse.text import count, format_shape, printable
+from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.output import align, print_json
+from ckptparse.display.text import count, format_shape, printable
+from ckptparse.metagraph import GraphVariable, MetaGraph, TensorSpec
+from ckptparse.opening import read_graph
 
 NAME = "graph"
 
@@ -47,21 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show."""
     tags = None if arguments.tags is None else list(filter(None, arguments.tags.split(",")))
-    files = files_for(arguments.path, mmap=True)
-    if arguments.confined:
-        files = confine(files, arguments.path)
-    path = find_graph_file(files, arguments.path)
-    if path is None:
-        with open_path(arguments) as ckpt:
-            path = find_graph_file(files, ckpt.path)
-    if path is None:
-        raise CheckpointNotFoundError(
-            "there is no graph beside this checkpoint",
-            file=arguments.path,
-            expected="a .meta file, or a SavedModel's saved_model.pb",
-            found="neither",
-        )
-    graph = read_graph_file(files, path, tags)
+    path, graph = read_graph(arguments.path, tags, confined=arguments.confined)
     if arguments.json:
         print_json(
             {"path": path, **{part.name: getattr(graph, part.name) for part in fields(graph)}}

@@ -11,10 +11,10 @@ import os
 from fnmatch import fnmatchcase
 
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
-from ckptparse.commands.text import align, info_to_json, print_json
-from ckptparse.names import natural_key
-from ckptparse.tensors import TensorInfo
-from ckptparse.text import count, format_nbytes, format_shape, printable
+from ckptparse.commands.output import align, info_to_json, print_json
+from ckptparse.display.text import count, format_nbytes, format_shape, printable
+from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.names import natural_key
 
 NAME = "ls"
 

@@ -10,8 +10,8 @@ import os
 import runpy
 import sys
 
-from ckptparse.tensorflow_names import as_tensorflow
-from ckptparse.text import printable
+from ckptparse.display.text import printable
+from ckptparse.train.tensorflow_module import as_tensorflow
 
 NAME = "run"
 

@@ -7,19 +7,18 @@ import math
 import os
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from ckptparse.analysis.stats import compute_statistics
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
-from ckptparse.commands.text import align, info_to_json, print_json
-from ckptparse.tensors import TensorInfo
-from ckptparse.text import count, format_nbytes, format_shape, printable
+from ckptparse.commands.output import align, info_to_json, print_json
+from ckptparse.display.text import count, format_nbytes, format_shape, printable
+from ckptparse.tensors.info import TensorInfo
 
 NAME = "show"
 
 _MOST_VALUES = 4
 _MOST_LETTERS = 60
-_CHUNK_SIZE = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         info = ckpt.info(arguments.name)
         full_name = read_full_names_of(ckpt).get(info.name)
         values = ckpt[arguments.name].reshape(-1)
-        statistics = _statistics(values)
+        statistics = compute_statistics(values)
         if arguments.json:
             ends = {"first": values[:_MOST_VALUES], "last": values[-_MOST_VALUES:]}
             print_json(
@@ -78,36 +77,6 @@ def _print(
 def _place(file: str | None, offset: int | None) -> str:
     name = printable(os.path.basename(file or "no file"))
     return f"in {name}" if offset is None else f"at byte {offset} of {name}"
-
-
-def _statistics(values: NDArray[Any]) -> dict[str, Any]:
-    """min, max and mean of numbers, in the precision of float64; NaNs are counted apart.
-
-    Complex numbers have a mean only, strings nothing; nor has a tensor without elements.
-    """
-    if values.dtype == object or not len(values):
-        return {}
-    exact = values.dtype.kind in "iub"
-    if values.dtype.kind == "c":
-        with np.errstate(invalid="ignore"):  # inf - inf
-            return {"mean": complex(values.mean(dtype=np.complex128))}
-    low, high, total, num_nan = math.inf, -math.inf, 0.0, 0
-    for start in range(0, len(values), _CHUNK_SIZE):
-        chunk = values[start : start + _CHUNK_SIZE]
-        if not exact:
-            chunk = chunk.astype(np.float64)
-            missing = np.isnan(chunk)
-            num_nan += int(missing.sum())
-            chunk = chunk[~missing]
-        if len(chunk):
-            low, high = min(low, chunk.min().item()), max(high, chunk.max().item())
-            with np.errstate(invalid="ignore"):  # inf - inf
-                total += float(chunk.sum(dtype=np.float64))
-    num_numbers = len(values) - num_nan
-    found: dict[str, Any] = {}
-    if num_numbers:
-        found = {"min": low, "max": high, "mean": total / num_numbers}
-    return {**found, "nan": num_nan} if num_nan else found
 
 
 def _to_text(value: Any) -> str:

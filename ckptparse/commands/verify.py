@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ckptparse.checkpoint import Progress
 from ckptparse.commands.arguments import add_json, add_path, open_path
-from ckptparse.commands.text import error_lines, print_json
+from ckptparse.commands.output import error_lines, print_json
+from ckptparse.display.text import count, format_nbytes, printable
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.report import Cause, Damage, VerifyReport
-from ckptparse.text import count, format_nbytes, printable
+from ckptparse.verification import Cause, Damage, Progress, VerifyReport
 
 NAME = "verify"
 

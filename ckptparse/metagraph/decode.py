@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ckptparse.dtypes import lookup
+from ckptparse.messages.wire import LENGTH_DELIMITED, Field, iterate_fields
 from ckptparse.metagraph.graph import Shape
-from ckptparse.wire import LENGTH_DELIMITED, Field, iterate_fields
+from ckptparse.tensors.dtypes import lookup
 
 
 def iterate_messages(buffer: memoryview, start: int, stop: int) -> Iterator[Field]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ckptparse.errors import CheckpointNotFoundError, located
-from ckptparse.file_names import META_SUFFIX, SAVED_MODEL_NAMES
+from ckptparse.formats.file_names import META_SUFFIX, SAVED_MODEL_NAMES
 from ckptparse.metagraph.graph import MetaGraph
 from ckptparse.metagraph.parse import parse_meta_graph, parse_saved_model
 from ckptparse.sources import Files

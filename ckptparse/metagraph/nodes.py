@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptparse.messages import load, parse
+from ckptparse.messages.pool import load, parse
+from ckptparse.messages.wire import Field, iterate_fields
 from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
 from ckptparse.metagraph.graph import Shape
-from ckptparse.names import decode_name
-from ckptparse.wire import Field, iterate_fields
+from ckptparse.tensors.names import decode_name
 
 VARIABLE_OPS = frozenset({b"Variable", b"VariableV2", b"VarHandleOp"})
 

@@ -19,7 +19,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
-from ckptparse.messages import ease_text, load, parse, require_sparse
+from ckptparse.messages.pool import load, parse
+from ckptparse.messages.text_format import ease_text, require_sparse
+from ckptparse.messages.wire import Field
 from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
 from ckptparse.metagraph.graph import GraphVariable, MetaGraph, Saver, Signature, TensorSpec
 from ckptparse.metagraph.nodes import scan_graph
@@ -28,8 +30,7 @@ from ckptparse.metagraph.variables import (
     list_graph_variables,
     list_object_variables,
 )
-from ckptparse.names import decode_name
-from ckptparse.wire import Field
+from ckptparse.tensors.names import decode_name
 
 _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.messages import load, parse
+from ckptparse.messages.pool import load, parse
 from ckptparse.metagraph.decode import decode_dtype, decode_shape
 from ckptparse.metagraph.graph import GraphVariable, SliceInfo
 from ckptparse.metagraph.nodes import GraphFacts
 from ckptparse.metagraph.roles import find_roles
-from ckptparse.names import decode_name
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name
 from ckptparse.objectgraph.walk import Walk
+from ckptparse.tensors.names import decode_name
 
 _TRAINABLE = "trainable_variables"
 VARIABLE_COLLECTIONS = (

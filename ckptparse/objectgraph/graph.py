@@ -12,7 +12,7 @@ from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name,
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import find_weights
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors.info import TensorInfo
 
 
 def read_object_graph(tensors: Tensors) -> ObjectGraph | None:

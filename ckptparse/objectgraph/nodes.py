@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptparse.errors import CorruptCheckpointError, located
-from ckptparse.indexing import Index
-from ckptparse.messages import load, parse
-from ckptparse.names import decode_name
+from ckptparse.messages.pool import load, parse
 from ckptparse.objectgraph.walk import Walk
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.names import decode_name
+from ckptparse.tensors.numpy_index import Index
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""

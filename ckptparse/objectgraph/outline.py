@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import NamedTuple
 
-from ckptparse.names import natural_key
 from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, join_path
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import LISTS
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.names import natural_key
 
 
 class OutlineRow(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ckptparse.indexing import Index
 from ckptparse.objectgraph.nodes import Tensors
-from ckptparse.similar import not_found
-from ckptparse.tensors import TensorInfo
+from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.names import not_found
+from ckptparse.tensors.numpy_index import Index
 
 
 class ObjectVariables(Mapping[str, NDArray[Any]]):

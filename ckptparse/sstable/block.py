@@ -24,7 +24,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from ckptparse.coding import MAX_VARINT32_NBYTES, decode_varint
+from ckptparse.encoding.varint import MAX_VARINT32_NBYTES, decode_varint
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.sstable.columns import (
     Columns,

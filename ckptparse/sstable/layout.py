@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckptparse.checksum import crc32c_of_range, require_crc32c
-from ckptparse.coding import MAX_VARINT32_NBYTES, decode_varint
+from ckptparse.encoding.crc32c import require_crc32c
+from ckptparse.encoding.varint import MAX_VARINT32_NBYTES, decode_varint
+from ckptparse.encoding.varint_arrays import decode_varint_each
 from ckptparse.errors import (
     CheckpointError,
     CorruptCheckpointError,
@@ -32,11 +33,9 @@ from ckptparse.errors import (
     TruncatedError,
     located,
 )
-from ckptparse.foreign import name_foreign_format
-from ckptparse.records import make_records
 from ckptparse.sources import MemorySource, Source
-from ckptparse.sstable.columns import Columns
-from ckptparse.varints import decode_varint_each
+from ckptparse.sources.checksum import crc32c_of_range
+from ckptparse.sstable.columns import Columns, make_records
 
 FOOTER_NBYTES = 48
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -84,7 +83,7 @@ def read_footer(source: Source) -> BlockHandle:
     Raises:
         TruncatedError: the file is shorter than a footer, or begins like a table without ending
             like one.
-        NotACheckpointError: the file is something else; the text says what, where that is known.
+        NotACheckpointError: the file is something else.
     """
     start = source.nbytes - FOOTER_NBYTES
     footer = bytes(source.read(max(start, 0), source.nbytes))
@@ -93,10 +92,9 @@ def read_footer(source: Source) -> BlockHandle:
             _, pos = decode_handle(footer, 0)
             index, _ = decode_handle(footer, pos)
         return index
-    head = bytes(source.read(0, min(source.nbytes, 512)))
-    foreign = name_foreign_format(head, footer)
+    head = bytes(source.read(0, min(source.nbytes, len(_EMPTY_KEY_ENTRY))))
     expected = f"the magic {MAGIC.hex(' ')} at the end"
-    if foreign is None and (start < 0 or head.startswith(_EMPTY_KEY_ENTRY)):
+    if start < 0 or head == _EMPTY_KEY_ENTRY:
         raise TruncatedError(
             "this file is cut off: it ends before its table does" if head else "this file is empty",
             file=source.name,
@@ -107,9 +105,9 @@ def read_footer(source: Source) -> BlockHandle:
             else "an empty file",
         )
     raise NotACheckpointError(
-        f"this is not a checkpoint but {foreign}" if foreign else "this is not a checkpoint",
+        "this is not a checkpoint",
         file=source.name,
-        offset=None if foreign else max(source.nbytes - len(MAGIC), 0),
+        offset=max(source.nbytes - len(MAGIC), 0),
         expected=expected,
         found=footer[-len(MAGIC) :].hex(" "),
     )

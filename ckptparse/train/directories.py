@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from ckptparse.errors import CorruptCheckpointError, NotACheckpointError, UnreadableError
-from ckptparse.file_names import INDEX_SUFFIX, STATE_FILE_NAME
+from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME
+from ckptparse.paths.state_file import CheckpointState, last_part, read_state
 from ckptparse.sources import LocalFiles
-from ckptparse.state import CheckpointState, last_part, read_state
 
 _POLL_SECONDS = 1
 

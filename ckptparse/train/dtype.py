@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ckptparse.dtypes import BOOL, STRING, lookup, numpy_dtype
+from ckptparse.tensors.dtypes import BOOL, STRING, lookup, numpy_dtype
 
 _ENUM_NAMES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF"}
 """TensorFlow's names in the enum, where they are not those in Python in capitals."""

@@ -8,14 +8,14 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ckptparse.checkpoint import Checkpoint
-from ckptparse.dtypes import number_of
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.opening import open_checkpoint
-from ckptparse.records import collector_paused
-from ckptparse.tensors import TensorForms
+from ckptparse.sstable.columns import collector_paused
+from ckptparse.tensors.dtypes import number_of
+from ckptparse.tensors.info import TensorForms
+from ckptparse.train.cache import recent_checkpoint
 from ckptparse.train.directories import latest_checkpoint
 from ckptparse.train.dtype import DType
-from ckptparse.train.recent import recent_checkpoint
 
 
 class NoLatestCheckpointError(CheckpointNotFoundError, ValueError):

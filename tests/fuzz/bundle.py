@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from ckptparse import Checkpoint
-from ckptparse.bundle import BundleReader
+from ckptparse.formats.bundle import BundleReader
 from ckptparse.sources import Source
 from fuzz.bundles import change_bundle, cut_bundle, decode_bundle
 from fuzz.checkpoints import use_checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from ckptparse import Checkpoint
-from ckptparse.saved_slices import SavedSlicesReader
+from ckptparse.formats.saved_slices import SavedSlicesReader
 from fuzz.checkpoints import use_checkpoint
 from fuzz.container import join, split
 from fuzz.fixtures import MOST_NBYTES, find_files

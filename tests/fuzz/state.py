@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from ckptparse.locate import find_checkpoint
-from ckptparse.state import parse_state
+from ckptparse.paths.locate import find_checkpoint
+from ckptparse.paths.state_file import parse_state
 from fuzz.container import join, split
 from fuzz.fixtures import find_files
 from fuzz.memory import MemoryFiles

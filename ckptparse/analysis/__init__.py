@@ -1,0 +1,1 @@
+"""Answers about the values of tensors."""

@@ -1,0 +1,1 @@
+"""Names, sizes and tables for people."""

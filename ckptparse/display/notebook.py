@@ -1,0 +1,33 @@
+"""How a checkpoint shows itself in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from ckptparse.display.text import count, format_nbytes, format_shape, printable
+from ckptparse.tensors.info import TensorInfo
+
+MOST_ROWS = 20
+
+
+def render_html(title: str, infos: Sequence[TensorInfo], num_tensors: int) -> str:
+    """A table of the first tensors, and how many there are."""
+    rows = "".join(_render_row(info) for info in infos[:MOST_ROWS])
+    more = num_tensors - len(infos[:MOST_ROWS])
+    rest = f"<p>and {count(more, 'tensor')} more</p>" if more else ""
+    return (
+        f"<p><b>{escape(printable(title))}</b>, {count(num_tensors, 'tensor')}</p>"
+        "<table><tr><th>name</th><th>dtype</th><th>shape</th><th>size</th></tr>"
+        f"{rows}</table>{rest}"
+    )
+
+
+def _render_row(info: TensorInfo) -> str:
+    cells = (
+        printable(info.name),
+        info.tensorflow_dtype,
+        format_shape(info.shape),
+        format_nbytes(info.nbytes),
+    )
+    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

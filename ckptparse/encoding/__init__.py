@@ -1,0 +1,1 @@
+"""Encodings of numbers, keys and checksums, in memory only."""

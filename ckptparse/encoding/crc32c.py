@@ -1,0 +1,74 @@
+"""CRC-32C as TensorFlow stores it: masked.
+
+Castagnoli polynomial, reflected (0x82f63b78), initial value and final xor 0xffffffff.  A stored
+checksum is masked, because the checksum of bytes that contain their own checksum is a weak one:
+
+    mask(c)   = rotate_right_32(c, 15) + 0xa282ead8   (mod 2**32)
+    unmask(m) = rotate_left_32(m - 0xa282ead8, 15)
+
+Source: tensorflow/core/lib/hash/crc32c.h, ``Mask`` and ``Unmask``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from typing import Any
+
+from ckptparse.errors import ChecksumError
+
+__all__ = ["crc32c", "mask", "require_crc32c", "unmask"]
+
+
+def _load_crc32c() -> Callable[..., int]:
+    """The package's one function, from its extension module.
+
+    The package itself imports importlib.metadata and argparse first, which takes longer than
+    reading a tensor.
+    """
+    package = None if "crc32c" in sys.modules else PathFinder.find_spec("crc32c")
+    name = "crc32c._crc32c"
+    places = package.submodule_search_locations if package else None
+    spec = PathFinder.find_spec(name, places) if places else None
+    if spec is None or spec.loader is None or name in sys.modules:
+        from crc32c import crc32c
+
+        return crc32c
+    module: Any = spec.loader.create_module(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module  # the very module that the package takes when it is imported
+    function: Callable[..., int] = module.crc32c
+    return function
+
+
+crc32c = _load_crc32c()
+"""CRC-32C of bytes; a second argument is the checksum of what stands before them."""
+
+_MASK_DELTA = 0xA282EAD8
+
+
+def mask(crc: int) -> int:
+    """The stored form of a checksum."""
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def unmask(masked: int) -> int:
+    """The checksum of a stored form."""
+    rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
+    return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
+
+
+def require_crc32c(what: str, crc: int, stored: int, *, offset: int | None = None) -> None:
+    """Compare a computed checksum with a stored (masked) one.
+
+    Raises:
+        ChecksumError: they differ.
+    """
+    if mask(crc) != stored:
+        raise ChecksumError(
+            f"the bytes of the {what} do not match the stored checksum",
+            offset=offset,
+            expected=f"{unmask(stored):#010x} (as stored)",
+            found=f"{crc:#010x}",
+        )

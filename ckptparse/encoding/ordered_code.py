@@ -1,0 +1,76 @@
+"""The ordered code: coded keys sort in the order of their values.
+
+====================  ======================================================================
+unsigned integer n    one byte k, then k bytes big-endian without leading zeros (0 is ``00``)
+string                ``00`` -> ``00 ff``, ``ff`` -> ``ff 00``, closed by ``00 01``
+signed integer v>=0   smallest L with v < 2**(7*L-1); L bytes big-endian whose top L bits are 1,
+                      followed by a 0 bit and the value
+signed integer v<0    the bitwise complement of the code of -1-v
+====================  ======================================================================
+
+A decoder takes a buffer and a position and returns the value and the position after it.  Bytes that
+are no such code raise CorruptCheckpointError.
+
+Source: tensorflow/core/lib/strings/ordered_code.cc.
+"""
+
+from __future__ import annotations
+
+from ckptparse.errors import CorruptCheckpointError
+
+
+def encode_ordered_uint(value: int) -> bytes:
+    """Ordered code of a non-negative integer."""
+    digits = value.to_bytes((value.bit_length() + 7) // 8, "big")
+    return bytes([len(digits)]) + digits
+
+
+def encode_ordered_string(value: bytes) -> bytes:
+    """Ordered code of a byte string, with its terminator."""
+    if b"\x00" in value or b"\xff" in value:
+        value = b"".join(_ESCAPES.get(byte, bytes([byte])) for byte in value)
+    return value + b"\x00\x01"
+
+
+_ESCAPES = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
+
+
+def decode_ordered_string(buffer: bytes, pos: int) -> tuple[bytes, int]:
+    """An ordered-code string at `pos`: (its bytes, position behind the terminator)."""
+    end = buffer.find(b"\x00", pos)
+    if end >= 0 and buffer[end + 1 : end + 2] == b"\x01" and buffer.find(b"\xff", pos, end) < 0:
+        return buffer[pos:end], end + 2  # nothing is escaped
+    out = bytearray()
+    start = pos
+    while pos + 1 < len(buffer):
+        byte, after = buffer[pos], buffer[pos + 1]
+        if byte == 0x00 and after == 0x01:
+            return bytes(out), pos + 2
+        if (byte, after) in ((0x00, 0xFF), (0xFF, 0x00)):
+            pos += 1
+        elif byte in (0x00, 0xFF):
+            break
+        out.append(byte)
+        pos += 1
+    raise CorruptCheckpointError(
+        "invalid ordered-code string",
+        offset=start,
+        expected="a terminator 00 01",
+        found=bytes(buffer[start : start + 200]).hex(" ") or "nothing",
+    )
+
+
+_ONE_BYTE = [bytes([0x80 | value]) for value in range(1 << 6)]
+
+
+def encode_ordered_int(value: int) -> bytes:
+    """Ordered code of a signed 64-bit integer."""
+    if 0 <= value < 1 << 13:  # most are
+        return (0xC000 | value).to_bytes(2, "big") if value >> 6 else _ONE_BYTE[value]
+    magnitude = ~value if value < 0 else value
+    nbytes = magnitude.bit_length() // 7 + 1
+    ones = (1 << nbytes) - 1
+    coded = ones << (7 * nbytes) | magnitude
+    if value < 0:
+        coded ^= (1 << (8 * nbytes)) - 1
+    return coded.to_bytes(nbytes, "big")

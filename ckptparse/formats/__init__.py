@@ -1,0 +1,1 @@
+"""One package or module per file format; each implements `formats.reader.Reader`."""

@@ -1,0 +1,111 @@
+"""The data files of a bundle: the header says how many there are, each entry in which one it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import add
+
+from ckptparse.errors import CorruptCheckpointError, MissingShardError, TruncatedError
+from ckptparse.formats.file_names import data_suffix
+from ckptparse.formats.recognize import name_foreign_format
+from ckptparse.sources import MOST_KEPT_OPEN, Source
+
+
+def is_kept_open(shard_id: int) -> bool:
+    """Whether a data file stays open, so that it can be mapped; see `MOST_KEPT_OPEN`."""
+    return shard_id < MOST_KEPT_OPEN
+
+
+class Shards:
+    """The data files, each opened at its first use."""
+
+    def __init__(
+        self,
+        prefix: str,
+        num_shards: int,
+        open_source: Callable[..., Source],
+        append: Callable[[str, str], str] = add,
+    ) -> None:
+        """`open_source` is `Files.open`, `append` is `Files.append`."""
+        self.num_shards = num_shards
+        self._prefix = prefix
+        self._open_source = open_source
+        self._append = append
+        self._opened: dict[int, Source] = {}
+        self._paths: dict[int, str] = {}
+
+    def path(self, shard_id: int) -> str:
+        """Path of a shard, there or not."""
+        path = self._paths.get(shard_id)
+        if path is None:
+            path = self._append(self._prefix, data_suffix(shard_id, self.num_shards))
+            self._paths[shard_id] = path
+        return path
+
+    def source(self, shard_id: int) -> Source:
+        """A shard's bytes.
+
+        Raises:
+            MissingShardError: there is no such file.
+        """
+        source = self._opened.get(shard_id)
+        if source is None:
+            path = self.path(shard_id)
+            try:
+                source = self._open_source(path, kept=is_kept_open(shard_id))
+            except FileNotFoundError as error:
+                raise MissingShardError(
+                    "this data file is missing",
+                    file=path,
+                    expected=f"shard {shard_id} of {self.num_shards} beside the index",
+                    found="no such file",
+                ) from error
+            # Two threads may both have opened it: the first one's source stays.
+            source = self._opened.setdefault(shard_id, source)
+        return source
+
+    def require_range(self, shard_id: int, offset: int, nbytes: int) -> Source:
+        """A shard that really holds these bytes.
+
+        Raises:
+            MissingShardError: there is no such file.
+            TruncatedError: it ends before them.
+        """
+        source = self._opened.get(shard_id) or self.source(shard_id)
+        if offset + nbytes > source.nbytes:
+            foreign = name_foreign_source(source)
+            raise TruncatedError(
+                f"this is not a data file but {foreign}"
+                if foreign
+                else "this data file is cut off: it ends before the tensor does",
+                file=source.name,
+                offset=offset,
+                expected=f"{nbytes} bytes up to byte {offset + nbytes}",
+                found=f"a file of {source.nbytes} bytes",
+            )
+        return source
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for source in list(self._opened.values()):  # one step, for a thread that opens another
+            source.close()
+        self._opened.clear()
+
+
+@contextmanager
+def explained(source: Source) -> Iterator[None]:
+    """Have errors of damage say what a data file is instead, if its first bytes tell."""
+    try:
+        yield
+    except CorruptCheckpointError as error:
+        foreign = name_foreign_source(source)
+        if foreign:
+            error.args = (f"this is not a data file but {foreign}",)
+            error.whole_file = True
+        raise
+
+
+def name_foreign_source(source: Source) -> str | None:
+    """Say what a data file is instead, if its first bytes tell."""
+    return name_foreign_format(bytes(source.read(0, min(source.nbytes, 64))), b"")

@@ -1,0 +1,87 @@
+"""What every format's reader does; `Checkpoint` knows no more of a format than this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ckptparse.errors import CheckpointError
+from ckptparse.tensors.info import TensorForms, TensorInfo
+from ckptparse.tensors.numpy_index import Index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Entry = Any
+"""What a format knows of one tensor; passed from `find` and `entries` back to the same reader."""
+
+
+class Reader(Protocol):
+    """An open checkpoint of some format.  Keys are names as bytes, in stored order."""
+
+    @property
+    def format(self) -> str:
+        """Either "v1" or "v2"."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """What the names of its files have in common."""
+        ...
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of all its files, also of those that are missing."""
+        ...
+
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes that `keys` has to read."""
+        ...
+
+    def keys(self) -> list[bytes]:
+        """Keys of all tensors; an error if any part of the index is damaged."""
+        ...
+
+    def find(self, key: bytes) -> Entry | None:
+        """A tensor's entry, None when there is none."""
+        ...
+
+    def entries(self) -> list[tuple[bytes, Entry]]:
+        """Every tensor's key and entry; an error if any part of the index is damaged."""
+        ...
+
+    def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
+        """As `entries`, stepping over damage: what could be read, and what could not."""
+        ...
+
+    def info(self, key: bytes, entry: Entry) -> TensorInfo:
+        """What is known of a tensor without its bytes."""
+        ...
+
+    def nbytes(self, key: bytes, entry: Entry) -> int:
+        """Bytes that a tensor's elements take."""
+        ...
+
+    def infos(self) -> list[TensorInfo]:
+        """`info` of every tensor; an error if any part of the index is damaged."""
+        ...
+
+    def forms(self) -> TensorForms:
+        """As `infos`, column by column."""
+        ...
+
+    def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        """What an index takes of a tensor."""
+        ...
+
+    def verify(self, key: bytes, entry: Entry) -> bool:
+        """Check all bytes of a tensor; False if its dtype's checksum is not known."""
+        ...
+
+    def forget_verified(self) -> None:
+        """Have everything checked again when it is next needed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the files."""
+        ...

@@ -1,0 +1,67 @@
+"""Recognise files that are not checkpoints by their first bytes, for error messages.
+
+Each kind was found in published repositories in place of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ckptparse.errors import NotACheckpointError, TruncatedError
+from ckptparse.sources import Source
+from ckptparse.sstable.layout import MAGIC, is_table
+
+_GIT_LFS = b"version https://git-lfs.github.com/spec/"
+_MAGIC_AS_UTF8 = bytes.fromhex("57 efbfbd efbfbd efbfbd 24 75 47 efbfbd")
+
+_BY_FIRST_BYTES = (
+    (_GIT_LFS, "a git-lfs pointer (the file itself was never downloaded: git lfs pull)"),
+    (b"404: Not Found", "the text of a failed download, '404: Not Found'"),
+    (b"<!DOCTYPE", "an HTML page, probably of a failed download"),
+    (b"<!doctype", "an HTML page, probably of a failed download"),
+    (b"<html", "an HTML page, probably of a failed download"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5)"),
+    (b"PK\x03\x04", "a zip archive (a .keras file, a PyTorch file or an .npz)"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"\x93NUMPY", "a numpy .npy file"),
+    (b"\x80\x02", "a pickle"),
+    (b"model_checkpoint_path:", "a `checkpoint` state file"),
+)
+
+
+def name_foreign_format(head: bytes, tail: bytes) -> str | None:
+    """Return what a file with these first and last bytes is, in words; None when unknown."""
+    if tail.endswith(_MAGIC_AS_UTF8):
+        return "a table that was saved as text: every byte above 7f was replaced by ef bf bd"
+    for first_bytes, words in _BY_FIRST_BYTES:
+        if head.startswith(first_bytes):
+            return words
+    if head[8:10] == b'{"':
+        return "a safetensors file"
+    return None
+
+
+@contextmanager
+def recognized(source: Source) -> Iterator[None]:
+    """Let the error for a file without a table say what the file is, if its bytes tell.
+
+    Raises:
+        NotACheckpointError: in place of that error.
+    """
+    try:
+        yield
+    except (NotACheckpointError, TruncatedError) as error:
+        if is_table(source):
+            raise
+        head = bytes(source.read(0, min(source.nbytes, 512)))
+        tail = bytes(source.read(max(source.nbytes - 48, 0), source.nbytes))
+        foreign = name_foreign_format(head, tail)
+        if foreign is None:
+            raise
+        raise NotACheckpointError(
+            f"this is not a checkpoint but {foreign}",
+            file=source.name,
+            expected=f"the magic {MAGIC.hex(' ')} at the end",
+            found=tail[-len(MAGIC) :].hex(" "),
+        ) from error

@@ -1,0 +1,214 @@
+"""The table of contents of a V1 file.
+
+Key -> value of the table, every value a SavedTensorSlices message:
+
+    empty key           field 1, SavedTensorSliceMeta: for each tensor of this file its name, whole
+                        shape, dtype and the slices that are in this file; and versions
+    slice key           field 2, SavedSlice: the values of one slice; see `slices` for the key and
+                        `record` for the value
+
+A tensor that was not partitioned has one slice, of whole dimensions.  In a sharded checkpoint every
+file has its own contents, and a name may stand in several with different slices.  Before April 2016
+there were no versions.  A reader finds records by the keys made from the contents; what a record
+says of its own name and slice is not looked at, nor is a record that the contents do not name.
+
+Sources: tensorflow/core/util/saved_tensor_slice.proto, tensor_slice_reader.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import prod
+from typing import NamedTuple
+
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
+from ckptparse.messages.common import decode_shape, decode_slices, require_short, require_version
+from ckptparse.messages.pool import load, parse
+from ckptparse.messages.wire import LENGTH_DELIMITED, iterate_fields, require_few_parts
+from ckptparse.sstable import MAX_KEY_RATIO, Table
+from ckptparse.tensors.dtypes import lookup
+from ckptparse.tensors.names import decode_name
+from ckptparse.tensors.partitions import Extents, count_most_slices, resolve_all
+
+CONTENTS_KEY = b""
+
+_META = 1
+_TENSOR, _VERSIONS = 1, 2
+_NAME, _SHAPE, _SLICE = 1, 2, 4
+
+_MESSAGES = frozenset((_SHAPE, _SLICE))
+
+_MIN_PART_NBYTES = 2
+_FREE_NAME_NBYTES = 1 << 16
+_MOST_KNOWN_NBYTES = 256
+"""Longer ones have slices of their own."""
+
+
+class Piece(NamedTuple):
+    """A stored slice: which part of the tensor, in which of the files."""
+
+    extents: Extents
+    table: Table
+
+
+class Entry(NamedTuple):
+    """What the contents say of a tensor.
+
+    `is_whole` tells one that is stored in one piece, `nbytes` is 0 where only the record tells.
+    """
+
+    dtype: int
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+    is_whole: bool
+    nbytes: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
+    """Every tensor of a set of files, in order of names.
+
+    Raises:
+        NotACheckpointError: the index of a V2 checkpoint under another name.
+        CorruptCheckpointError: contents that do not parse, or files that contradict each other.
+        UnsupportedError: a file for a newer reader.
+    """
+    found: dict[bytes, list[Entry]] = {}
+    for table in tables:
+        with located(file=table.name):
+            value = table.get(CONTENTS_KEY)
+            if value is None:
+                raise CorruptCheckpointError(
+                    "invalid contents", expected="an entry under the empty key", found="none"
+                )
+            if value[:1] == b"\x08":  # field 1 as a number: a header, not SavedTensorSlices
+                raise NotACheckpointError(
+                    "this is not a V1 checkpoint",
+                    expected="a table of contents",
+                    found="the index of a V2 checkpoint (its name ends in .index)",
+                )
+            _Contents(table, found).decode(bytes(value))
+    return {name: _join(entries) for name, entries in sorted(found.items())}
+
+
+def _join(entries: list[Entry]) -> Entry:
+    """A tensor of which several files, or several places of one, have slices."""
+    first = entries[0]
+    if len(entries) == 1:
+        return first
+    pieces = tuple(piece for entry in entries for piece in entry.pieces)
+    return _make_entry(first.dtype, first.shape, pieces)
+
+
+def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[Piece, ...]) -> Entry:
+    boxes = resolve_all((piece.extents for piece in pieces), shape)
+    is_whole = len(boxes) == 1 and boxes[0].shape == shape and not any(boxes[0].start)
+    size = min(sum(box.size for box in boxes), prod(shape))  # extents may say what they like
+    nbytes = size * (lookup(dtype).itemsize or 0)
+    return Entry(dtype, shape, pieces, is_whole, nbytes)
+
+
+class _Contents:
+    """The contents of one file while they are decoded."""
+
+    def __init__(self, table: Table, found: dict[bytes, list[Entry]]) -> None:
+        self._table = table
+        self._found = found
+        self._known: dict[bytes, Entry] = {}
+        self._num_pieces = self._key_nbytes = 0
+        self._most_key_nbytes = MAX_KEY_RATIO * table.nbytes
+        self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
+
+    def decode(self, value: bytes) -> None:
+        """Add every tensor to those that were found."""
+        try:
+            self._require_version(b"".join(self._parts(value, _VERSIONS)))
+            for tensor in self._parts(value, _TENSOR):
+                self._add(tensor)
+        except CheckpointError as error:
+            error.offset = None  # one in the value, whose own place is not known
+            raise
+
+    def _parts(self, value: bytes, wanted: int) -> Iterator[bytes]:
+        """The messages in a field of SavedTensorSliceMeta."""
+        num_left = self._most_listed
+        for meta in iterate_fields(value, 0, len(value)):
+            num_left -= 1
+            if (meta.number, meta.wire_type) == (_META, LENGTH_DELIMITED):
+                for number, wire_type, start, stop in iterate_fields(value, meta.start, meta.stop):
+                    num_left -= 1
+                    if num_left < 0:
+                        raise self._swollen_error()
+                    if number == wanted and wire_type == LENGTH_DELIMITED:
+                        yield value[start:stop]
+            if num_left < 0:
+                raise self._swollen_error()
+
+    def _swollen_error(self) -> CorruptCheckpointError:
+        return CorruptCheckpointError(
+            "invalid contents",
+            expected=f"at most {self._most_listed} tensors, and slices, by the size of the file",
+            found="more",
+        )
+
+    def _require_version(self, serialized: bytes) -> None:
+        require_short("versions", serialized)
+        require_version(parse(load("saved_slices.proto")["VersionDef"], serialized))
+
+    def _add(self, serialized: bytes) -> None:
+        """One SavedSliceMeta.  Many have all but their names in common, which is parsed once."""
+        name_nbytes = serialized[1] if serialized[:1] == b"\x0a" and serialized[1:2] else 0x80
+        name = rest = b""
+        entry = None
+        is_usual = name_nbytes < 0x80 and len(serialized) >= 2 + name_nbytes
+        if is_usual:
+            name, rest = serialized[2 : 2 + name_nbytes], serialized[2 + name_nbytes :]
+            entry = self._known.get(rest)
+        if entry is None:
+            name, entry = self._parse(serialized)
+            if is_usual and len(rest) <= _MOST_KNOWN_NBYTES and not _has_name(rest):
+                self._known[rest] = entry
+        self._num_pieces += len(entry.pieces)
+        self._key_nbytes += len(name) * len(entry.pieces)
+        if self._num_pieces > self._most_listed:
+            raise self._swollen_error()
+        if self._key_nbytes > self._most_key_nbytes:
+            raise CorruptCheckpointError(
+                "invalid slices",
+                tensor=decode_name(name),
+                expected=f"keys of at most {self._most_key_nbytes} bytes in all",
+                found="more",
+            )
+        others = self._found.setdefault(name, [])
+        others.append(entry)
+        first = others[0]
+        if (entry.dtype, entry.shape) != (first.dtype, first.shape):
+            raise CorruptCheckpointError(
+                "invalid contents",
+                tensor=decode_name(name),
+                expected=f"dtype {first.dtype}, shape {list(first.shape)}, as elsewhere",
+                found=f"dtype {entry.dtype}, shape {list(entry.shape)}",
+            )
+
+    def _parse(self, serialized: bytes) -> tuple[bytes, Entry]:
+        if len(serialized) // _MIN_PART_NBYTES > self._most_listed:
+            longest = max(self._table.nbytes, _FREE_NAME_NBYTES)
+            require_few_parts(serialized, _MESSAGES, self._most_listed, longest)
+        message = parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
+        name: bytes = message.name
+        try:
+            shape = decode_shape(message.shape)
+            slices = decode_slices(message.slice, len(shape))
+        except CorruptCheckpointError as error:
+            error.locate(tensor=decode_name(name))
+            raise
+        pieces = tuple(Piece(each, self._table) for each in slices)
+        return name, _make_entry(message.type, shape, pieces)
+
+
+def _has_name(serialized: bytes) -> bool:
+    return any(field.number == _NAME for field in iterate_fields(serialized, 0, len(serialized)))

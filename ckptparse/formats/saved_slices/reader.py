@@ -1,0 +1,237 @@
+"""Tensors of a V1 checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ckptparse.errors import CheckpointError, CorruptCheckpointError
+from ckptparse.formats.recognize import recognized
+from ckptparse.formats.saved_slices.contents import Entry, Piece, read_contents
+from ckptparse.formats.saved_slices.record import (
+    decode_values,
+    find_values,
+    is_stored_plain,
+    require_storable,
+)
+from ckptparse.sources import Source
+from ckptparse.sstable import Table
+from ckptparse.tensors.arrays import require_shape, take
+from ckptparse.tensors.dtypes import lookup, numpy_dtype
+from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
+from ckptparse.tensors.names import decode_name, decode_names
+from ckptparse.tensors.numpy_index import Box, Index, select
+from ckptparse.tensors.partitions import (
+    encode_slice_key,
+    require_filled,
+    require_tiling,
+    resolve,
+    resolve_all,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class SavedSlicesReader:
+    """An open V1 checkpoint: one file, or all shards of one.
+
+    Opening reads each file's footer, index block and contents.  A tensor is then found in the block
+    that holds it, and its bytes are checked by that block's checksum: V1 has no other.
+    """
+
+    format = "v1"
+
+    def __init__(self, path: str, sources: Iterable[Source], *, verify: bool) -> None:
+        """
+        Args:
+            path: what the checkpoint is called: the file, or what its shards have in common.
+            sources: the bytes of every file.
+            verify: check blocks of tensors; those of contents are always checked.
+
+        Raises:
+            NotACheckpointError, CorruptCheckpointError, UnsupportedError: a file is no table, is
+                damaged, or is for a newer reader.
+        """
+        self.path = path
+        self._sources = list(sources)
+        self._tables = [_open_table(source, verify=verify) for source in self._sources]
+        self._nbytes = sum(source.nbytes for source in self._sources)
+        self._entries = read_contents(self._tables)
+
+    @property
+    def files(self) -> list[str]:
+        """Every file, in order."""
+        return [table.name for table in self._tables]
+
+    # What is known of tensors
+
+    @property
+    def index_nbytes(self) -> int:
+        """0: names are known from opening."""
+        return 0
+
+    def keys(self) -> list[bytes]:
+        """Names of all tensors, as bytes, in order."""
+        return list(self._entries)
+
+    def find(self, key: bytes) -> Entry | None:
+        """A tensor's entry, None when there is none; reads nothing."""
+        return self._entries.get(key)
+
+    def entries(self) -> list[tuple[bytes, Entry]]:
+        """Every tensor's entry, in order of names."""
+        return list(self._entries.items())
+
+    def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
+        """As `entries`; what is wrong with the contents has been an error at opening."""
+        return self.entries(), []
+
+    def info(self, key: bytes, entry: Entry) -> TensorInfo:
+        """What the contents say of a tensor; of its record, at most the byte is read which says
+        whether the block is compressed.
+        """
+        slices: tuple[TensorSlice, ...] = ()
+        if not entry.is_whole:
+            known = {piece: _slice_info(entry, piece) for piece in dict.fromkeys(entry.pieces)}
+            slices = tuple(known[piece] for piece in entry.pieces)
+        return TensorInfo(
+            name=decode_name(key),
+            dtype=numpy_dtype(entry.dtype),
+            tensorflow_dtype=lookup(entry.dtype).name,
+            shape=entry.shape,
+            size=entry.size,
+            nbytes=entry.nbytes,
+            slices=slices,
+            mapped=entry.is_whole and self._is_viewable(key, entry),
+            file=entry.pieces[0].table.name if entry.is_whole else None,
+            offset=None,
+        )
+
+    def nbytes(self, key: bytes, entry: Entry) -> int:
+        """`TensorInfo.nbytes` of a tensor."""
+        return entry.nbytes
+
+    def infos(self) -> list[TensorInfo]:
+        """`info` of every tensor."""
+        return [self.info(key, entry) for key, entry in self._entries.items()]
+
+    def forms(self) -> TensorForms:
+        """Names, shapes and dtypes of every tensor."""
+        entries = self._entries.values()
+        return TensorForms(
+            decode_names(list(self._entries)),
+            [entry.shape for entry in entries],
+            [lookup(entry.dtype).name for entry in entries],
+        )
+
+    def _is_viewable(self, key: bytes, entry: Entry) -> bool:
+        (piece,) = entry.pieces
+        if not piece.table.mapped or not is_stored_plain(entry.dtype):
+            return False
+        return not piece.table.is_compressed(encode_slice_key(key, piece.extents))
+
+    # Tensors
+
+    def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        """What an index takes of a tensor; see `Checkpoint.read`."""
+        require_storable(entry.dtype)
+        require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
+        if not entry.is_whole:
+            return self._read_partitioned(key, entry, index)
+        array = take(self._decode(key, entry, entry.pieces[0], entry.shape), index)
+        if is_stored_plain(entry.dtype):
+            array.flags.writeable = False
+        return array
+
+    def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        boxes = self._find_boxes(entry)
+        selection = select(index, entry.shape)
+        # Every slice is there, and large enough, before the whole is allocated.
+        wanted = [
+            (box, self._decode(key, entry, piece, box.shape))
+            for piece, box in boxes.items()
+            if selection.touches(box)
+        ]
+        array = np.empty(selection.shape, numpy_dtype(entry.dtype))
+        num_written = 0
+        for box, values in wanted:
+            part = selection.part(box)
+            if part is not None:
+                target, source_index = part
+                array[target] = values[source_index]
+                num_written += values[source_index].size
+        require_filled(num_written, array.size)
+        return selection.finish(array)
+
+    def _find_boxes(self, entry: Entry) -> dict[Piece, Box]:
+        """The box of each slice of a partitioned tensor; of equal ones, of no elements, once.
+
+        Raises:
+            CorruptCheckpointError: see `require_tiling`.
+        """
+        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
+        require_tiling(boxes, entry.shape, max_cells=self._nbytes)
+        return dict(zip(entry.pieces, boxes))
+
+    def _decode(
+        self, key: bytes, entry: Entry, piece: Piece, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """One slice: a view over its record where that can be."""
+        slice_key = encode_slice_key(key, piece.extents)
+        record = piece.table.get(slice_key)
+        if record is None:
+            raise CorruptCheckpointError(
+                "invalid slice",
+                file=piece.table.name,
+                expected=f"a record under {slice_key.hex(' ')}",
+                found="none",
+            )
+        try:
+            values = decode_values(find_values(record, entry.dtype), entry.dtype, prod(shape))
+        except CheckpointError as error:
+            error.file = piece.table.name
+            error.offset = None  # one in the record, whose own place is not known
+            raise
+        return values.reshape(shape)
+
+    # Checks
+
+    def forget_verified(self) -> None:
+        """Have every block checked again when it is next needed."""
+        for table in self._tables:
+            table.forget_verified()
+
+    def verify(self, key: bytes, entry: Entry) -> bool:
+        """Read and decode every slice of a tensor; True, as every dtype of V1 is known.
+
+        Raises:
+            CheckpointError: what reading the tensor raises.
+        """
+        require_storable(entry.dtype)
+        require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
+        if entry.is_whole:
+            self._decode(key, entry, entry.pieces[0], entry.shape)
+            return True
+        for piece, box in self._find_boxes(entry).items():
+            self._decode(key, entry, piece, box.shape)
+        return True
+
+    def close(self) -> None:
+        """Close every file."""
+        for table in self._tables:
+            table.close()
+
+
+def _slice_info(entry: Entry, piece: Piece) -> TensorSlice:
+    box = resolve(piece.extents, entry.shape)
+    nbytes = min(box.size, entry.size) * (lookup(entry.dtype).itemsize or 0)
+    return TensorSlice(box.start, box.shape, piece.table.name, None, nbytes)
+
+
+def _open_table(source: Source, *, verify: bool) -> Table:
+    with recognized(source):
+        return Table(source, verify=verify)

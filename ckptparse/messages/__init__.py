@@ -1,0 +1,1 @@
+"""Protocol-buffer messages: their classes, their bytes, and their text form."""

@@ -1,0 +1,1 @@
+"""What a path that a user gives refers to."""

@@ -1,0 +1,138 @@
+"""What is around a path: the checkpoints of a directory, and words about it for errors."""
+
+from __future__ import annotations
+
+from ckptparse.errors import CheckpointError, UnreadableError
+from ckptparse.formats.file_names import (
+    INDEX_SUFFIX,
+    META_SUFFIX,
+    SAVED_MODEL_NAMES,
+    STATE_FILE_NAME,
+    UNFINISHED,
+    V1_SHARD,
+    V2_PART,
+    shard_suffix,
+)
+from ckptparse.sources import Files
+from ckptparse.sstable import is_table
+
+_MARKS = {STATE_FILE_NAME, INDEX_SUFFIX, *SAVED_MODEL_NAMES}
+"""Names in a directory that make the directory itself mean a checkpoint."""
+
+_MAX_OPENED = 200
+"""Files of a directory that are opened to see whether they are V1 checkpoints."""
+_MAX_FOLDERS = 100
+"""Directories of a directory that are looked into."""
+_MAX_NAMES = 10_000
+_MAX_COMPARED = 500
+_MAX_LETTERS = 200
+_MAX_LISTED = 6
+
+
+def list_candidates(files: Files, directory: str) -> list[str]:
+    """Return the paths of the checkpoints in a directory that says nothing of itself.
+
+    These are the prefixes and V1 files in it; if there are none, those of its directories that
+    mean a checkpoint, and the prefixes in the others.
+
+    Raises:
+        UnreadableError: the directory cannot be listed.
+    """
+    names = files.list_names(directory)
+    found = [files.join(directory, name) for name in _find_prefixes(files, directory, names)]
+    if found:
+        return found
+    folders = files.list_directories(directory)
+    if len(folders) > _MAX_FOLDERS:
+        return []
+    for folder in folders:
+        if folder.startswith(".") or UNFINISHED.fullmatch(folder):
+            continue
+        below = files.join(directory, folder)
+        try:
+            names = files.list_names(below)
+        except UnreadableError:
+            continue
+        if _MARKS.isdisjoint(names):
+            found += [files.join(below, name) for name in _find_prefixes(files, below, names)]
+        else:
+            found.append(below)
+    return found
+
+
+def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
+    """Return the names that can be opened: V2 prefixes, V1 sets and V1 files, sorted."""
+    known = set(names)
+    prefixes = set()
+    num_opened = 0
+    for name in names:
+        shard = V1_SHARD.fullmatch(name)
+        if name.startswith("._") or UNFINISHED.fullmatch(name):  # "._": what macOS packs along
+            continue
+        if name.endswith(INDEX_SUFFIX):
+            prefixes.add(name.removesuffix(INDEX_SUFFIX))
+        elif V2_PART.fullmatch(name):
+            continue
+        elif shard:
+            prefixes.add(shard["base"] + shard_suffix(None, shard["count"]))
+        elif name + META_SUFFIX in known or "ckpt" in name.lower() or "checkpoint" in name.lower():
+            num_opened += 1
+            if num_opened <= _MAX_OPENED and _is_v1_file(files, files.join(directory, name)):
+                prefixes.add(name)
+    return sorted(prefixes)
+
+
+def _is_v1_file(files: Files, path: str) -> bool:
+    try:
+        if not files.is_file(path):
+            return False
+        source = files.open(path, mapped=False)
+        try:
+            return is_table(source)
+        finally:
+            source.close()
+    except (FileNotFoundError, CheckpointError):
+        return False
+
+
+def describe(files: Files, path: str) -> str:
+    """Say what is at and around a path that means no checkpoint, the nearest names first."""
+    if files.is_directory(path):
+        return _list(files, path, "")
+    folder, name = files.split(path)
+    if not files.is_directory(folder):
+        return f"no directory {folder}"
+    there = "that file" if files.is_file(path) else "no file of that name"
+    return f"{there}; {_list(files, folder, name)}"
+
+
+def find_nearest(files: Files, path: str) -> str | None:
+    """Return the checkpoint beside a path whose name is most like the path's, None without one."""
+    folder, name = files.split(path)
+    try:
+        names = files.list_names(folder) if files.is_directory(folder) else []
+    except UnreadableError:
+        return None
+    near = _nearest_first(name, _find_prefixes(files, folder, names[:_MAX_NAMES]), 1)
+    return files.join(folder, near[0]) if near else None
+
+
+def _nearest_first(wanted: str, prefixes: list[str], most: int) -> list[str]:
+    from difflib import get_close_matches  # only errors need it
+
+    return get_close_matches(wanted[:_MAX_LETTERS], prefixes[:_MAX_COMPARED], most)
+
+
+def _list(files: Files, folder: str, wanted: str) -> str:
+    try:
+        names = files.list_names(folder)
+    except UnreadableError as error:
+        return f"the directory cannot be listed ({error.message})"
+    prefixes = _find_prefixes(files, folder, names[:_MAX_NAMES])
+    if not prefixes:
+        shown = ", ".join(names[:_MAX_LISTED]) + (" ..." if len(names) > _MAX_LISTED else "")
+        return f"the directory holds no checkpoint, only {shown}" if names else "an empty directory"
+    ordered = list(dict.fromkeys([*_nearest_first(wanted, prefixes, _MAX_LISTED), *prefixes]))
+    more = len(ordered) - _MAX_LISTED
+    shown = ", ".join(ordered[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return f"the directory holds the checkpoint{'s' if len(ordered) > 1 else ''} {shown}"

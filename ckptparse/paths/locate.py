@@ -1,0 +1,385 @@
+"""What a user's path means: which format, and which files.
+
+====================================================  ==========================================
+given                                                 means
+====================================================  ==========================================
+``dir/model.ckpt-200``                                the V2 prefix, when ``.index`` is beside it;
+                                                      else the V1 file of that name; else the V1
+                                                      shards ``dir/model.ckpt-200-?????-of-?????``
+``….index``, ``….data-00000-of-00001``, ``….meta``    if the file exists, the prefix that it
+                                                      belongs to
+``….-00001-of-00004``, ``….-?????-of-00004``          all V1 shards of that set
+a state file, whatever its name                       its latest checkpoint
+a directory with a state file                         its latest checkpoint
+a SavedModel or TF-Hub directory                      its ``variables/variables``
+a directory with ``.index`` and ``.data-…`` in it     the prefix ``dir/``
+a directory with exactly one checkpoint, in it or     that checkpoint
+in one of its directories
+====================================================  ==========================================
+
+Paths are literal but for the five question marks of a V1 set.  Names are looked at, state files
+read, and of files that may be V1 checkpoints the first or last bytes.  TensorFlow's order is that
+of tensorflow/python/training/py_checkpoint_reader.py and core/util/tensor_slice_reader.cc.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckptparse.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    MissingShardError,
+)
+from ckptparse.formats.file_names import (
+    INDEX_SUFFIX,
+    META_SUFFIX,
+    SAVED_MODEL_NAMES,
+    STATE_FILE_NAME,
+    V1_SHARD,
+    V2_PART,
+    shard_suffix,
+)
+from ckptparse.paths.candidates import describe, find_nearest, list_candidates
+from ckptparse.paths.state_file import is_state_file, last_part, read_state
+from ckptparse.sources import Files
+
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[\\/]|\w+://")
+
+_MAX_DATED = 1_000
+"""Candidates whose times of change are asked for, which at URLs is a request each."""
+_MAX_LISTED = 10
+
+
+class Found(NamedTuple):
+    """A checkpoint that is there.
+
+    Attributes:
+        format: "v1" or "v2".
+        prefix: what its files' names have in common.
+        shards: V1: every file, in order; V2: ().
+    """
+
+    format: str
+    prefix: str
+    shards: tuple[str, ...] = ()
+
+
+def confine(files: Files, path: str, format: str | None = None) -> Files:
+    """The files of the directory that a user's path names: of a name its parent, else itself."""
+    beside = files.within(files.split(path)[0])
+    is_named = _find_named(beside, path, format) is not None
+    return beside if is_named or not files.is_directory(path) else files.within(path)
+
+
+def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found:
+    """Find the checkpoint that a path refers to.
+
+    Args:
+        files: where to look.
+        path: what the user gave; see above.
+        format: "v1" or "v2" restricts the search to one format.
+
+    Raises:
+        CheckpointNotFoundError: there is none, or more than one; the text says what was looked for
+            and what is there.
+        MissingShardError: a V1 set without some of its files.
+        CorruptCheckpointError: a state file that does not parse.
+    """
+    if not path:
+        raise CheckpointNotFoundError(
+            "the path is empty", file=path, expected="a path", found="an empty one"
+        )
+    found = _find_named(files, path, format)
+    if found is not None and found.shards == (path,) and is_state_file(files, path):
+        return _find_latest(files, path, format)
+    if found is None and files.is_directory(path):
+        return _find_in_directory(files, path, format)
+    if found is None:
+        raise _not_found(files, path, format)
+    return found
+
+
+def _not_found(files: Files, path: str, format: str | None) -> CheckpointNotFoundError:
+    folder, name = files.split(path)
+    part = V2_PART.fullmatch(name)
+    is_there = files.is_file(path)
+    if part and is_there:
+        prefix = files.join(folder, part["prefix"])
+        is_data = not name.endswith((META_SUFFIX, INDEX_SUFFIX))
+        message = (
+            "this is a data file; the index that belongs to it is missing"
+            if is_data
+            else "the checkpoint that belongs to this file is missing"
+        )
+        looked_for = [files.append(prefix, INDEX_SUFFIX)]
+        if not is_data and format != "v2":
+            looked_for += _v1_names(files, prefix)
+    else:
+        near = find_nearest(files, path)
+        hint = f". Did you mean {near}?" if near else ""
+        message = f"no such {'file' if part else 'checkpoint'}{hint}"
+        looked_for = [] if format == "v1" or part else [files.append(path, INDEX_SUFFIX)]
+        if part:
+            looked_for = [path]
+        elif format != "v2":
+            looked_for += _v1_names(files, path)
+    return CheckpointNotFoundError(
+        message, file=path, expected=" or ".join(looked_for), found=describe(files, path)
+    )
+
+
+def _v1_names(files: Files, path: str) -> list[str]:
+    shards = files.append(path, shard_suffix(None, "?????"))
+    return [f"a V1 file {path}", f"V1 shards {shards}"]
+
+
+def _find_named(files: Files, path: str, format: str | None) -> Found | None:
+    """What a path means as a name: a prefix, or a file of a checkpoint."""
+    if format != "v1" and files.is_file(files.append(path, INDEX_SUFFIX)):
+        return Found("v2", path)
+    folder, name = files.split(path)
+    part = V2_PART.fullmatch(name)
+    if part:
+        if not files.is_file(path):  # a name that was mistyped means nothing
+            return None
+        prefix = files.join(folder, part["prefix"])
+        if format != "v1" and files.is_file(files.append(prefix, INDEX_SUFFIX)):
+            return Found("v2", prefix)
+        is_meta = name.endswith(META_SUFFIX) and format != "v2"
+        return _find_named(files, prefix, "v1") if is_meta else None
+    if format == "v2":
+        return None
+    shard = V1_SHARD.fullmatch(name)
+    is_file = files.is_file(path)
+    if shard and (is_file or "?" in shard["number"]):
+        found = _find_shards(files, folder, shard["base"], shard["count"])
+        if found is not None:
+            return found
+    if is_file:
+        return Found("v1", path, (path,))
+    return _find_shards(files, folder, name, "?????")
+
+
+def _find_shards(files: Files, folder: str, name: str, count: str) -> Found | None:
+    """The V1 set of a base name and a count of files ("?????" for any)."""
+    if not name or not files.is_directory(folder):
+        return None
+    sets: dict[str, set[int]] = {}
+    for there in files.list_names(folder):
+        shard = None if "?" in there else V1_SHARD.fullmatch(there)
+        if shard is None or shard["base"] != name or int(shard["count"]) < 1:
+            continue
+        if count in ("?????", shard["count"]):
+            sets.setdefault(shard["count"], set()).add(int(shard["number"]))
+    if not sets:
+        return None
+    base = files.join(folder, name)
+    if len(sets) > 1:
+        names = [files.append(base, shard_suffix(None, count)) for count in sorted(sets)]
+        raise CheckpointNotFoundError(
+            f"several checkpoints of this name: {', '.join(names)}. Give one of them",
+            file=base,
+            expected="one set of V1 shards",
+            found=f"{len(sets)} sets",
+        )
+    ((count, numbers),) = sets.items()
+    missing = next(i for i in range(len(numbers) + 1) if i not in numbers)
+    if missing < int(count):
+        raise MissingShardError(
+            "this file of the checkpoint is missing",
+            file=files.append(base, shard_suffix(missing, count)),
+            expected=f"{int(count)} files {files.append(base, shard_suffix(None, count))}",
+            found=f"{len(numbers)} of them",
+        )
+    shards = (files.append(base, shard_suffix(i, count)) for i in range(int(count)))
+    return Found("v1", base, tuple(shards))
+
+
+def _find_in_directory(files: Files, directory: str, format: str | None) -> Found:
+    """Find the checkpoint that a directory means."""
+    models = [name for name in SAVED_MODEL_NAMES if files.is_file(files.join(directory, name))]
+    state_path = files.join(directory, STATE_FILE_NAME)
+    own_prefix = files.join(directory, "")
+    claims = {
+        f"a SavedModel ({', '.join(models)})": bool(models),
+        f"a state file ({STATE_FILE_NAME})": files.is_file(state_path),
+        f"a checkpoint without a name ({INDEX_SUFFIX})": files.is_file(
+            files.append(own_prefix, INDEX_SUFFIX)
+        ),
+    }
+    made = [claim for claim, is_made in claims.items() if is_made]
+    has_own = claims[f"a checkpoint without a name ({INDEX_SUFFIX})"]
+    if has_own and (len(made) == 1 or (not models and _names_nothing(files, state_path))):
+        if format == "v1":
+            raise _not_in_directory(files, directory)
+        return Found("v2", own_prefix)
+    if len(made) > 1:
+        raise CheckpointNotFoundError(
+            f"this directory holds more than one checkpoint: {' and '.join(made)}."
+            " Give one of them by its prefix",
+            file=directory,
+            expected="one of them",
+            found=" and ".join(made),
+        )
+    if models:
+        return _find_in_saved_model(files, directory, format)
+    if made:
+        return _find_latest(files, state_path, format)
+    return _find_only(files, directory, format)
+
+
+def _find_only(files: Files, directory: str, format: str | None) -> Found:
+    """Find the only checkpoint in a directory that has no state file."""
+    for name in {STATE_FILE_NAME, *SAVED_MODEL_NAMES}.intersection(files.list_names(directory)):
+        path = files.join(directory, name)
+        if not files.is_directory(path):  # a pipe, or a link to nothing: it may have said more
+            raise CheckpointNotFoundError(
+                f"{name} in this directory is not a regular file",
+                file=path,
+                expected="a regular file, or none of that name",
+                found="something else",
+            )
+    candidates = [
+        path for path in list_candidates(files, directory) if _is_of_format(files, path, format)
+    ]
+    if not candidates:
+        raise _not_in_directory(files, directory)
+    if len(candidates) == 1:
+        return find_checkpoint(files, candidates[0], format)
+    if len(candidates) <= _MAX_DATED:
+        candidates.sort(key=lambda path: (_modified(files, path), len(path), path))
+    shown = [path.removeprefix(files.join(directory, "")) for path in candidates[-_MAX_LISTED:]]
+    older = f"{len(candidates) - len(shown)} older ones, " if len(candidates) > len(shown) else ""
+    raise CheckpointNotFoundError(
+        f"this directory holds several checkpoints: {older}{', '.join(shown)}."
+        f" Give one of them, for example {candidates[-1]}",
+        file=directory,
+        expected=f"one checkpoint, or a state file ({STATE_FILE_NAME}) that names the latest",
+        found=f"{len(candidates)} checkpoints, listed above with the newest last",
+    )
+
+
+def _is_of_format(files: Files, path: str, format: str | None) -> bool:
+    try:
+        return files.is_directory(path) or _find_named(files, path, format) is not None
+    except CheckpointError:  # a set without one of its files is a checkpoint, too
+        return True
+
+
+def _modified(files: Files, path: str) -> float:
+    """When a candidate was last saved."""
+    try:
+        found = _find_named(files, path, None) or find_checkpoint(files, path)
+    except CheckpointError:
+        return 0.0
+    return files.modified(*found.shards[-1:] or (files.append(found.prefix, INDEX_SUFFIX),))
+
+
+def _not_in_directory(files: Files, directory: str) -> CheckpointNotFoundError:
+    return CheckpointNotFoundError(
+        "no checkpoint in this directory",
+        file=directory,
+        expected=f"a state file ({STATE_FILE_NAME}), {SAVED_MODEL_NAMES[0]}, a file that ends in"
+        f" {INDEX_SUFFIX}, or a V1 checkpoint; also one directory further down",
+        found=describe(files, directory),
+    )
+
+
+def _names_nothing(files: Files, state_path: str) -> bool:
+    """Whether a state file's latest is the checkpoint without a name: its path ends in a slash."""
+    return last_part(read_state(files, state_path).model_checkpoint_path) in ("", ".")
+
+
+def _find_in_saved_model(files: Files, directory: str, format: str | None) -> Found:
+    folder = files.join(directory, "variables")
+    prefix = files.join(folder, "variables")
+    found = _find_named(files, prefix, format)
+    if found is None:
+        raise CheckpointNotFoundError(
+            "this SavedModel has no variables",
+            file=directory,
+            expected=files.append(prefix, INDEX_SUFFIX),
+            found=describe(files, prefix),
+        )
+    return found
+
+
+def _find_latest(files: Files, state_path: str, format: str | None) -> Found:
+    """Find the checkpoint that a state file names as the latest.
+
+    Never an older one in its place, even if the latest is gone.
+    """
+    directory, _ = files.split(state_path)
+    latest = read_state(files, state_path).model_checkpoint_path
+    if not latest:
+        raise CorruptCheckpointError(
+            "this state file names no checkpoint",
+            file=state_path,
+            expected="a model_checkpoint_path",
+            found="none",
+        )
+    places = list(_places(files, directory, latest))
+    for place in places:
+        found = _find_named(files, place, format)
+        if found is not None:
+            return found
+    raise CheckpointNotFoundError(
+        f"the latest checkpoint that this state file names is gone: {latest!r}"
+        if _is_followed(files, directory, latest)
+        else f"this state file leads out of its directory, to {latest!r}, and is not followed"
+        " there. Open that path itself",
+        file=state_path,
+        expected=" or ".join(places),
+        found=describe(files, places[0]),
+    )
+
+
+def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
+    """Where the checkpoint of a recorded path may be, the likeliest place first.
+
+    Beside the state file comes before an absolute path: a directory that was moved or copied means
+    its own files.
+    """
+    _, name = os.path.splitdrive(last_part(recorded))
+    # Without a name: saved under the prefix "folder/", into the folder.
+    beside = files.join(directory, "" if name == ".." else name)
+    whole = recorded if _is_absolute(recorded) else files.join(directory, recorded)
+    places = [beside, whole] if _is_absolute(recorded) else [whole, beside]
+    for place in dict.fromkeys(places):
+        if place == beside or _is_followed(files, directory, recorded):
+            yield place
+
+
+def _is_followed(files: Files, directory: str, recorded: str) -> bool:
+    """Whether a recorded path is taken as it is.
+
+    A relative one is if it stays below the directory of the state file.  An absolute one is, as
+    TensorFlow does; but from a URL only to the same storage, and from this machine to no URL.
+    """
+    if _is_absolute(recorded):
+        return _storage(recorded) == _storage(directory) and files.allows(recorded)
+    depth = 0
+    if _storage(directory):  # a server may take %2e for a dot
+        from urllib.parse import unquote
+
+        recorded = unquote(recorded)
+    for part in recorded.replace("\\", "/").split("/"):
+        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
+        if depth < 0:
+            return False
+    return files.allows(files.join(directory, recorded))
+
+
+def _is_absolute(recorded: str) -> bool:
+    drive, _ = os.path.splitdrive(recorded)  # "C:x", which only Windows takes for a place
+    return bool(drive or _ABSOLUTE.match(recorded))
+
+
+def _storage(path: str) -> str:
+    """The scheme of a URL, "" of a path of this machine."""
+    return path.partition("://")[0] if "://" in path else ""

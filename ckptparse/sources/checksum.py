@@ -1,0 +1,101 @@
+"""CRC-32C of a range of a source, read in pieces by all cores.
+
+Checksums of the parts of something give that of the whole.  Take bits as polynomials over two
+numbers, 0 and 1; then following a part by n bytes multiplies its checksum by x**(8 n), modulo the
+Castagnoli polynomial:
+
+    crc(a + b) = crc(a) * x**(8 len(b))  xor  crc(b)
+
+Source: crc32_combine of zlib, which does the same for CRC-32.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+
+from ckptparse.encoding.crc32c import crc32c
+from ckptparse.sources import Source
+
+_LEAST_SHARED_NBYTES = 1 << 22
+"""Fewer bytes are checked sooner by one thread than by several."""
+
+_LEAST_THREADS_NBYTES = 1 << 23
+"""Fewer are checked sooner than a program that has none yet gets its threads."""
+
+_LEAST_PIECE_NBYTES = 1 << 21
+
+_MOST_PIECE_NBYTES = 1 << 24
+
+_MOST_COPIED_NBYTES = 1 << 22
+"""The same for sources that copy: each core has such a piece in memory."""
+
+_ENOUGH_PIECES = 32
+
+
+def crc32c_of_range(
+    source: Source,
+    start: int,
+    stop: int,
+    look: Callable[[int, bytes | memoryview], object] | None = None,
+) -> int:
+    """CRC-32C of the bytes start..stop of a source, read in pieces by all cores.
+
+    `look` is shown each piece, with its distance from `start`, by whichever thread has it.
+    """
+
+    def crc32c_between(piece_start: int, piece_stop: int) -> int:
+        piece = source.read(piece_start, piece_stop)
+        if look is not None:
+            look(piece_start - start, piece)
+        return crc32c(piece)
+
+    nbytes = stop - start
+    if nbytes < (_LEAST_SHARED_NBYTES if "threading" in sys.modules else _LEAST_THREADS_NBYTES):
+        return crc32c_between(start, stop)
+    piece_nbytes = _LEAST_PIECE_NBYTES
+    most_nbytes = _MOST_PIECE_NBYTES if source.mapped else _MOST_COPIED_NBYTES
+    while piece_nbytes * _ENOUGH_PIECES < nbytes and piece_nbytes < most_nbytes:
+        piece_nbytes *= 2
+    count = nbytes // piece_nbytes
+    first_stop = start + nbytes - (count - 1) * piece_nbytes  # the first piece takes what is over
+
+    def crc32c_of_piece(i: int) -> int:
+        piece_stop = first_stop + i * piece_nbytes
+        piece_start = piece_stop - piece_nbytes if i else start
+        return crc32c_between(piece_start, piece_stop)
+
+    from ckptparse.sources.parallel import run_on_all_cores
+
+    factor = _power_of_x(8 * piece_nbytes)
+    whole = 0
+    for crc in run_on_all_cores(crc32c_of_piece, count):
+        whole = _multiply(whole, factor) ^ crc
+    return whole
+
+
+_POLYNOMIAL = 0x82F63B78
+
+_ONE = 1 << 31
+"""The polynomial 1: bits are reflected, the highest is that of x**0."""
+
+
+@lru_cache(maxsize=64)
+def _power_of_x(exponent: int) -> int:
+    """x**exponent modulo the polynomial, for a power of two from 2 on."""
+    if exponent == 1:
+        return _ONE >> 1
+    root = _power_of_x(exponent // 2)
+    return _multiply(root, root)
+
+
+def _multiply(a: int, b: int) -> int:
+    """The product of two polynomials modulo the polynomial."""
+    product = 0
+    while a:
+        if a & _ONE:
+            product ^= b
+        a = a << 1 & 0xFFFFFFFF
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+    return product

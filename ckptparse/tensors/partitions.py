@@ -1,0 +1,159 @@
+"""Partitioned tensors: how slices are named, and whether they make up the whole.
+
+A slice is one extent, (start, length), per dimension; length -1 stands for a whole dimension.
+Its key in the table is, in ordered code (see `coding`)::
+
+    uint 0 | string name | uint rank | for each dimension: int start, int length
+
+A whole dimension is written as start 0, length -1, and differs from the same range in numbers:
+keys are built from extents as they are stored.
+
+Sources: tensorflow/core/framework/tensor_slice.cc, core/util/saved_tensor_slice_util.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+import numpy as np
+
+from ckptparse.encoding.ordered_code import (
+    decode_ordered_string,
+    encode_ordered_int,
+    encode_ordered_string,
+)
+from ckptparse.encoding.ordered_code import encode_ordered_uint as encode_uint
+from ckptparse.errors import CorruptCheckpointError
+from ckptparse.tensors.numpy_index import Box
+
+Extents = tuple[tuple[int, int], ...]
+"""(start, length) per dimension; length WHOLE for all of a dimension."""
+
+WHOLE = -1
+KEY_PREFIX = b"\x00"
+"""First byte of every slice key, and of hardly any name."""
+
+_SMALL_GRID = 1 << 20
+
+_MIN_SLICE_NBYTES = 8
+_FREE_SLICES = 1 << 10
+"""A slice is stored twice, in what is said of its tensor and under its key.  The densest that a
+writer can make, single zeros in an index that is compressed, take 10 bytes."""
+
+
+def count_most_slices(nbytes: int) -> int:
+    """How many slices a table of so many bytes can list, at most."""
+    return nbytes // _MIN_SLICE_NBYTES + _FREE_SLICES
+
+
+def encode_slice_key(name: bytes, extents: Extents) -> bytes:
+    """The key under which a slice of a tensor is stored."""
+    return encode_slice_key_name(name) + encode_extents(extents)
+
+
+def encode_slice_key_name(name: bytes) -> bytes:
+    """What the keys of all slices of a tensor begin with."""
+    return KEY_PREFIX + encode_ordered_string(name)
+
+
+def encode_extents(extents: Extents) -> bytes:
+    """What the key of a slice ends with."""
+    coded = encode_uint(len(extents))
+    for start, length in extents:
+        coded += encode_ordered_int(start) + encode_ordered_int(length)
+    return coded
+
+
+def decode_slice_key_name(key: bytes) -> bytes | None:
+    """The tensor's name in a key that could be a slice key; None in any other key."""
+    if not key.startswith(KEY_PREFIX):
+        return None
+    try:
+        return decode_ordered_string(key, len(KEY_PREFIX))[0]
+    except CorruptCheckpointError:
+        return None
+
+
+def resolve(extents: Extents, shape: tuple[int, ...]) -> Box:
+    """The box that a slice covers, WHOLE dimensions in numbers."""
+    return Box(
+        tuple([start for start, _ in extents]),
+        tuple([size if n == WHOLE else n for (_, n), size in zip(extents, shape)]),
+    )
+
+
+def resolve_all(slices: Iterable[Extents], shape: tuple[int, ...]) -> list[Box]:
+    """The boxes of slices; equal slices have one box."""
+    slices = list(slices)
+    known = {extents: resolve(extents, shape) for extents in set(slices)}
+    return list(map(known.__getitem__, slices))
+
+
+def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> None:
+    """Check that boxes cover an array exactly once.
+
+    The boxes' bounds cut the array into a grid; the boxes are painted on that grid, which has
+    few cells whatever the size of the array.  `max_cells` bounds the memory for grids of damaged
+    or hostile files: what the real bytes of the checkpoint justify.
+
+    Raises:
+        CorruptCheckpointError: a box outside the array, an overlap, a hole.
+    """
+    for box in dict.fromkeys(boxes):
+        if any(a < 0 or n < min(size, 1) or a + n > size for a, n, size in zip(*box, shape)):
+            raise CorruptCheckpointError(
+                "invalid slice", expected=f"a part of the shape {list(shape)}", found=describe(box)
+            )
+    covered = sum(box.size for box in boxes)
+    if covered < prod(shape):
+        raise CorruptCheckpointError(
+            "slices do not cover the tensor",
+            expected=f"{prod(shape)} elements",
+            found=f"{covered} in {len(boxes)} slices",
+        )
+    cuts = []
+    for axis, size in enumerate(shape):
+        starts = {box.start[axis] for box in boxes}
+        stops = {box.start[axis] + box.shape[axis] for box in boxes}
+        cuts.append(sorted(starts | stops | {0, size}))
+    # Axes that nothing is cut along do not matter, and numpy has not as many as a tensor may have.
+    cut_axes = [axis for axis, bounds in enumerate(cuts) if len(bounds) != 2]
+    cuts = [cuts[axis] for axis in cut_axes]
+    cells = [len(bounds) - 1 for bounds in cuts]
+    if prod(cells) > max(max_cells, _SMALL_GRID):
+        raise CorruptCheckpointError(
+            "invalid slices",
+            expected=f"a tiling of at most {max(max_cells, _SMALL_GRID)} cells",
+            found=f"{len(boxes)} slices that cut the tensor into {prod(cells)}",
+        )
+    painted = np.zeros(cells, bool)
+    places = [{bound: i for i, bound in enumerate(bounds)} for bounds in cuts]
+    for box in boxes:
+        cell = tuple(
+            slice(place[box.start[axis]], place[box.start[axis] + box.shape[axis]])
+            for place, axis in zip(places, cut_axes)
+        )
+        if painted[cell].any():
+            raise CorruptCheckpointError(
+                "slices overlap", expected="every element once", found=f"{describe(box)} again"
+            )
+        painted[cell] = True
+    # No overlap, nothing outside, and as many elements as the tensor: no hole is left.
+
+
+def require_filled(num_written: int, size: int) -> None:
+    """Check that an array is handed out with every element written.
+
+    Raises:
+        CorruptCheckpointError: some are not; tiling and selection contradict each other.
+    """
+    if num_written != size:
+        raise CorruptCheckpointError(
+            "invalid slices", expected=f"{size} elements", found=num_written
+        )
+
+
+def describe(box: Box) -> str:
+    """A box in numpy's notation: [0:3, 4:8]."""
+    return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(box.start, box.shape)) + "]"

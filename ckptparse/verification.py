@@ -1,0 +1,159 @@
+"""Verify checkpoints: read every stored byte, and report all damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from ckptparse.errors import CheckpointError, ChecksumError, CorruptCheckpointError
+from ckptparse.formats.reader import Entry, Reader
+from ckptparse.tensors.names import decode_name
+
+Progress = Callable[[int, int], object]
+"""Called with (bytes done, bytes in all)."""
+
+_MOST_DAMAGED = 50_000
+
+
+class Damage(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        name: the tensor that cannot be read, None for damage to the index, which may hide any
+            number of tensors.
+        error: what reading it raises.
+        nbytes: size of that tensor, as `TensorInfo.nbytes`; 0 where damage hides it.
+    """
+
+    name: str | None
+    error: CheckpointError
+    nbytes: int = 0
+
+
+class Cause(NamedTuple):
+    """Why tensors cannot be read: one file that is missing or cut off, or one damaged place.
+
+    Attributes:
+        error: what reading the first of these tensors raises.
+        names: the tensors, in the order of the checkpoint; () for damage to the index.
+        nbytes: the size of all these tensors.
+    """
+
+    error: CheckpointError
+    names: tuple[str, ...]
+    nbytes: int
+
+
+class VerifyReport(NamedTuple):
+    """All that `Checkpoint.verify` found.
+
+    Attributes:
+        damaged: every damage, in the order of the checkpoint.
+        num_tensors: how many tensors were checked, damaged ones included.
+        nbytes: how many bytes were checked: of tensors that are intact, or have another checksum.
+        unchecked: names of tensors of a type whose checksum this version does not know.
+    """
+
+    damaged: tuple[Damage, ...]
+    num_tensors: int
+    nbytes: int
+    unchecked: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.damaged
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """What is wrong, each cause once, in the order of the checkpoint.
+
+        Tensors that cannot be read because the same file is missing, cut off or unreadable have
+        one cause.  Any other damage is a cause of its own.
+        """
+        groups: dict[object, list[Damage]] = {}
+        for i, damage in enumerate(self.damaged):
+            error = damage.error
+            is_shared = damage.name is not None and error.whole_file
+            key = (error.message, error.file) if is_shared else i
+            groups.setdefault(key, []).append(damage)
+        return tuple(
+            Cause(
+                group[0].error,
+                tuple(damage.name for damage in group if damage.name is not None),
+                sum(damage.nbytes for damage in group),
+            )
+            for group in groups.values()
+        )
+
+
+def verify_tensors(
+    reader: Reader,
+    names: Iterable[str] | None,
+    find: Callable[[str], tuple[bytes, Entry]],
+    progress: Progress | None,
+) -> VerifyReport:
+    """Check all bytes of tensors; without names also all bytes of the index.
+
+    Args:
+        reader: the open checkpoint.
+        names: the tensors to check; None for all.
+        find: returns the key and the entry of a name, or raises.
+        progress: called after every tensor.
+
+    Raises:
+        TensorNotFoundError: one of `names` is not there.
+    """
+    reader.forget_verified()
+    entries: list[tuple[bytes, Entry]] = []
+    damaged: list[Damage] = []
+    if names is None:
+        entries, errors = reader.surviving_entries()
+        damaged = [Damage(error.tensor, error) for error in errors]
+    else:
+        for name in names:
+            try:
+                entries.append(find(name))
+            except CorruptCheckpointError as error:
+                damaged.append(Damage(name, error))
+    sizes = [_nbytes_of(reader, key, entry) for key, entry in entries]
+    total, done = sum(sizes), 0
+    num_tensors = nbytes_checked = 0
+    unchecked = []
+    for (key, entry), nbytes in zip(entries, sizes):
+        if len(damaged) > _MOST_DAMAGED:
+            damaged.append(Damage(None, _too_much_damage(reader.path)))
+            break
+        num_tensors += 1
+        nbytes_checked += nbytes
+        try:
+            if not reader.verify(key, entry):
+                unchecked.append(decode_name(key))
+        except CheckpointError as error:
+            if not isinstance(error, ChecksumError):  # not all of them may be there
+                nbytes_checked -= nbytes
+            name = decode_name(key)
+            error.locate(file=reader.path, tensor=name)
+            error.forget_frames()
+            damaged.append(Damage(name, error, nbytes))
+        done += nbytes
+        if progress is not None:
+            progress(done, total)
+    return VerifyReport(tuple(damaged), num_tensors, nbytes_checked, tuple(unchecked))
+
+
+def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
+    """Return the size of a tensor, 0 where damage hides it."""
+    try:
+        return reader.nbytes(key, entry)
+    except CheckpointError:
+        return 0
+
+
+def _too_much_damage(path: str) -> CheckpointError:
+    return CorruptCheckpointError(
+        "too many damaged tensors",
+        file=path,
+        expected=f"at most {_MOST_DAMAGED} damaged ones",
+        found="more; the rest was not checked",
+    )

@@ -1,0 +1,1 @@
+"""Choosing, renaming, matching and loading tensors of any mapping."""
