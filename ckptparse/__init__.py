@@ -55,7 +55,7 @@ __all__ = [
     "open_checkpoint",
     "train",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from ckptparse import train

@@ -51,6 +51,14 @@ def test_an_index_that_is_something_else(contents: bytes, words: str, tmp_path: 
     assert "57 fb 80 8b" in error.value.expected
 
 
+def test_a_v1_shard_that_is_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "m-00000-of-00001"
+    path.write_bytes(FOREIGN["git-lfs pointer"][0])
+    with pytest.raises(NotACheckpointError, match="git-lfs pointer") as error:
+        open_checkpoint(path)
+    assert error.value.file == str(path)
+
+
 @pytest.mark.parametrize(
     "contents", [b"", b"PK", b"\x00\x00" + bytes(100)], ids=["empty", "short", "cut"]
 )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Entry = Any
-"""What a format knows of one tensor; passed from `find` and `entries` back to the same reader."""
+"""What a format knows of one tensor; a reader returns it and takes it back."""
 
 
 class Reader(Protocol):
@@ -46,12 +46,8 @@ class Reader(Protocol):
         """A tensor's entry, None when there is none."""
         ...
 
-    def entries(self) -> list[tuple[bytes, Entry]]:
-        """Every tensor's key and entry; an error if any part of the index is damaged."""
-        ...
-
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
-        """As `entries`, stepping over damage: what could be read, and what could not."""
+        """Keys and entries of all tensors; damage is stepped over and returned as errors."""
         ...
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:

@@ -113,10 +113,6 @@ class BundleReader:
         """See `BundleIndex.find`."""
         return self._index.find(key)
 
-    def entries(self) -> list[tuple[bytes, Entry]]:
-        """See `BundleIndex.entries`."""
-        return self._index.entries()
-
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
         """See `BundleIndex.surviving_entries`."""
         return self._index.surviving_entries()

@@ -82,13 +82,9 @@ class SavedSlicesReader:
         """A tensor's entry, None when there is none; reads nothing."""
         return self._entries.get(key)
 
-    def entries(self) -> list[tuple[bytes, Entry]]:
-        """Every tensor's entry, in order of names."""
-        return list(self._entries.items())
-
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
         """As `entries`; what is wrong with the contents has been an error at opening."""
-        return self.entries(), []
+        return list(self._entries.items()), []
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
         """What the contents say of a tensor; of its record, at most the byte is read which says
