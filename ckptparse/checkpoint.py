@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from ckptparse.errors import CheckpointError, TensorNotFoundError
 from ckptparse.formats.reader import Entry, Reader
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
+from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import decode_names, encode_name, not_found
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.verification import Progress, VerifyReport, verify_tensors
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # imported at first need
 _QUICK_INDEX_NBYTES = 1 << 20
 
 
-class Checkpoint(Mapping[str, "NDArray[Any]"]):
+class Checkpoint(TensorMapping):
     """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
 
     Names come in the stored order of keys.  Slices of partitioned tensors are not names.  Nothing
@@ -82,9 +83,6 @@ class Checkpoint(Mapping[str, "NDArray[Any]"]):
     def get(self, name: str, default: Any = None) -> Any:
         """The whole tensor, or `default` if there is none of that name."""
         return self.read(name) if name in self else default
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     def _all_names(self) -> tuple[str, ...]:
         reader = self._reader

@@ -170,6 +170,22 @@ class TestSubtree:
         assert listed_keys(graph.subtree("backbone")) == expected
         assert "layer_with_weights-0/kernel" in graph.subtree("backbone") or "2.21" in case
 
+    @pytest.mark.parametrize("case", [case for case in CASES if case.endswith("backbone_head")])
+    def test_can_be_selected_from(self, case: str) -> None:
+        graph, said = load(case)
+        backbone = graph.subtree("backbone")
+        kernels = backbone.select(include="*kernel", rename=lambda path: f"mine/{path}")
+        assert kernels
+        expected = keys_of(said, said["groups"]["backbone.weights"])
+        for name, array in kernels.items():
+            path = kernels.sources[name]
+            assert name == f"mine/{path}"
+            assert backbone.checkpoint_key(path) in expected
+            assert payload_of(array) == payload_of(graph[f"backbone/{path}"])
+            assert kernels.info(name).shape == array.shape
+        assert [info.name for info in kernels.infos()] == list(kernels)
+        assert [info.shape for info in backbone.infos()] == [a.shape for a in backbone.values()]
+
     def test_nothing_there(self) -> None:
         graph, _ = load("tf-2.4.4/backbone_head")
         with pytest.raises(TensorNotFoundError, match="backbon"):

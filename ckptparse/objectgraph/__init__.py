@@ -9,9 +9,9 @@ from ckptparse.objectgraph.nodes import (
     SlotVariable,
     Tensors,
 )
-from ckptparse.objectgraph.outline import OutlineRow
 from ckptparse.objectgraph.paths import join_path, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
+from ckptparse.tensors.info import OutlineRow
 
 __all__ = [
     "KEY",

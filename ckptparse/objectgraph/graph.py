@@ -7,12 +7,12 @@ from functools import cached_property
 
 from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError, located
 from ckptparse.objectgraph.nodes import KEY, ROOT, NodeTable, ObjectNode, Tensors
-from ckptparse.objectgraph.outline import OutlineRow, outline
+from ckptparse.objectgraph.outline import outline
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import find_weights
-from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.info import OutlineRow, TensorInfo
 
 
 def read_object_graph(tensors: Tensors) -> ObjectGraph | None:

@@ -4,39 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import repeat
-from typing import NamedTuple
 
 from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, join_path
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import LISTS
-from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.info import OutlineRow, TensorInfo
 from ckptparse.tensors.names import natural_key
-
-
-class OutlineRow(NamedTuple):
-    """An object, a tensor of an object, the slots of one name of an optimizer, or an alias.
-
-    Attributes:
-        depth: how far from the root.
-        name: the last part of its path, as paths have it.
-        path: its path.
-        num_tensors: how many tensors it and all below it have; 0 for an alias.
-        nbytes: how many bytes those take.
-        info: the tensor, if it is a variable.
-        same_as: of an alias the path where the object stands in the outline; else None.
-        saver: who saved it, if not TensorFlow.
-    """
-
-    depth: int
-    name: str
-    path: str
-    num_tensors: int
-    nbytes: int
-    info: TensorInfo | None = None
-    same_as: str | None = None
-    saver: str | None = None
-
 
 Sizes = dict[int, tuple[int, int]]
 """Node id -> number of tensors and bytes of it and of all below it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ckptparse.objectgraph.nodes import Tensors
 from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import not_found
 from ckptparse.tensors.numpy_index import Index
+from ckptparse.weights.selection import select
 
 
-class ObjectVariables(Mapping[str, NDArray[Any]]):
+class ObjectVariables(TensorMapping):
     """A read-only mapping from paths of objects to arrays; nothing is read before it is asked for.
 
     Each variable is listed once, and is looked up by the path under which it is listed.
@@ -33,10 +35,6 @@ class ObjectVariables(Mapping[str, NDArray[Any]]):
     def _keys(self) -> dict[str, str]:
         return self._list_keys()
 
-    def __getitem__(self, path: str) -> NDArray[Any]:
-        """The whole array: ``read(path)``."""
-        return self.read(path)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
 
@@ -45,9 +43,6 @@ class ObjectVariables(Mapping[str, NDArray[Any]]):
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, str) and self._find(path) is not None
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     def read(self, path: str, index: Index = ...) -> NDArray[Any]:
         """A variable, or the part of it that a numpy index takes: as `Checkpoint.read` gives it.
@@ -65,6 +60,8 @@ class ObjectVariables(Mapping[str, NDArray[Any]]):
             TensorNotFoundError: nothing of that path, or the checkpoint lacks its tensor.
         """
         return self._tensors.info(self.checkpoint_key(path))
+
+    select = select
 
     def checkpoint_key(self, path: str) -> str:
         """The name, in the checkpoint, of what is at a path.

@@ -77,3 +77,27 @@ class TensorInfo(NamedTuple):
     mapped: bool
     file: str | None
     offset: int | None
+
+
+class OutlineRow(NamedTuple):
+    """A row of a tree of tensors: a scope, an object, a tensor, an optimizer's slots, or an alias.
+
+    Attributes:
+        depth: how far from the root.
+        name: the last part of its path, as paths have it.
+        path: its path.
+        num_tensors: how many tensors it and all below it have; 0 for an alias.
+        nbytes: how many bytes those take.
+        info: the tensor, if it is a variable.
+        same_as: of an alias the path where the object stands in the outline; else None.
+        saver: who saved it, if not TensorFlow.
+    """
+
+    depth: int
+    name: str
+    path: str
+    num_tensors: int
+    nbytes: int
+    info: TensorInfo | None = None
+    same_as: str | None = None
+    saver: str | None = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
-from ckptparse.objectgraph import OutlineRow
-from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.info import OutlineRow, TensorInfo
 from ckptparse.tensors.names import natural_key
 
 _DEEPEST_SCOPE = 100

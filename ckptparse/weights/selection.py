@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import not_found
 from ckptparse.tensors.numpy_index import Index, keep_array
 from ckptparse.weights.assignment import AssignmentMap, assign_names
@@ -83,7 +84,7 @@ def select(
     return Selection(source, sources, _assign_transforms(sources, transform))
 
 
-class Selection(Tensors):
+class Selection(TensorMapping):
     """A lazy, read-only mapping from names to arrays of another mapping.
 
     Looks up, reads and transforms at each access, and keeps nothing.  Two selections are equal only
@@ -148,10 +149,6 @@ class Selection(Tensors):
             return _describe(name, self[name])
         return info_of(self._source, self._source_name(name))._replace(name=name)
 
-    def infos(self) -> list[TensorInfo]:
-        """`info` of every tensor, in the order of names."""
-        return [self.info(name) for name in self]
-
     def _source_name(self, name: str) -> str:
         try:
             return self.sources[name]
@@ -166,9 +163,6 @@ class Selection(Tensors):
 
     def __contains__(self, name: object) -> bool:
         return name in self.sources
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     select = select
 
