@@ -131,7 +131,7 @@ class Checkpoint(TensorMapping):
     """The whole tensor."""
 
     def info(self, name: str) -> TensorInfo:
-        """What the index says of a tensor; reads none of its bytes.
+        """Return the metadata of a tensor; reads none of its bytes.
 
         Raises:
             TensorNotFoundError: no such tensor.
@@ -167,7 +167,7 @@ class Checkpoint(TensorMapping):
         return not_found("no such tensor", name, self._names_to_offer(), file=self.path)
 
     def _names_to_offer(self) -> tuple[str, ...]:
-        """All names, if they are known already or soon listed; a miss must not cost a listing."""
+        """Return names to suggest, or none if listing them would be slow."""
         if self._names is None and self._reader.index_nbytes > _QUICK_INDEX_NBYTES:
             return ()
         try:
@@ -241,7 +241,7 @@ class Checkpoint(TensorMapping):
     # Closing
 
     def close(self) -> None:
-        """Let go of the files.  Arrays stay valid; they hold what they need."""
+        """Close the files.  Arrays stay valid: each keeps its file open."""
         if self._open_reader is not None:
             self._open_reader.close()
             self._open_reader = None

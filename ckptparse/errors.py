@@ -63,7 +63,7 @@ class CheckpointError(Exception):
 
     @property
     def message(self) -> str:
-        """What is wrong, without its place."""
+        """The sentence that says what is wrong, without the place."""
         message: str = self.args[0]
         return message
 
@@ -102,12 +102,12 @@ class CheckpointError(Exception):
             self.tensor = tensor
 
     def forget_frames(self) -> None:
-        """Let go of where it was raised: a report of many errors cannot hold all those frames."""
+        """Drop the traceback: a report of many errors cannot keep all those frames."""
         self.__traceback__ = self.__cause__ = self.__context__ = None
 
 
 def _shorten(text: str) -> str:
-    """What a file says may be megabytes; an error quotes the beginning."""
+    """Shorten a value from a file, which can have megabytes, to its beginning."""
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 

@@ -45,7 +45,7 @@ class Cause(NamedTuple):
 
 
 class VerifyReport(NamedTuple):
-    """All that `Checkpoint.verify` found.
+    """The result of `Checkpoint.verify`.
 
     Attributes:
         damaged: every damage, in the order of the checkpoint.
@@ -61,12 +61,12 @@ class VerifyReport(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no damage was found."""
         return not self.damaged
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """What is wrong, each cause once, in the order of the checkpoint.
+        """The causes of all damage, each once, in the order of the checkpoint.
 
         Tensors that cannot be read because the same file is missing, cut off or unreadable have
         one cause.  Any other damage is a cause of its own.

@@ -20,7 +20,7 @@ from builders import (
     write_bundle,
 )
 from ckptparse import CheckpointError, TruncatedError, UnsupportedError, open_checkpoint
-from ckptparse.tensors.arrays import MAX_RANK, read_part, require_shape
+from ckptparse.tensors.arrays import NUMPY_MAX_RANK, read_part, require_shape
 from ids import index_id
 
 DTYPES = [
@@ -269,22 +269,22 @@ def test_indices_that_do_not_fit_are_numpys_index_errors(mapped: bool, index: An
 @pytest.mark.parametrize("index", [..., (), 0, (..., 0), [0]], ids=index_id)
 @by_source
 def test_as_many_dimensions_as_numpy_has_are_read(mapped: bool, index: Any) -> None:
-    array = numbered(np.float32, (1,) * MAX_RANK)
+    array = numbered(np.float32, (1,) * NUMPY_MAX_RANK)
     require_shape(array.shape, 1)
     part = read(source_of(array, 0, mapped=mapped, swapped=False), 0, array, index, False)
     assert part.shape == array[index].shape
 
 
-@pytest.mark.parametrize("rank", [MAX_RANK + 1, 254])
+@pytest.mark.parametrize("rank", [NUMPY_MAX_RANK + 1, 254])
 def test_more_dimensions_than_numpy_has_are_unsupported(rank: int) -> None:
-    with pytest.raises(UnsupportedError, match=rf"at most {MAX_RANK}(?s:.*)found: {rank}"):
+    with pytest.raises(UnsupportedError, match=rf"at most {NUMPY_MAX_RANK}(?s:.*)found: {rank}"):
         require_shape((1,) * rank, 1)
 
 
 def test_max_rank_is_numpys() -> None:
-    assert np.zeros((1,) * MAX_RANK).ndim == MAX_RANK
+    assert np.zeros((1,) * NUMPY_MAX_RANK).ndim == NUMPY_MAX_RANK
     with pytest.raises(ValueError, match="dimension"):
-        np.zeros((1,) * (MAX_RANK + 1))
+        np.zeros((1,) * (NUMPY_MAX_RANK + 1))
 
 
 @pytest.mark.parametrize("mmap", [True, False], ids=["mapped", "copied"])

@@ -24,7 +24,7 @@ from ckptparse import (
 )
 from ckptparse.commands import main
 from ckptparse.sources import LocalFiles
-from test_descriptors import write_v1_set
+from test_file_descriptors import write_v1_set
 
 INSIDE, OUTSIDE = 1.0, 666.0
 

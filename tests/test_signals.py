@@ -18,7 +18,7 @@ import ckptparse.sources.pread
 from builders import Partitioned, write_bundle
 from children import output_of, run_child
 from ckptparse import TruncatedError, UnreadableError, open_checkpoint
-from test_descriptors import write_v1_set
+from test_file_descriptors import write_v1_set
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

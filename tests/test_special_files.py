@@ -28,7 +28,7 @@ from ckptparse import (
     UnreadableError,
     open_checkpoint,
 )
-from test_descriptors import write_v1_set, write_v2_set
+from test_file_descriptors import write_v1_set, write_v2_set
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs files that Windows does not have")
 

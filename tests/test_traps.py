@@ -1,4 +1,4 @@
-"""The traps of the V2 format, by the numbers of the list that the project keeps, one test each.
+"""The traps of the V2 format, by their numbers in docs/formats/traps.md, one test each.
 
 What TensorFlow wrote stands in fixtures/; what it cannot be made to write is built field by field.
 """
@@ -308,7 +308,7 @@ def test_trap_37_a_damaged_index_block_never_just_loses_names(tmp_path: Path) ->
         assert report.num_tensors == 50
 
 
-def test_trap_45_shard_numbers_have_five_digits_or_more(tmp_path: Path) -> None:
+def test_trap_44_shard_numbers_have_five_digits_or_more(tmp_path: Path) -> None:
     def spread(bundle: Bundle) -> None:
         bundle.index[b""] = bundle_header(100_001)
         crc = masked_crc32c(np.ones(2, "f4").tobytes())

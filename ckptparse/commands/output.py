@@ -1,4 +1,4 @@
-"""How the commands write columns and JSON."""
+"""Print columns and JSON."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def _is_long(items: Sequence[object]) -> bool:
-    """Whether there is more to items than numbers and words."""
+    """Return whether items contain more than numbers and words."""
     return any(not isinstance(item, (str, int, float, type(None))) for item in items)
 
 

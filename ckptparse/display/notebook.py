@@ -1,4 +1,4 @@
-"""How a checkpoint shows itself in a notebook."""
+"""Render a checkpoint as HTML for notebooks."""
 
 from __future__ import annotations
 

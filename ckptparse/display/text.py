@@ -1,4 +1,4 @@
-"""How names, sizes and numbers are written for people."""
+"""Format names, sizes and numbers for people."""
 
 from __future__ import annotations
 

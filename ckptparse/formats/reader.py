@@ -1,4 +1,4 @@
-"""What every format's reader does; `Checkpoint` knows no more of a format than this."""
+"""The protocol that the reader of each format implements; `Checkpoint` uses nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reader(Protocol):
 
     @property
     def path(self) -> str:
-        """What the names of its files have in common."""
+        """The common part of the names of its files."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Reader(Protocol):
         ...
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
-        """What is known of a tensor without its bytes."""
+        """Return the metadata of a tensor; reads none of its bytes."""
         ...
 
     def nbytes(self, key: bytes, entry: Entry) -> int:
@@ -63,11 +63,11 @@ class Reader(Protocol):
         ...
 
     def forms(self) -> TensorForms:
-        """As `infos`, column by column."""
+        """Return names, shapes and dtypes of all tensors, column by column."""
         ...
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        """What an index takes of a tensor."""
+        """Return a tensor, or the part of it that a numpy index takes."""
         ...
 
     def verify(self, key: bytes, entry: Entry) -> bool:
@@ -79,5 +79,5 @@ class Reader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         ...

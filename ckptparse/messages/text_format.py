@@ -47,12 +47,12 @@ _TOKEN = re.compile(rf"{_STRING}|\#[^\n]*|[\w.+-]+|[^\s\w]", re.VERBOSE)
 
 
 def ease_text(text: str) -> str:
-    """The same text of a message, in a form that protobuf parses in time linear in its length."""
+    """Rewrite a message's text so that protobuf parses it in linear time."""
     return break_lines(spread_backslashes(text))
 
 
 def spread_backslashes(text: str) -> str:
-    r"""The same text of a message, none of whose runs of backslashes is long.
+    r"""Rewrite a message's text without long runs of backslashes.
 
     Protobuf takes time in the square of such a run to decode a string (in `text_encoding`): 64 KiB
     of them take half a minute.  In a string ``\\`` and ``\134`` are the same.
@@ -64,7 +64,7 @@ _LONG_RUN = "\\" * 64
 
 
 def break_lines(text: str) -> str:
-    """The same text of a message, none of whose lines is long, but for comments.
+    """Rewrite a message's text without long lines, except comments.
 
     Protobuf takes time in the square of a line's tokens: 240 kB of ``a:1`` take half a minute.
     Between tokens a new line is as good as a space, or nothing.  Of a string it remembers every

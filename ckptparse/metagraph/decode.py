@@ -1,4 +1,4 @@
-"""What messages of graphs are made of: other messages, types and shapes that may say little."""
+"""Decode the parts of graph messages: nested messages, dtypes and partial shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ckptparse.tensors.dtypes import lookup
 
 
 def iterate_messages(buffer: memoryview, start: int, stop: int) -> Iterator[Field]:
-    """Where the messages (and strings) are in the message at start..stop of a buffer.
+    """Yield the places of messages and strings in the message at start..stop of a buffer.
 
     Raises:
         CorruptCheckpointError: there is no message at start..stop.
@@ -26,7 +26,7 @@ def decode_dtype(number: int) -> str | None:
     return lookup(number).name if number else None
 
 
-def decode_shape(message: Any) -> Shape:
+def decode_partial_shape(message: Any) -> Shape:
     """The sizes of a TensorShapeProto, None for one that varies; None for any rank."""
     if message.unknown_rank:
         return None

@@ -1,4 +1,4 @@
-"""Which file holds the graph of a checkpoint.
+"""Find and read the file with the graph of a checkpoint.
 
 ====================================  ============================================
 given                                 the graph is in

@@ -1,4 +1,4 @@
-"""What a graph beside weights says: of its variables, its signatures and where it is from."""
+"""The graph beside a checkpoint: its variables, its signatures, and who wrote it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Shape = tuple[int | None, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class SliceInfo:
-    """Which part of a partitioned variable a variable is.
+    """The place of a variable in the partitioned variable that it is a part of.
 
     Attributes:
         full_name: the name of the whole, which is its key in a checkpoint.
@@ -150,7 +150,7 @@ class MetaGraph:
         return tuple(item for item in self.variables if item.role == "slot")
 
     def variables_to_restore(self, average: str = "ExponentialMovingAverage") -> dict[str, str]:
-        """Which tensor of the checkpoint to put into which variable, so that averages are used.
+        """Map each variable to the tensor to restore it from, an average where there is one.
 
         As `tf.train.ExponentialMovingAverage.variables_to_restore`, by checkpoint keys, and only
         with averages that exist: TensorFlow asks for those of every trainable variable, and of the

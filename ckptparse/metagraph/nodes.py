@@ -21,7 +21,7 @@ from typing import Any
 
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.wire import Field, iterate_fields
-from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
+from ckptparse.metagraph.decode import decode_dtype, decode_partial_shape, iterate_messages
 from ckptparse.metagraph.graph import Shape
 from ckptparse.tensors.names import decode_name
 
@@ -38,7 +38,7 @@ _LARGE = 1 << 16
 
 @dataclass
 class GraphFacts:
-    """What is kept of a GraphDef.
+    """The facts that are kept of a GraphDef.
 
     Attributes:
         producer: version of the format.
@@ -58,7 +58,7 @@ class GraphFacts:
 
 
 def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
-    """What the GraphDef in a buffer says.
+    """Scan the GraphDef in a buffer.
 
     Args:
         buffer: the file.
@@ -115,7 +115,7 @@ def _look_at(node: Any, facts: GraphFacts) -> None:
         dtype, shape = attributes.get(b"dtype"), attributes.get(b"shape")
         facts.variables[decode_name(node.name)] = (
             None if dtype is None else decode_dtype(dtype.type),
-            None if shape is None else decode_shape(shape.shape),
+            None if shape is None else decode_partial_shape(shape.shape),
         )
     elif b"Apply" in op or op.startswith(b"Assign"):
         inputs = tuple(map(decode_name, node.input))

@@ -22,7 +22,7 @@ from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.text_format import ease_text, require_sparse
 from ckptparse.messages.wire import Field
-from ckptparse.metagraph.decode import decode_dtype, decode_shape, iterate_messages
+from ckptparse.metagraph.decode import decode_dtype, decode_partial_shape, iterate_messages
 from ckptparse.metagraph.graph import GraphVariable, MetaGraph, Saver, Signature, TensorSpec
 from ckptparse.metagraph.nodes import scan_graph
 from ckptparse.metagraph.variables import (
@@ -112,7 +112,7 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
 
 
 def _find_parts(view: memoryview, start: int, stop: int) -> Parts:
-    """Where the parts of a MetaGraphDef are, by number of field."""
+    """Find the parts of a MetaGraphDef by field number."""
     parts: Parts = {}
     for field in iterate_messages(view, start, stop):
         parts.setdefault(field.number, []).append(field)
@@ -219,5 +219,5 @@ def _decode_spec(message: Any) -> TensorSpec:
     return TensorSpec(
         decode_name(message.name) or None,
         decode_dtype(message.dtype),
-        decode_shape(message.tensor_shape),
+        decode_partial_shape(message.tensor_shape),
     )

@@ -1,4 +1,4 @@
-"""Which variables of a TF1 graph are slots of optimizers, and which are moving averages.
+"""Find the slots of optimizers and the moving averages in a TF1 graph.
 
 The graph says so where it holds the training step:
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.messages.pool import load, parse
-from ckptparse.metagraph.decode import decode_dtype, decode_shape
+from ckptparse.metagraph.decode import decode_dtype, decode_partial_shape
 from ckptparse.metagraph.graph import GraphVariable, SliceInfo
 from ckptparse.metagraph.nodes import GraphFacts
 from ckptparse.metagraph.roles import find_roles
@@ -152,7 +152,7 @@ def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
             GraphVariable(
                 decode_name(variable.name),
                 decode_dtype(variable.dtype),
-                decode_shape(variable.shape),
+                decode_partial_shape(variable.shape),
                 variable.trainable,
                 path + _VALUE,
                 role=None if of is None else "slot",

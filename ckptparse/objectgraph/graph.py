@@ -66,12 +66,12 @@ class ObjectGraph(ObjectVariables):
 
     @property
     def root(self) -> ObjectNode:
-        """What was saved: its children are the names given to ``tf.train.Checkpoint``."""
+        """The object that was saved; its children are the arguments of ``tf.train.Checkpoint``."""
         return ObjectNode(ROOT, self._nodes)
 
     @property
     def num_nodes(self) -> int:
-        """How many objects there are; their ids count from 0."""
+        """The number of objects; ids count from 0."""
         return len(self._nodes)
 
     def node(self, where: str | Sequence[str] | int) -> ObjectNode:
@@ -92,7 +92,7 @@ class ObjectGraph(ObjectVariables):
         return ObjectNode(node_id, self._nodes)
 
     def nodes(self) -> Iterator[ObjectNode]:
-        """All objects, in the order of their ids."""
+        """Yield all objects in the order of their ids."""
         return (ObjectNode(node_id, self._nodes) for node_id in range(len(self._nodes)))
 
     # Parts

@@ -42,7 +42,7 @@ _CACHED = 1024
 
 
 class Tensors(Protocol):
-    """Where the tensors of the objects are: what a `Checkpoint` has of this is enough."""
+    """The source of the objects' tensors; a `Checkpoint` is one."""
 
     def __iter__(self) -> Iterator[str]: ...
     def __contains__(self, name: object, /) -> bool: ...
@@ -52,7 +52,7 @@ class Tensors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSaver:
-    """Who saved an object, under keys of its own choice that no graph tells.
+    """The saver of an object that stores it under keys of its own, which no graph lists.
 
     Attributes:
         name: the saver.
@@ -89,7 +89,7 @@ class ObjectAttribute:
 
     @property
     def info(self) -> TensorInfo:
-        """What the checkpoint says of its tensor.
+        """The metadata of its tensor.
 
         Raises:
             TensorNotFoundError: the checkpoint lacks it, or has it in several tensors (`keys`).
@@ -109,7 +109,7 @@ class ObjectAttribute:
 
 @dataclass(frozen=True, slots=True)
 class SlotVariable:
-    """What an optimizer keeps beside a variable.
+    """A slot variable: a value that an optimizer keeps for a variable.
 
     Attributes:
         name: of the slot: ``m``, ``v``, ``momentum`` ...
@@ -159,22 +159,22 @@ class ObjectNode:
 
     @property
     def slot_variables(self) -> tuple[SlotVariable, ...]:
-        """What it keeps beside variables, if it is an optimizer that does so."""
+        """The slot variables that it keeps, if it is an optimizer."""
         return tuple(self._nodes.slot_variables(self.node_id))
 
     @property
     def slots(self) -> tuple[SlotVariable, ...]:
-        """What optimizers keep beside it, if it is a variable."""
+        """The slot variables that optimizers keep for it, if it is a variable."""
         return tuple(self._nodes.slots_by_original.get(self.node_id, ()))
 
     @property
     def registered_saver(self) -> RegisteredSaver | None:
-        """Who saved it, if not TensorFlow."""
+        """The registered saver of the object; None if TensorFlow saved it."""
         return self._nodes.registered_saver(self.node_id)
 
     @property
     def has_checkpoint_values(self) -> bool | None:
-        """Whether it or anything below has values; None before TensorFlow 2.10."""
+        """Whether it or an object below it has values; None before TensorFlow 2.10."""
         message = self._nodes.message(self.node_id)
         if not message.HasField("has_checkpoint_values"):
             return None
@@ -185,7 +185,7 @@ class ObjectNode:
 
 
 class NodeTable:
-    """All nodes of a graph, decoded as they are asked for."""
+    """The nodes of a graph, each decoded at its first use."""
 
     def __init__(self, serialized: bytes, tensors: Tensors) -> None:
         """
@@ -259,7 +259,7 @@ class NodeTable:
         )
 
     def registered_saver(self, node_id: int) -> RegisteredSaver | None:
-        """Who saved a node, if not TensorFlow."""
+        """Return the registered saver of a node; None if TensorFlow saved it."""
         message = self._messages[node_id]
         if not message.HasField("registered_saver"):
             return None
@@ -267,7 +267,7 @@ class NodeTable:
         return RegisteredSaver(decode_name(saver.name), decode_name(saver.object_name))
 
     def slot_variables(self, node_id: int) -> Iterator[SlotVariable]:
-        """What a node keeps beside variables."""
+        """Return the slot variables that a node keeps."""
         for reference in self._messages[node_id].slot_variables:
             original = self._require_id(reference.original_variable_node_id)
             slot_variable = self._require_id(reference.slot_variable_node_id)

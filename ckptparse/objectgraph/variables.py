@@ -54,7 +54,7 @@ class ObjectVariables(TensorMapping):
         return self._tensors.read(self.checkpoint_key(path), index)
 
     def info(self, path: str) -> TensorInfo:
-        """What the checkpoint says of a variable; its `name` is the key.
+        """Return the metadata of a variable; its `name` is the key in the checkpoint.
 
         Raises:
             TensorNotFoundError: nothing of that path, or the checkpoint lacks its tensor.

@@ -1,4 +1,4 @@
-"""Which variables are the weights of a model, and which are kept only to go on training.
+"""Separate the weights of a model from the state that only training needs.
 
 The graph does not say what an object is.  It is told by its shape, as TensorFlow 2.0 to 2.21 and
 Keras 2 and 3 write it:
@@ -75,7 +75,7 @@ def find_weights(nodes: NodeTable, start: int) -> tuple[Walk, list[int]]:
 
 
 def _is_optimizer(nodes: NodeTable, node_id: int) -> bool:
-    """Whether a node looks like an optimizer."""
+    """Return whether a node looks like an optimizer."""
     if nodes.message(node_id).slot_variables:
         return True
     children = nodes.children(node_id)

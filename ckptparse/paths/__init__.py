@@ -1,1 +1,1 @@
-"""What a path that a user gives refers to."""
+"""Find the checkpoint that a user's path refers to."""

@@ -1,4 +1,4 @@
-"""What is around a path: the checkpoints of a directory, and words about it for errors."""
+"""List the checkpoints of a directory, and describe for errors what is near a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's path means: which format, and which files.
+"""Find the format and the files of the checkpoint that a path refers to.
 
 ====================================================  ==========================================
 given                                                 means
@@ -139,7 +139,7 @@ def _v1_names(files: Files, path: str) -> list[str]:
 
 
 def _find_named(files: Files, path: str, format: str | None) -> Found | None:
-    """What a path means as a name: a prefix, or a file of a checkpoint."""
+    """Find the checkpoint for a path that is a prefix or a file of a checkpoint."""
     if format != "v1" and files.is_file(files.append(path, INDEX_SUFFIX)):
         return Found("v2", path)
     folder, name = files.split(path)
@@ -291,7 +291,7 @@ def _not_in_directory(files: Files, directory: str) -> CheckpointNotFoundError:
 
 
 def _names_nothing(files: Files, state_path: str) -> bool:
-    """Whether a state file's latest is the checkpoint without a name: its path ends in a slash."""
+    """Return whether the latest checkpoint has an empty name: its path ends in a slash."""
     return last_part(read_state(files, state_path).model_checkpoint_path) in ("", ".")
 
 
@@ -340,7 +340,7 @@ def _find_latest(files: Files, state_path: str, format: str | None) -> Found:
 
 
 def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
-    """Where the checkpoint of a recorded path may be, the likeliest place first.
+    """Return the places where the checkpoint of a recorded path may be, likeliest first.
 
     Beside the state file comes before an absolute path: a directory that was moved or copied means
     its own files.
@@ -356,7 +356,7 @@ def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
 
 
 def _is_followed(files: Files, directory: str, recorded: str) -> bool:
-    """Whether a recorded path is taken as it is.
+    """Return whether a recorded path is used unchanged.
 
     A relative one is if it stays below the directory of the state file.  An absolute one is, as
     TensorFlow does; but from a URL only to the same storage, and from this machine to no URL.

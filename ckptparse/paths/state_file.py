@@ -42,7 +42,7 @@ CheckpointState = Any
 
 
 def is_state_file(files: Files, path: str) -> bool:
-    """Whether a file begins as state files do; reads its first bytes.
+    """Return whether a file begins like a state file; reads its first bytes.
 
     Raises:
         UnreadableError: the operating system refuses.
@@ -140,5 +140,5 @@ _MOST_QUOTED = 100
 
 
 def last_part(path: str) -> str:
-    """What stands behind the last slash of either kind: state files travel between systems."""
+    """Return the part after the last slash or backslash: state files travel between systems."""
     return path.replace("\\", "/").rpartition("/")[2]

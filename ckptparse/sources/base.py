@@ -1,4 +1,4 @@
-"""What every byte source promises."""
+"""The protocols of byte sources and of places where files are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _URL = re.compile(r"[a-z][a-z0-9]*::|.*://", re.DOTALL)
 
 
 def is_url(path: str) -> bool:
-    """Whether a path is one of fsspec: ``gs://...``, or chained: ``zip::file.zip``."""
+    """Return whether a path is a URL for fsspec: ``gs://...``, or ``zip::file.zip``."""
     return _URL.match(path) is not None
 
 
@@ -56,7 +56,7 @@ class Source(Protocol):
 
 
 class Files(Protocol):
-    """What is there, and how to open it.  Paths are those of one machine or file system.
+    """A file system: lists and opens files.
 
     Attributes:
         maps: whether `open` can give views over memory maps.
@@ -65,7 +65,7 @@ class Files(Protocol):
     maps: bool
 
     def within(self, directory: str) -> Files:
-        """The same files, but none outside of a directory.
+        """Return the same files, restricted to one directory.
 
         Nothing outside is opened or asked for, whatever a path says and wherever links lead:
         `is_file` and `is_directory` are False for a path that leads out by its words, the rest is
@@ -74,11 +74,11 @@ class Files(Protocol):
         ...
 
     def allows(self, path: str) -> bool:
-        """Whether a path does not lead out of the directory by its words."""
+        """Return whether the text of a path stays in the directory."""
         ...
 
     def is_file(self, path: str) -> bool:
-        """Whether a regular file is there.
+        """Return whether a path is a regular file.
 
         Raises:
             UnreadableError: there is no telling: a failing disk, a network that does not answer.
@@ -86,7 +86,7 @@ class Files(Protocol):
         ...
 
     def is_directory(self, path: str) -> bool:
-        """Whether a directory is there; raises as `is_file`."""
+        """Return whether a path is a directory; raises as `is_file`."""
         ...
 
     def list_names(self, directory: str) -> list[str]:

@@ -30,7 +30,7 @@ class Confinement:
         self._real = os.path.realpath(directory)
 
     def allows(self, place: str) -> bool:
-        """Whether an absolute path lies inside by its words; links are not looked at."""
+        """Return whether the text of an absolute path is inside; does not follow links."""
         return self._relative(place) is not None
 
     def resolve(self, place: str, name: str) -> str:
@@ -78,7 +78,7 @@ class Confinement:
         return here
 
     def _relative(self, place: str) -> str | None:
-        """What stands behind the directory in a path, whichever way it is written."""
+        """Return the part of a path after the directory, however the directory is written."""
         place = os.path.normpath(place)
         given = _behind(self._given, place)
         return _behind(self._real, place) if given is None else given

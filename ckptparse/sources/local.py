@@ -87,7 +87,7 @@ class LocalFiles:
             raise UnreadableError.because(error, file=directory) from error
 
     def _is_open_directory(self, entry: os.DirEntry[str]) -> bool:
-        """Whether an entry is a directory, and, if reading is confined, not behind a link."""
+        """Return whether an entry is a directory; a link does not count if reading is confined."""
         try:
             return entry.is_dir(follow_symlinks=self._confinement is None)
         except OSError:
@@ -135,7 +135,7 @@ class LocalFiles:
             raise UnreadableError("this file was moved while it was opened", file=path)
 
     def _place(self, path: str) -> str:
-        """Where a path leads; UnreadableError if that is outside."""
+        """Resolve a path; raises UnreadableError if it leads outside."""
         place = self._join_directory(path)
         return place if self._confinement is None else self._confinement.resolve(place, path)
 

@@ -1,4 +1,4 @@
-"""All cores at one piece of work: threads for what releases the interpreter's lock.
+"""Run functions that release the interpreter's lock on all cores, with threads.
 
 Checksums, copies and reads of large pieces do.  The threads are started at the first such work and
 then wait for more; the caller's own thread always takes part, so that work gets done where no

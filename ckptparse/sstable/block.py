@@ -107,7 +107,7 @@ class Block:
             )
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        """All (key, value) in order.
+        """Yield all (key, value) in order.
 
         Raises:
             CorruptCheckpointError: an entry that runs out of the block, keys that do not increase,
@@ -145,11 +145,11 @@ class Block:
 
     @property
     def num_restarts(self) -> int:
-        """How many restarts there are."""
+        """The number of restarts."""
         return len(self._restarts)
 
     def columns(self) -> Columns | None:
-        """All entries at once; None if anything about them is unusual, which `iter` can tell.
+        """Decode all entries at once; None if any is unusual, and ``iter`` must decode them.
 
         Raises:
             CorruptCheckpointError: there is more of them than the stored bytes justify.

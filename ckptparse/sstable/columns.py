@@ -1,4 +1,4 @@
-"""All entries of a block at once, if they are as writers make them.
+"""Decode all entries of a block at once, if they are as writers make them.
 
 One loop without calls, a third of a microsecond for an entry.  (Numpy over all runs between
 restarts side by side, and a pass in Python for the keys, takes as long.)  What is unusual in any
@@ -39,7 +39,7 @@ class Columns(NamedTuple):
     stops: NDArray[np.int64]
 
     def without_first(self) -> Columns:
-        """All but the first entry."""
+        """Return all entries but the first."""
         return Columns(self.contents, self.keys[1:], self.starts[1:], self.stops[1:])
 
 
@@ -108,7 +108,7 @@ def decode_columns(
 
 
 def long_key_error(pos: int, nbytes: int, longest_nbytes: int) -> CorruptCheckpointError:
-    """What is wrong with an entry whose key is longer than the block's stored bytes justify."""
+    """Make the error for a key that is longer than the block's stored bytes justify."""
     return CorruptCheckpointError(
         "invalid key of a block",
         offset=pos,
@@ -118,7 +118,7 @@ def long_key_error(pos: int, nbytes: int, longest_nbytes: int) -> CorruptCheckpo
 
 
 def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
-    """What is wrong with a block whose keys are longer than its stored bytes justify."""
+    """Make the error for keys that are longer than the block's stored bytes justify."""
     return CorruptCheckpointError(
         "invalid keys of a block",
         offset=pos,
@@ -128,7 +128,7 @@ def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
 
 
 def many_entries_error(pos: int, most_entries: int) -> CorruptCheckpointError:
-    """What is wrong with a block that has more entries than its stored bytes justify."""
+    """Make the error for more entries than the block's stored bytes justify."""
     return CorruptCheckpointError(
         "too many entries in a compressed block",
         offset=pos,
@@ -138,7 +138,7 @@ def many_entries_error(pos: int, most_entries: int) -> CorruptCheckpointError:
 
 
 def increase(keys: Sequence[bytes]) -> bool:
-    """Whether every key is above the one before."""
+    """Return whether the keys increase strictly."""
     return all(map(lt, keys, islice(keys, 1, None)))
 
 

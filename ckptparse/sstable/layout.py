@@ -1,4 +1,4 @@
-"""Where things are in a table file, and the one function that reads a block.
+"""The layout of a table file, and the one function that reads a block.
 
 ::
 
@@ -72,7 +72,7 @@ def decode_handles(columns: Columns) -> list[BlockHandle] | None:
 
 
 def is_table(source: Source) -> bool:
-    """Whether a file ends as tables do; reads its last bytes."""
+    """Return whether a file ends like a table; reads its last bytes."""
     start = source.nbytes - len(MAGIC)
     return start >= 0 and source.read(start, source.nbytes) == MAGIC
 
@@ -147,13 +147,13 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
 
 
 def is_compressed(source: Source, handle: BlockHandle) -> bool:
-    """Whether a block is stored compressed; reads its type only."""
+    """Return whether a block is compressed; reads only its type."""
     type_offset = _require_end(source, handle) - TRAILER_NBYTES
     return source.read(type_offset, type_offset + 1)[0] != TYPE_NONE
 
 
 def _require_end(source: Source, handle: BlockHandle) -> int:
-    """Where a block and its trailer end, which is before the footer."""
+    """Return the end of a block with its trailer, which must be before the footer."""
     end = handle.offset + handle.nbytes + TRAILER_NBYTES
     if end > source.nbytes - FOOTER_NBYTES:
         raise CorruptCheckpointError(

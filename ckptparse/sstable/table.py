@@ -68,7 +68,7 @@ class Table:
 
     @property
     def num_blocks(self) -> int:
-        """How many data blocks there are."""
+        """The number of data blocks."""
         return len(self._handles)
 
     def block_nbytes(self, i: int) -> int:
@@ -121,7 +121,7 @@ class Table:
         error.locate(file=self.name, base=handle.offset)
 
     def scan(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        """All (key, value) in order of keys.
+        """Yield all (key, value) in order of keys.
 
         Raises:
             CorruptCheckpointError: a damaged block, when it is reached.
@@ -130,7 +130,7 @@ class Table:
             yield from self.scan_block(i)
 
     def scan_block(self, i: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        """All (key, value) of data block `i`, in order; the rest as `scan`."""
+        """Yield all (key, value) of data block `i` in order; otherwise as `scan`."""
         separator = self._separators[i]
         below = self._separators[i - 1] if i else None
         key: bytes | None = None
@@ -183,7 +183,7 @@ class Table:
         self._recent.clear()
 
     def is_compressed(self, key: bytes) -> bool:
-        """Whether the block that would hold a key is compressed; reads one byte of it."""
+        """Return whether the block for a key is compressed; reads one byte of it."""
         i = self.find_block(key)
         return i is not None and is_compressed(self._source, self._handles[i])
 

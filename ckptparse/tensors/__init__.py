@@ -1,1 +1,1 @@
-"""What a tensor is, whatever file it is stored in: dtype, name, shape, partitions, arrays."""
+"""Tensors of any file format: dtypes, names, metadata, numpy indexes, partitions, arrays."""

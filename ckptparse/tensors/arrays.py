@@ -14,7 +14,7 @@ from ckptparse.tensors.numpy_index import BasicSelection, Index, keep_array, sel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
+NUMPY_MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
 """Dimensions that numpy's arrays can have."""
 
 _MAX_NBYTES = 2**63 - 1
@@ -25,10 +25,10 @@ def require_shape(shape: tuple[int, ...], itemsize: int) -> None:
 
     Numpy counts the bytes of an array as if its dimensions of 0 were not there.
     """
-    if len(shape) > MAX_RANK:
+    if len(shape) > NUMPY_MAX_RANK:
         raise UnsupportedError(
             "the tensor has too many dimensions for numpy",
-            expected=f"at most {MAX_RANK}, the most that numpy has",
+            expected=f"at most {NUMPY_MAX_RANK}, the most that numpy has",
             found=len(shape),
         )
     nbytes = prod(size for size in shape if size) * itemsize
@@ -49,7 +49,7 @@ def read_part(
     *,
     swapped: bool,
 ) -> NDArray[Any]:
-    """What an index takes of the row-major array at `offset` of a source, read-only.
+    """Read the part that an index takes of the row-major array at `offset`, read-only.
 
     A view where the source gives views, the byte order is the machine's and the index takes no
     arrays; its place in memory need not be aligned.  Of a source that copies, only the bytes
@@ -70,7 +70,7 @@ def read_part(
 
 
 def take(array: NDArray[Any], index: Index) -> NDArray[Any]:
-    """What an index takes of an array in memory: numpy's answer, but never a bare scalar.
+    """Return the part of an array that an index takes; never a bare scalar.
 
     Of an array without elements, numpy makes room for the result before it looks whether the index
     is inside: for the index [0] of the shape (0, 2**53), 2**53 elements.

@@ -1,4 +1,4 @@
-"""What is known of a tensor without reading it."""
+"""Metadata of tensors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TensorForms(NamedTuple):
 
 
 class TensorInfo(NamedTuple):
-    """What a checkpoint says of a tensor; none of its bytes were read for this.
+    """The metadata of a tensor; none of its bytes were read for this.
 
     Attributes:
         name: name in the checkpoint; bytes that are not UTF-8 stand as lone surrogates

@@ -1,4 +1,4 @@
-"""What a numpy index takes of an array that is not in memory, or only in pieces.
+"""Apply numpy indexes to arrays that are in a file, or in pieces.
 
 `select` turns an index into a selection, which answers for any box of the array: which part of
 the box is wanted, and where in the result does it go?
@@ -56,7 +56,7 @@ class Selection(Protocol):
         ...
 
     def touches(self, box: Box) -> bool:
-        """Whether anything of a box may be wanted; costs no more than the index itself."""
+        """Return whether the index may take elements of a box; costs no more than the index."""
         ...
 
     def part(self, box: Box) -> tuple[Index, Index] | None:
@@ -87,7 +87,7 @@ def keep_array(index: Index) -> Index:
 
 
 def _is_basic(item: object) -> bool:
-    """Whether numpy answers this item with a view: an int, a slice, Ellipsis or None."""
+    """Return whether numpy answers an item with a view: an int, a slice, Ellipsis or None."""
     if item is None or item is Ellipsis or isinstance(item, slice):
         return True
     return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
@@ -135,7 +135,7 @@ class BasicSelection:
         return filled.reshape(self._result_shape)
 
     def span(self, shape: tuple[int, ...]) -> Span:
-        """Where a selection that is not empty lies in the row-major array."""
+        """Return the range of the row-major array in which a selection that is not empty lies."""
         strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
         ranges = list(zip(self.ranges, strides))
         start = sum(min(taken) * stride for taken, stride in ranges)

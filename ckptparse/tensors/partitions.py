@@ -43,7 +43,7 @@ writer can make, single zeros in an index that is compressed, take 10 bytes."""
 
 
 def count_most_slices(nbytes: int) -> int:
-    """How many slices a table of so many bytes can list, at most."""
+    """Return the largest number of slices that a table of this size can list."""
     return nbytes // _MIN_SLICE_NBYTES + _FREE_SLICES
 
 
@@ -53,12 +53,12 @@ def encode_slice_key(name: bytes, extents: Extents) -> bytes:
 
 
 def encode_slice_key_name(name: bytes) -> bytes:
-    """What the keys of all slices of a tensor begin with."""
+    """Encode the prefix that the keys of all slices of a tensor share."""
     return KEY_PREFIX + encode_ordered_string(name)
 
 
 def encode_extents(extents: Extents) -> bytes:
-    """What the key of a slice ends with."""
+    """Encode the suffix of the key of a slice."""
     coded = encode_uint(len(extents))
     for start, length in extents:
         coded += encode_ordered_int(start) + encode_ordered_int(length)
@@ -143,15 +143,13 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
 
 
 def require_filled(num_written: int, size: int) -> None:
-    """Check that an array is handed out with every element written.
+    """Check that every element of an array was written, before a user gets it.
 
     Raises:
-        CorruptCheckpointError: some are not; tiling and selection contradict each other.
+        AssertionError: some were not.  The slices tile the tensor, so this is a bug of ckptparse.
     """
     if num_written != size:
-        raise CorruptCheckpointError(
-            "invalid slices", expected=f"{size} elements", found=num_written
-        )
+        raise AssertionError(f"bug in ckptparse: {num_written} of {size} elements were written")
 
 
 def describe(box: Box) -> str:

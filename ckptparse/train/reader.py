@@ -57,7 +57,7 @@ class CheckpointReader:
         return self._checkpoint.forms()
 
     def has_tensor(self, tensor_str: str | bytes) -> bool:
-        """Whether there is a tensor of that name."""
+        """Return whether there is a tensor of that name."""
         return _name(tensor_str) in self._checkpoint
 
     def get_tensor(self, tensor_str: str | bytes) -> Any:

@@ -39,7 +39,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What `load_into` did, or would have done.
+    """The result of `load_into`: what it did, or would have done.
 
     Attributes:
         loaded: names that were copied; with a `MismatchError`, none were.
@@ -55,7 +55,7 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
-        """Whether source and target fit without remainder."""
+        """Whether every tensor of the source and the target has a partner."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
@@ -147,7 +147,7 @@ def _compare(name: str, source: Tensors, value: Any) -> Mismatch | None:
 
 
 def _would_wrap(array: NDArray[Any], value: Any) -> bool:
-    """Whether integers would become others in the target's narrower type."""
+    """Return whether integers would change in the target's narrower type."""
     dtype = _numpy_dtype(value)
     if array.dtype.kind not in "iu" or not array.size or dtype is None or dtype.kind not in "iu":
         return False

@@ -1,4 +1,4 @@
-"""Which tensor of one model is which of another's: proposals, by shape and by name.
+"""Propose pairs of tensors of two models, by shape and by name.
 
 A name is taken apart at slashes and dots.  Its last part is the tensor's role in a layer, and goes
 by several names (`_ROLES`); the parts before are scopes.  What TensorFlow puts at the end, ``:0``
@@ -56,7 +56,7 @@ class Ambiguity:
 
 @dataclass(frozen=True, slots=True)
 class MatchReport:
-    """What `match` proposes.  Names are in the order given.
+    """The result of `match`.  Names are in the order given.
 
     Attributes:
         names: source name to target name: an `assignment_map` for `Checkpoint.select`.

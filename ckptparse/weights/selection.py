@@ -122,7 +122,7 @@ class Selection(TensorMapping):
             ) from error
 
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
-        """What a numpy index takes of a tensor, never a bare scalar.
+        """Return a tensor, or the part of it that a numpy index takes; never a bare scalar.
 
         Of a tensor without a transform, the source reads no more than it must.
 
@@ -137,7 +137,7 @@ class Selection(TensorMapping):
         return part
 
     def info(self, name: str) -> TensorInfo:
-        """What is known of a tensor, under its name here.
+        """Return the metadata of a tensor, under its name here.
 
         Reads nothing, unless the tensor has a transform: only its result has the shape and the
         dtype, so it is made for this.
@@ -171,7 +171,7 @@ class Selection(TensorMapping):
 
 
 def info_of(source: Tensors, name: str) -> TensorInfo:
-    """What a mapping's own method ``info`` says of a tensor; without one, what its array says."""
+    """Return metadata from the mapping's method ``info``, or else from the array."""
     if hasattr(source, "info"):
         info: TensorInfo = source.info(name)
         return info

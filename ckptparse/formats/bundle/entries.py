@@ -37,14 +37,14 @@ from ckptparse.tensors.partitions import Extents
 
 
 class Header(NamedTuple):
-    """What the index says of the whole bundle."""
+    """The header of a bundle, from its index."""
 
     num_shards: int
     big_endian: bool
 
 
 class Entry(NamedTuple):
-    """What the index says of one tensor, or of one slice; fields as in BundleEntryProto.
+    """The index entry of a tensor or of a slice; fields as in BundleEntryProto.
 
     `nbytes` is the proto's `size`, `crc32c` is masked, `slices` is () for a tensor stored whole.
     """
@@ -195,7 +195,7 @@ def _decode_usual_entry(serialized: bytes) -> Entry | None:
 
 
 class Start(NamedTuple):
-    """What the first bytes of an entry say, its dtype and its shape.
+    """The dtype and the shape of an entry, from its first bytes.
 
     `nbytes` is what the elements take by their dtype; None where that varies.
     """

@@ -192,7 +192,7 @@ class BundleIndex:
         error.offset = None  # one in the value, whose own place is not known
 
     def blocks(self) -> Iterator[EntryColumns]:
-        """Every entry in order of keys, also those of slices, but not the header.
+        """Yield all entries in order of keys, with those of slices, without the header.
 
         Raises:
             CorruptCheckpointError: any block or entry of the index is damaged.
@@ -216,7 +216,7 @@ class BundleIndex:
             yield block
 
     def entries(self) -> list[tuple[bytes, Entry]]:
-        """Every tensor's entry in order of keys, without header and slice keys.
+        """Return the entries of all tensors in order of keys, without header and slices.
 
         Raises:
             CorruptCheckpointError: any block or entry of the index is damaged.
@@ -228,7 +228,7 @@ class BundleIndex:
         return [item for item in entries if item[0] not in hidden] if hidden else entries
 
     def find_slices(self, entries: Iterable[tuple[bytes, Entry]]) -> set[bytes]:
-        """Which keys among entries are those of slices of others among them.
+        """Return the keys that belong to slices of other entries among these.
 
         Only keys that begin as those of slices do can be, and only entries with slices have any.
         """
@@ -260,7 +260,7 @@ class BundleIndex:
             )
 
     def pieces(self, key: bytes, entry: Entry) -> list[Piece]:
-        """Every stored slice of a partitioned tensor.
+        """Return the stored slices of a partitioned tensor.
 
         Raises:
             CorruptCheckpointError: a slice that the index does not have, or that is not what the
@@ -287,7 +287,7 @@ class BundleIndex:
         return pieces
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
-        """As `entries`, stepping over damage: what could be read, and what could not."""
+        """Return all readable entries, and the errors of what could not be read."""
         entries: list[tuple[bytes, Entry]] = []
         errors: list[CheckpointError] = []
         damaged: set[int] = set()
@@ -321,7 +321,7 @@ class BundleIndex:
         return entries, errors
 
     def _scan_block(self, i: int) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError], bool]:
-        """What can be read of a block of the table, what cannot, and whether that is all of it."""
+        """Return the readable entries of a block, its errors, and whether it is complete."""
         try:
             block = self._columns(i)
         except CheckpointError:  # which of its entries, only going through them can tell
@@ -351,7 +351,7 @@ class BundleIndex:
         return entries, errors, is_whole
 
     def _may_be_slice(self, key: bytes, damaged: set[int]) -> bool:
-        """Whether a key could be that of a slice of a tensor that is lost in a damaged block."""
+        """Return whether a key may belong to a slice of a tensor in a damaged block."""
         owner = decode_slice_key_name(key) if damaged else None
         return owner is not None and self._table.find_block(owner) in damaged
 

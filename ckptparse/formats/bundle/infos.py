@@ -1,4 +1,4 @@
-"""What the index says of tensors, without a byte of them."""
+"""Metadata of tensors, from the index alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_swapped(dtype: int, *, big_endian: bool) -> bool:
-    """Whether numbers of a dtype stand in other order in a bundle than in this machine."""
+    """Return whether numbers of a dtype have another byte order than this machine."""
     is_foreign = big_endian != (sys.byteorder == "big")
     return is_foreign and lookup(dtype).itemsize != 1
 
@@ -108,7 +108,7 @@ class BundleInfos:
     def _describe(
         self, dtype: int, shape: tuple[int, ...]
     ) -> tuple[np.dtype[Any], str, tuple[int, ...], int, bool]:
-        """What `TensorInfo` says of all tensors of a dtype and shape, if they are stored whole."""
+        """The fields of `TensorInfo` that all tensors of a dtype and shape share."""
         data_type = lookup(dtype)
         is_viewable = data_type.itemsize is not None and not is_swapped(
             dtype, big_endian=self._big_endian
@@ -117,7 +117,7 @@ class BundleInfos:
         return numpy_dtype(dtype), data_type.name, shape, prod(shape), mapped
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
-        """What the index says of a tensor."""
+        """Return the metadata of a tensor."""
         dtype, dtype_name, shape, size, mapped = self._describe(entry.dtype, entry.shape)
         slices: tuple[TensorSlice, ...] = ()
         if entry.slices:

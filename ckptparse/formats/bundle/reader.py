@@ -126,7 +126,7 @@ class BundleReader:
         return self._infos.forms()
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
-        """What the index says of a tensor."""
+        """Return the metadata of a tensor."""
         return self._infos.info(key, entry)
 
     def nbytes(self, key: bytes, entry: Entry) -> int:
@@ -139,7 +139,7 @@ class BundleReader:
     # Tensors
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        """What an index takes of a tensor; see `Checkpoint.read`."""
+        """Return a tensor or a part of it; see `Checkpoint.read`."""
         dtype, shape, shard_id, offset, nbytes, crc, slices = entry
         numbers = self._numbers.get((dtype, shape))
         if numbers is None:

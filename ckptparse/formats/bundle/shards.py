@@ -13,7 +13,7 @@ from ckptparse.sources import MOST_KEPT_OPEN, Source
 
 
 def is_kept_open(shard_id: int) -> bool:
-    """Whether a data file stays open, so that it can be mapped; see `MOST_KEPT_OPEN`."""
+    """Return whether a data file stays open and can be mapped; see `MOST_KEPT_OPEN`."""
     return shard_id < MOST_KEPT_OPEN
 
 

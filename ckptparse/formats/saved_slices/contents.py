@@ -52,7 +52,7 @@ class Piece(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the contents say of a tensor.
+    """The entry of a tensor in the table of contents.
 
     `is_whole` tells one that is stored in one piece, `nbytes` is 0 where only the record tells.
     """
@@ -70,7 +70,7 @@ class Entry(NamedTuple):
 
 
 def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
-    """Every tensor of a set of files, in order of names.
+    """Return the tensors of a set of files, in order of names.
 
     Raises:
         NotACheckpointError: the index of a V2 checkpoint under another name.

@@ -64,7 +64,7 @@ class SavedSlicesReader:
 
     @property
     def files(self) -> list[str]:
-        """Every file, in order."""
+        """The paths of all files, in order."""
         return [table.name for table in self._tables]
 
     # What is known of tensors
@@ -83,7 +83,7 @@ class SavedSlicesReader:
         return self._entries.get(key)
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
-        """As `entries`; what is wrong with the contents has been an error at opening."""
+        """Return all entries; damage of the contents is an error at opening already."""
         return list(self._entries.items()), []
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
@@ -133,7 +133,7 @@ class SavedSlicesReader:
     # Tensors
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        """What an index takes of a tensor; see `Checkpoint.read`."""
+        """Return a tensor or a part of it; see `Checkpoint.read`."""
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
         if not entry.is_whole:

@@ -83,7 +83,7 @@ _STRING_TAG = _STRING_VAL << 3 | LENGTH_DELIMITED
 
 
 def is_stored_plain(dtype: int) -> bool:
-    """Whether values of a dtype stand in a record as they do in memory."""
+    """Return whether values of a dtype are stored in a record as they are in memory."""
     return _VALUE_FIELDS.get(dtype) in _NUMBER_FIELDS
 
 
@@ -150,7 +150,7 @@ def _iterate_strings(tensor: bytes) -> Iterator[bytes]:
 
 
 def _find_tensors(record: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    """Where the TensorProto of a record is; if there are several, they count as one."""
+    """Find the TensorProto of a record; several count as one."""
     for outer in iterate_fields(record, 0, len(record)):
         if outer.number == _DATA_FIELD and outer.wire_type == LENGTH_DELIMITED:
             for inner in iterate_fields(record, outer.start, outer.stop):
