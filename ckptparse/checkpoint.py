@@ -46,7 +46,7 @@ class Checkpoint(TensorMapping):
 
         Args:
             reader: of the checkpoint's format.
-            files: where a graph may lie beside the checkpoint.
+            files: where to look for a graph beside the checkpoint.
             again: a function, and its arguments, that open the same checkpoint once more.
         """
         self._open_reader: Reader | None = reader

@@ -68,7 +68,7 @@ class CheckpointError(Exception):
         return message
 
     expected_label = "expected"
-    """What stands before `expected` in the text."""
+    """The label before `expected` in the text."""
 
     def lines(self) -> list[str]:
         """Return the text in parts: place and message, then what was expected, what was found."""

@@ -42,7 +42,7 @@ def open_checkpoint(
             copies: the choice for storage whose files others change or take away, where touching
             a map can end the process with SIGBUS.  Data files from the 129th on are read as copies
             in any case, so that no number of them uses up the process's file descriptors.
-        format: "v1" or "v2", where both lie under one prefix; without it V2, as TensorFlow does.
+        format: "v1" or "v2", if both exist under one prefix; without it V2, as TensorFlow does.
         storage_options: for URLs, what fsspec passes on to the file system.
         confined: open and look for nothing outside of the directory that `path` names (of a prefix
             or file the one it is in, else the directory itself), whatever a state file says and

@@ -15,7 +15,7 @@ from ckptparse.errors import CheckpointError
 from ckptparse.tensors.info import TensorInfo
 
 _WIDEST_COLUMN = 100
-"""Wider cells push what is behind them to the right, in their own line only."""
+"""Wider cells push what comes after them to the right, in their own line only."""
 
 _MANY = 1000
 
@@ -29,7 +29,7 @@ def align(
     to_text: Callable[[Item], str],
     right: Sequence[int] = (),
 ) -> Iterator[str]:
-    """A line for each item: cells in columns, two blanks apart, and a text behind them.
+    """A line for each item: cells in columns, two blanks apart, and a text after them.
 
     Items are gone through twice, and what is written of them is made when it is needed, so that
     that of a million need not be held.

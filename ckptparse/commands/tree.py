@@ -1,7 +1,7 @@
 """Show the tree of objects, or of scopes, with the size of each part.
 
 Of an object-based checkpoint (TF2, Keras) the objects that have tensors.  What is there under
-several paths stands under the one through the layers; elsewhere "= path" stands for it.  Slot
+several paths is listed once, under its layer path; elsewhere "= path" refers to it.  Slot
 variables are counted as their optimizer's.  Of any other checkpoint the scopes of its names.
 """
 

@@ -43,7 +43,7 @@ def _load_crc32c() -> Callable[..., int]:
 
 
 crc32c = _load_crc32c()
-"""CRC-32C of bytes; a second argument is the checksum of what stands before them."""
+"""CRC-32C of bytes; a second argument is the checksum of the bytes before them."""
 
 _MASK_DELTA = 0xA282EAD8
 

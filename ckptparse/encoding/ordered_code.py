@@ -36,7 +36,7 @@ _ESCAPES = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
 
 
 def decode_ordered_string(buffer: bytes, pos: int) -> tuple[bytes, int]:
-    """An ordered-code string at `pos`: (its bytes, position behind the terminator)."""
+    """An ordered-code string at `pos`: (its bytes, position after the terminator)."""
     end = buffer.find(b"\x00", pos)
     if end >= 0 and buffer[end + 1 : end + 2] == b"\x01" and buffer.find(b"\xff", pos, end) < 0:
         return buffer[pos:end], end + 2  # nothing is escaped

@@ -20,7 +20,7 @@ MAX_VARINT64_NBYTES = 10
 def decode_varint(
     buffer: bytes | memoryview, pos: int, stop: int, max_nbytes: int = MAX_VARINT64_NBYTES
 ) -> tuple[int, int]:
-    """One varint at `pos`, no byte of it at or after `stop`: (value, position behind it)."""
+    """One varint at `pos`, no byte of it at or after `stop`: (value, position after it)."""
     value = 0
     last = min(stop, pos + max_nbytes)
     for i in range(pos, last):

@@ -74,9 +74,9 @@ def decode_varint_each(
     *,
     where: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """The varint at each position: (values, positions behind them, which do not end in time).
+    """The varint at each position: (values, positions after them, which do not end in time).
 
-    Takes up to 9 bytes of each, and never looks behind the last one of `octets`.  Where `where` is
+    Takes up to 9 bytes of each, and never reads after the last one of `octets`.  Where `where` is
     False the value is 0 and the position stays.
     """
     going_on = np.ones(len(pos), bool) if where is None else where

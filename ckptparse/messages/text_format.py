@@ -68,7 +68,7 @@ def break_lines(text: str) -> str:
 
     Protobuf takes time in the square of a line's tokens: 240 kB of ``a:1`` take half a minute.
     Between tokens a new line is as good as a space, or nothing.  Of a string it remembers every
-    escape until it has seen the end; strings one behind the other are one.
+    escape until it has seen the end; strings one after the other are one.
     """
     if max(map(len, text.split("\n"))) <= _LONG_LINE:
         return text

@@ -202,7 +202,7 @@ class ObjectGraph(ObjectVariables):
         return None if variable is None else variable.checkpoint_key
 
     def _find_attribute(self, node_id: int, suffix: str) -> str | None:
-        """The key of a node's tensor, by what stands behind /.ATTRIBUTES/ in it."""
+        """The key of a node's tensor, by the part after /.ATTRIBUTES/."""
         for attribute in self._nodes.attributes(node_id):
             key = attribute.checkpoint_key
             own = key.partition(ATTRIBUTES)[2]

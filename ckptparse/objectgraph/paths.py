@@ -1,4 +1,4 @@
-"""Paths of objects: local names from the root on, as they stand in a checkpoint's keys.
+"""Paths of objects: local names from the root on, as they are in a checkpoint's keys.
 
 ::
 
@@ -33,7 +33,7 @@ def escape_name(name: str) -> str:
 
 
 def unescape_name(text: str) -> str:
-    """The local name that stands so in a path.
+    """Return the local name that a part of a path encodes.
 
     Raises:
         ValueError: no name is written so.
@@ -44,7 +44,7 @@ def unescape_name(text: str) -> str:
             raise ValueError(f"not a name of a path (. is written .., / is written .S): {text!r}")
         return _MEANING[escaped[1]]
 
-    # One scan from the left: "..S" is ".S", not "/" behind a dot.
+    # One scan from the left: "..S" is ".S", not "/" after a dot.
     return _ESCAPED.sub(meaning, text)
 
 

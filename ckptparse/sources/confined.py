@@ -97,7 +97,7 @@ def outside_error(name: str, directory: str, place: str) -> UnreadableError:
 
 
 def _behind(directory: str, path: str) -> str | None:
-    """The rest of a path behind a directory; None where that is not its beginning."""
+    """The rest of a path after a directory; None where that is not its beginning."""
     root, whole = os.path.normcase(directory), os.path.normcase(path)
     if whole == root:
         return ""

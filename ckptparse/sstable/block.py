@@ -181,7 +181,7 @@ class Block:
         return found[1] if found is not None and found[0] == key else None
 
     def seek(self, target: bytes) -> tuple[bytes, bytes | memoryview] | None:
-        """The first (key, value) whose key is not below `target`; None behind the last one.
+        """The first (key, value) whose key is not below `target`; None after the last one.
 
         Decodes one key at each of O(log n) restarts and the entries between two of them; from the
         fifth time on the keys at all restarts are known.

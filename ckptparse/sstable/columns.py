@@ -143,8 +143,8 @@ def increase(keys: Sequence[bytes]) -> bool:
 
 
 def _decode_longer_lengths(contents: bytes, pos: int) -> tuple[int, int, int, int] | None:
-    """Three lengths below 2**28, and the position behind them; None of any other."""
-    if pos + 15 > len(contents):  # a length of that kind has 128 bytes behind it
+    """Three lengths below 2**28, and the position after them; None of any other."""
+    if pos + 15 > len(contents):  # a length of that kind is followed by 128 bytes
         return None
     lengths = []
     for _ in range(3):

@@ -55,7 +55,7 @@ class BlockHandle(NamedTuple):
 
 
 def decode_handle(buffer: bytes | memoryview, pos: int) -> tuple[BlockHandle, int]:
-    """A handle at `pos` of a buffer: (handle, position behind it)."""
+    """A handle at `pos` of a buffer: (handle, position after it)."""
     offset, pos = decode_varint(buffer, pos, len(buffer))
     nbytes, pos = decode_varint(buffer, pos, len(buffer))
     return BlockHandle(offset, nbytes), pos

@@ -76,7 +76,7 @@ class Table:
         return self._handles[i].nbytes
 
     def find_block(self, key: bytes) -> int | None:
-        """The number of the data block that would hold a key; None behind the last one."""
+        """The number of the data block that would hold a key; None after the last one."""
         i = bisect_left(self._separators, key)
         return i if i < len(self._separators) else None
 

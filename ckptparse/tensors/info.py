@@ -50,7 +50,7 @@ class TensorInfo(NamedTuple):
     """The metadata of a tensor; none of its bytes were read for this.
 
     Attributes:
-        name: name in the checkpoint; bytes that are not UTF-8 stand as lone surrogates
+        name: name in the checkpoint; bytes that are not UTF-8 become lone surrogates
             ("surrogateescape").
         dtype: numpy dtype of the array that reading gives; `object` for strings (of `bytes`) and
             for what cannot be read (variants, resources, types of a newer TensorFlow).
@@ -89,7 +89,7 @@ class OutlineRow(NamedTuple):
         num_tensors: how many tensors it and all below it have; 0 for an alias.
         nbytes: how many bytes those take.
         info: the tensor, if it is a variable.
-        same_as: of an alias the path where the object stands in the outline; else None.
+        same_as: of an alias the path under which the object is listed; else None.
         saver: who saved it, if not TensorFlow.
     """
 

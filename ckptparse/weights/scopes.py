@@ -52,7 +52,7 @@ class ScopeTree:
         self._add_up(parents)
 
     def _add_up(self, parents: array[int]) -> None:
-        """Sizes and children, which come behind their parents."""
+        """Sizes and children, which come after their parents."""
         none = bytes(parents.itemsize * len(parents))
         self._num_tensors, self._nbytes = array("q", none), [0] * len(parents)
         self._first_child, self._next_sibling = array("q", none), array("q", none)

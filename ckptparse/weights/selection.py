@@ -194,7 +194,7 @@ def _describe(name: str, array: NDArray[Any]) -> TensorInfo:
 
 
 def _prefer_averages(names: Iterable[str]) -> dict[str, str]:
-    """Name to source name, where averages stand under the names of their variables."""
+    """Name to source name, with averages under the names of their variables."""
     sources, averages = {}, {}
     for name in names:
         if name.endswith(AVERAGE_SUFFIX):

@@ -107,7 +107,7 @@ def decode_entries(block: Columns, num_shards: int, most_slices: int = sys.maxsi
     """
     contents, keys = block.contents, block.keys
     octets = np.frombuffer(contents, np.uint8)
-    # Behind the last value stands the restart array: a few bytes more can always be looked at.
+    # The restart array follows the last value: a few bytes more can always be read.
     begin, stop = block.starts, block.stops
     end = stop - _CRC32C_NBYTES
     usual = stop - begin >= _START_NBYTES + _CRC32C_NBYTES

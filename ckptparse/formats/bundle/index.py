@@ -46,7 +46,7 @@ _MOST_SLICED = 4
 """Entries with many slices that are kept: parsing a million of them takes a second."""
 
 _MOST_ERRORS = 10_000
-"""Entries of an index that are reported as damaged; behind them it is not looked at any more."""
+"""Entries of an index that are reported as damaged; after them verifying stops."""
 
 
 class Piece(NamedTuple):

@@ -8,7 +8,7 @@ Key -> value of the table, every value a SavedTensorSlices message:
                         `record` for the value
 
 A tensor that was not partitioned has one slice, of whole dimensions.  In a sharded checkpoint every
-file has its own contents, and a name may stand in several with different slices.  Before April 2016
+file has its own contents, and several can name a tensor, with different slices.  Before April 2016
 there were no versions.  A reader finds records by the keys made from the contents; what a record
 says of its own name and slice is not looked at, nor is a record that the contents do not name.
 

@@ -100,7 +100,7 @@ def require_storable(dtype: int) -> None:
 def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryview]:
     """The pieces of a record that hold its values: payloads of the dtype's field.
 
-    Packed or not makes no difference any more: one behind the other, they are the packed field.
+    Packed or not makes no difference any more: one after the other, they are the packed field.
 
     Raises:
         CorruptCheckpointError: the record is not such a message.
