@@ -27,7 +27,6 @@ from ckptparse.errors import (
 )
 from ckptparse.opening import open_checkpoint
 from ckptparse.tensors.info import TensorInfo, TensorSlice
-from ckptparse.verification import Cause, Damage, VerifyReport
 
 __all__ = [
     "Cause",
@@ -60,6 +59,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from ckptparse import train
     from ckptparse.train.tensorflow_module import as_tensorflow
+    from ckptparse.verification import Cause, Damage, VerifyReport
     from ckptparse.weights.loading import MismatchError, load_into
     from ckptparse.weights.matching import match
 
@@ -69,6 +69,9 @@ _LOADED_AT_NEED = {
     "load_into": "ckptparse.weights.loading",
     "MismatchError": "ckptparse.weights.loading",
     "match": "ckptparse.weights.matching",
+    "Cause": "ckptparse.verification",
+    "Damage": "ckptparse.verification",
+    "VerifyReport": "ckptparse.verification",
 }
 """Exported names that a program which only opens a checkpoint does not load -> their module."""
 
@@ -85,3 +88,7 @@ def __getattr__(name: str) -> Any:
 
         return build_modules()[f"tensorflow.{name}"]
     raise AttributeError(f"module 'ckptparse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_AT_NEED})

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ckptparse
+from children import output_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,3 +78,9 @@ def test_the_first_tensor_costs_no_slow_import(statement: str) -> None:
     statement = statement.format(vgg=str(ROOT / "fixtures/tf-1.15.5/vgg_16/model.ckpt"))
     loaded = loaded_by(statement) - loaded_by("import numpy, crc32c")
     assert not loaded & set(NEVER_AT_FIRST)
+
+
+def test_dir_lists_every_public_name() -> None:
+    """Interpreters complete names from it, before anything is loaded."""
+    code = "import ckptparse; print(*set(ckptparse.__all__) - set(dir(ckptparse)))"
+    assert output_of(code) == [""]

@@ -22,7 +22,6 @@ from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, located
 from ckptparse.messages.pool import load
-from ckptparse.messages.text_format import ease_text
 from ckptparse.sources import Files
 
 MAX_NBYTES = 1 << 22
@@ -87,6 +86,8 @@ def parse_state(text: bytes) -> CheckpointState:
     """
     from google.protobuf import text_format  # only directories need it
 
+    from ckptparse.messages.text_format import ease_text
+
     message = load("checkpoint_state.proto")["CheckpointState"]()
     if len(text) > _MAX_FREE_FORM_NBYTES:
         return _parse_lines(text, message)
@@ -105,6 +106,8 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
         CorruptCheckpointError: a line that is no field, or too many that are not plain.
     """
     from google.protobuf import text_format
+
+    from ckptparse.messages.text_format import ease_text
 
     left = _MAX_FREE_FORM_NBYTES
     for i, line in enumerate(text.split(b"\n")):

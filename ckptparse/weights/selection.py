@@ -14,10 +14,11 @@ from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import not_found
 from ckptparse.tensors.numpy_index import Index, keep_array
-from ckptparse.weights.assignment import AssignmentMap, assign_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ckptparse.weights.assignment import AssignmentMap
 
 Tensors = Mapping[str, "NDArray[Any]"]
 """Names to arrays; `info_of` asks its method ``info``, if it has one, instead of reading."""
@@ -78,6 +79,8 @@ def select(
     excluded = {name for pattern in _listed(exclude) for name in _find(pattern, sources)}
     sources = {name: sources[name] for name in sources if name not in excluded}
     if assignment_map is not None:
+        from ckptparse.weights.assignment import assign_names  # few programs have such a map
+
         sources = _follow(assign_names(sources, assignment_map), sources)
     if rename is not None:
         sources = _follow(_rename(sources, rename), sources)
