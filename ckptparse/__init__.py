@@ -27,6 +27,7 @@ from ckptparse.errors import (
 )
 from ckptparse.opening import open_checkpoint
 from ckptparse.tensors.info import TensorInfo, TensorSlice
+from ckptparse.verification import Cause, Damage, VerifyReport
 
 __all__ = [
     "Cause",
@@ -59,7 +60,6 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from ckptparse import train
     from ckptparse.train.tensorflow_module import as_tensorflow
-    from ckptparse.verification import Cause, Damage, VerifyReport
     from ckptparse.weights.loading import MismatchError, load_into
     from ckptparse.weights.matching import match
 
@@ -69,9 +69,6 @@ _LOADED_AT_NEED = {
     "load_into": "ckptparse.weights.loading",
     "MismatchError": "ckptparse.weights.loading",
     "match": "ckptparse.weights.matching",
-    "Cause": "ckptparse.verification",
-    "Damage": "ckptparse.verification",
-    "VerifyReport": "ckptparse.verification",
 }
 """Exported names that a program which only opens a checkpoint does not load -> their module."""
 

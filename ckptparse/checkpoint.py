@@ -14,6 +14,7 @@ from ckptparse.tensors.info import TensorForms, TensorInfo
 from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import decode_names, encode_name, not_found
 from ckptparse.tensors.numpy_index import Index
+from ckptparse.verification import Progress, VerifyReport, verify_tensors
 from ckptparse.weights.selection import select
 
 if TYPE_CHECKING:  # imported at first need
@@ -21,7 +22,6 @@ if TYPE_CHECKING:  # imported at first need
 
     from ckptparse.metagraph import MetaGraph
     from ckptparse.objectgraph import ObjectGraph
-    from ckptparse.verification import Progress, VerifyReport
 
 _QUICK_INDEX_NBYTES = 1 << 20
 
@@ -236,8 +236,6 @@ class Checkpoint(TensorMapping):
         """
         if isinstance(names, str):
             raise TypeError("names is several names: [name]")
-        from ckptparse.verification import verify_tensors
-
         return verify_tensors(self._reader, names, self._find, progress)
 
     # Closing
