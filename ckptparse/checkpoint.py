@@ -241,7 +241,7 @@ class Checkpoint(TensorMapping):
     # Closing
 
     def close(self) -> None:
-        """Close the files.  Arrays stay valid: each keeps its file open."""
+        """Close the files.  Arrays stay valid: a view keeps the map that it needs."""
         if self._open_reader is not None:
             self._open_reader.close()
             self._open_reader = None

@@ -166,7 +166,7 @@ class SourceSuite:
             assert all(count >= 0 for count in counts)
 
     @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
-    def test_file_descriptors_are_given_back(self, path: Path) -> None:
+    def test_descriptors_are_given_back(self, path: Path) -> None:
         before = num_descriptors()
         for _ in range(20):
             source = self.make(path)

@@ -1,1 +1,1 @@
-"""One package or module per file format; each implements `formats.reader.Reader`."""
+"""File formats: a package for each, with a class that implements the protocol `reader.Reader`."""

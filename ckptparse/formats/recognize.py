@@ -1,6 +1,6 @@
 """Recognise files that are not checkpoints by their first bytes, for error messages.
 
-Each kind was found in published repositories in place of a checkpoint.
+Each kind was found in published repositories in place of a checkpoint, or is a usual mix-up.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from ckptparse.sstable.layout import MAGIC, is_table
 
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
 _MAGIC_AS_UTF8 = bytes.fromhex("57 efbfbd efbfbd efbfbd 24 75 47 efbfbd")
+
+_MOST_FIRST_NBYTES = 64
+"""Longer than any of `_BY_FIRST_BYTES`."""
 
 _BY_FIRST_BYTES = (
     (_GIT_LFS, "a git-lfs pointer (the file itself was never downloaded: git lfs pull)"),
@@ -30,8 +33,10 @@ _BY_FIRST_BYTES = (
 )
 
 
-def name_foreign_format(head: bytes, tail: bytes) -> str | None:
-    """Return what a file with these first and last bytes is, in words; None when unknown."""
+def name_foreign_format(source: Source) -> str | None:
+    """Return what a file is by its first and last bytes, in words; None when unknown."""
+    head = bytes(source.read(0, min(source.nbytes, _MOST_FIRST_NBYTES)))
+    tail = bytes(source.read(max(source.nbytes - len(_MAGIC_AS_UTF8), 0), source.nbytes))
     if tail.endswith(_MAGIC_AS_UTF8):
         return "a table that was saved as text: every byte above 7f was replaced by ef bf bd"
     for first_bytes, words in _BY_FIRST_BYTES:
@@ -51,17 +56,15 @@ def recognized(source: Source) -> Iterator[None]:
     """
     try:
         yield
-    except (NotACheckpointError, TruncatedError) as error:
+    except (NotACheckpointError, TruncatedError):
         if is_table(source):
             raise
-        head = bytes(source.read(0, min(source.nbytes, 512)))
-        tail = bytes(source.read(max(source.nbytes - 48, 0), source.nbytes))
-        foreign = name_foreign_format(head, tail)
+        foreign = name_foreign_format(source)
         if foreign is None:
             raise
         raise NotACheckpointError(
             f"this is not a checkpoint but {foreign}",
             file=source.name,
             expected=f"the magic {MAGIC.hex(' ')} at the end",
-            found=tail[-len(MAGIC) :].hex(" "),
-        ) from error
+            found=bytes(source.read(max(source.nbytes - len(MAGIC), 0), source.nbytes)).hex(" "),
+        ) from None

@@ -1,4 +1,4 @@
-"""Messages that several formats share: VersionDef and TensorShapeProto.
+"""Messages that several formats share: VersionDef, TensorShapeProto, TensorSliceProto.
 
 A VersionDef says which producer wrote a file, the oldest consumer that may read it, and single
 consumers that must not.

@@ -267,7 +267,7 @@ class NodeTable:
         return RegisteredSaver(decode_name(saver.name), decode_name(saver.object_name))
 
     def slot_variables(self, node_id: int) -> Iterator[SlotVariable]:
-        """Return the slot variables that a node keeps."""
+        """Yield the slot variables that a node keeps."""
         for reference in self._messages[node_id].slot_variables:
             original = self._require_id(reference.original_variable_node_id)
             slot_variable = self._require_id(reference.slot_variable_node_id)

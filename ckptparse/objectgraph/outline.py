@@ -98,7 +98,7 @@ def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
 def _rows(
     nodes: NodeTable, walk: Walk, own: dict[int, list[OutlineRow]], sizes: Sizes
 ) -> Iterator[OutlineRow]:
-    """Return all rows below the root, and the root's own value."""
+    """Yield all rows below the root, and the root's own value."""
     pending = [(0, -1, "", ROOT)]
     while pending:
         depth, parent, name, node_id = pending.pop()

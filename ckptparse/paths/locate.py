@@ -340,7 +340,7 @@ def _find_latest(files: Files, state_path: str, format: str | None) -> Found:
 
 
 def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
-    """Return the places where the checkpoint of a recorded path may be, likeliest first.
+    """Yield the places where the checkpoint of a recorded path may be, likeliest first.
 
     Beside the state file comes before an absolute path: a directory that was moved or copied means
     its own files.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # numpy.typing is imported at first need
 
 
 class TensorMapping(Mapping[str, "NDArray[Any]"]):
-    """A lazy, read-only mapping from names to arrays, whose metadata is known without reading.
+    """A lazy, read-only mapping from names to arrays.
 
     A subclass has `read`, `info`, ``__iter__`` and ``__len__``.  Two mappings are equal only if
     they are the same object: comparing them would read all arrays.
@@ -26,7 +26,7 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
 
     @abstractmethod
     def info(self, name: str) -> TensorInfo:
-        """Return the metadata of a tensor without reading it."""
+        """Return the metadata of a tensor; only a transformed one is read for it."""
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the whole tensor: ``read(name)``."""

@@ -55,7 +55,7 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every tensor of the source and the target has a partner."""
+        """Whether every tensor of source and target has a partner that it fits."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:

@@ -16,8 +16,8 @@ class ScopeTree:
     """The scopes of tensors, which iteration gives as rows, parents before their children.
 
     The infos are sorted by name, so all names below a scope follow each other; only a tensor that
-    has the scope itself as its name may come earlier.  Numbers in arrays, not objects, hold the
-    tree: a file of 1 MB can name more than 100,000 scopes.
+    has the scope itself as its name may come earlier.  The tree is held in arrays of numbers,
+    one element for each scope.
     """
 
     def __init__(self, infos: Sequence[TensorInfo]) -> None:

@@ -46,7 +46,7 @@ _MOST_SLICED = 4
 """Entries with many slices that are kept: parsing a million of them takes a second."""
 
 _MOST_ERRORS = 10_000
-"""Entries of an index that are reported as damaged; after them verifying stops."""
+"""Damaged entries of an index that are reported; after them the rest of it is not checked."""
 
 
 class Piece(NamedTuple):

@@ -74,7 +74,7 @@ class Shards:
         """
         source = self._opened.get(shard_id) or self.source(shard_id)
         if offset + nbytes > source.nbytes:
-            foreign = name_foreign_source(source)
+            foreign = name_foreign_format(source)
             raise TruncatedError(
                 f"this is not a data file but {foreign}"
                 if foreign
@@ -99,13 +99,8 @@ def explained(source: Source) -> Iterator[None]:
     try:
         yield
     except CorruptCheckpointError as error:
-        foreign = name_foreign_source(source)
+        foreign = name_foreign_format(source)
         if foreign:
             error.args = (f"this is not a data file but {foreign}",)
             error.whole_file = True
         raise
-
-
-def name_foreign_source(source: Source) -> str | None:
-    """Say what a data file is instead, if its first bytes tell."""
-    return name_foreign_format(bytes(source.read(0, min(source.nbytes, 64))), b"")
