@@ -7,7 +7,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ckptparse.errors import CheckpointError, TensorNotFoundError
+from ckptparse.errors import CheckpointError, TensorNotFoundError, located
 from ckptparse.formats.reader import Entry, Reader
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
@@ -130,6 +130,29 @@ class Checkpoint(TensorMapping):
     __getitem__ = read
     """The whole tensor."""
 
+    def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield (name, array) of several tensors, each read when the loop comes to it.
+
+        ``items()`` and ``values()`` are this loop over all names.
+
+        The work of the loop is bounded by the size of the files: tensors that together take more
+        than four times the bytes of a data file are an error.  TensorFlow never lets tensors share
+        bytes, but a crafted file can.  A loop that calls `read` for each name has no such bound.
+
+        Args:
+            names: the names, each once.
+
+        Raises:
+            CorruptCheckpointError: tensors share the same bytes.
+            CheckpointError: whatever `read` raises.
+        """
+        reader = self._reader.one_pass()
+        for name in names:
+            key, entry = self._find(name)
+            with located(file=self.path, tensor=name):
+                array = reader.read(key, entry, ...)
+            yield name, array
+
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor; reads none of its bytes.
 
@@ -228,7 +251,7 @@ class Checkpoint(TensorMapping):
         are read in pieces, strings and records of V1 one tensor at a time.
 
         Args:
-            names: only these tensors; None for all, and the index.
+            names: only these tensors, each once; None for all, and the index.
             progress: called with (bytes done, bytes in all) after every tensor.
 
         Raises:

@@ -105,13 +105,14 @@ def verify_tensors(
         TensorNotFoundError: one of `names` is not there.
     """
     reader.forget_verified()
+    reader = reader.one_pass()
     entries: list[tuple[bytes, Entry]] = []
     damaged: list[Damage] = []
     if names is None:
         entries, errors = reader.surviving_entries()
         damaged = [Damage(error.tensor, error) for error in errors]
     else:
-        for name in names:
+        for name in dict.fromkeys(names):
             try:
                 entries.append(find(name))
             except CorruptCheckpointError as error:

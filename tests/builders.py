@@ -558,7 +558,6 @@ class CountingSource:
     mapped: bool = False
     name: str = "counted"
     reads: list[tuple[int, int]] = field(default_factory=list)
-    octets: None = None
 
     @property
     def nbytes(self) -> int:

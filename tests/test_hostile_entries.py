@@ -13,6 +13,7 @@ import pytest
 
 from builders import (
     Bundle,
+    Partitioned,
     bundle_entry,
     bundle_header,
     bytes_field,
@@ -26,17 +27,20 @@ from builders import (
     write_bundle,
 )
 from ckptparse import (
+    Checkpoint,
     ChecksumError,
     CorruptCheckpointError,
     MissingShardError,
     TensorNotFoundError,
     TruncatedError,
     UnsupportedError,
+    load_into,
     open_checkpoint,
 )
 from damage import flip_bit
 from hostile import (
     FIND,
+    FRESH,
     OPEN,
     READ,
     WAYS,
@@ -841,11 +845,13 @@ def test_a_slice_of_nobody_is_a_tensor_with_or_without_damage(tmp_path: Path) ->
 
 
 FILE_NBYTES = 50_000
-SHARED_NUMBERS = (4, FILE_NBYTES, masked_crc32c(bytes(FILE_NBYTES)))
-SHARED_HALVES = (4, FILE_NBYTES // 2, masked_crc32c(bytes(FILE_NBYTES // 2)))
-SHARED_FEW_NUMBERS = (4, 4096, masked_crc32c(bytes(4096)))
-SHARED_STRINGS = (STRING, FILE_NBYTES - 4, string_payload([b""] * (FILE_NBYTES - 4))[1])
-SHARED_FEW_STRINGS = (STRING, 100, string_payload([b""] * 100)[1])
+SHARED: Mapping[str, tuple[tuple[int, int, int], int]] = {
+    "numbers": ((4, FILE_NBYTES, masked_crc32c(bytes(FILE_NBYTES))), 4),
+    "halves": ((4, FILE_NBYTES // 2, masked_crc32c(bytes(FILE_NBYTES // 2))), 8),
+    "strings": ((STRING, FILE_NBYTES - 4, string_payload([b""] * (FILE_NBYTES - 4))[1]), 4),
+    "few strings": ((STRING, 100, string_payload([b""] * 100)[1]), 4 * FILE_NBYTES // 104),
+}
+"""(dtype, size, checksum), and how many such tensors take four times the file."""
 
 
 def share(folder: Path, count: int, kind: tuple[int, int, int]) -> Path:
@@ -863,41 +869,93 @@ def share(folder: Path, count: int, kind: tuple[int, int, int]) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-@pytest.mark.parametrize(
-    ("kind", "most"),
-    [
-        (SHARED_NUMBERS, 4),
-        (SHARED_HALVES, 8),
-        (SHARED_STRINGS, 4),
-        (SHARED_FEW_STRINGS, 4 * FILE_NBYTES // 104),
-    ],
-    ids=["numbers", "half of the numbers", "strings", "few strings"],
-)
-def test_tensors_may_share_their_bytes_but_not_many_times(
-    tmp_path: Path, kind: tuple[int, int, int], most: int, way: dict[str, bool]
+@pytest.mark.parametrize("kind", SHARED, ids=SHARED)
+def test_a_read_does_not_depend_on_those_before_it(
+    tmp_path: Path, kind: str, way: dict[str, bool]
 ) -> None:
-    with open_checkpoint(share(tmp_path, most + 2, kind), **way) as ckpt:
-        *sound, one, other = ckpt
-        for _ in range(3):  # each counts once, whether it is refused or not
-            for name in sound:
-                assert ckpt[name].size == kind[1]
-            for name in (one, other):
-                with pytest.raises(CorruptCheckpointError) as error:
-                    ckpt[name]
-                assert error.value.message == "tensors share the same bytes"
-                assert "4 times the 50000 bytes of the" in error.value.expected
-                assert error.value.tensor == name
-        error_class = CorruptCheckpointError
-        assert found_by_verify(ckpt) == [(one, error_class), (other, error_class)]
+    dtype_size_crc, most = SHARED[kind]
+    path = share(tmp_path, most + 2, dtype_size_crc)
+    with open_checkpoint(path, **way) as ckpt:
+        for names in (list(ckpt), list(ckpt)[::-1]):
+            for name in names:
+                assert ckpt[name].size == dtype_size_crc[1]
+            ckpt.verify([names[0]])
+
+
+def read_items(ckpt: Checkpoint) -> list[str]:
+    return [name for name, _ in ckpt.items()]
+
+
+def read_values(ckpt: Checkpoint) -> list[str]:
+    return [name for name, _ in zip(ckpt, ckpt.values())]
+
+
+def read_selected(ckpt: Checkpoint) -> list[str]:
+    chosen = ckpt.select(rename=lambda name: f"new/{name}", transform=lambda name, array: array)
+    return [name.removeprefix("new/") for name, _ in chosen.items()]
+
+
+def load_all(ckpt: Checkpoint) -> list[str]:
+    target = {name: np.zeros(ckpt.info(name).shape, ckpt.info(name).dtype) for name in ckpt}
+    return list(load_into(target, ckpt).loaded)
+
+
+LOOPS: Mapping[str, Callable[[Checkpoint], list[str]]] = {
+    "items": read_items,
+    "values": read_values,
+    "selection": read_selected,
+    "load_into": load_all,
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=LOOPS)
+@pytest.mark.parametrize("way", FRESH, ids=str)
+@pytest.mark.parametrize("kind", SHARED, ids=SHARED)
+def test_tensors_of_a_loop_may_share_their_bytes_but_not_many_times(
+    tmp_path: Path, kind: str, way: dict[str, bool], loop: str
+) -> None:
+    dtype_size_crc, most = SHARED[kind]
+    read = LOOPS[loop]
+    (tmp_path / "few").mkdir()
+    with open_checkpoint(share(tmp_path / "few", most, dtype_size_crc), **way) as ckpt:
+        for _ in range(3):  # what one loop takes does not count in the next one
+            assert read(ckpt) == list(ckpt)
+        assert ckpt.verify().ok
+    with open_checkpoint(share(tmp_path, most + 2, dtype_size_crc), **way) as ckpt:
+        *_, one, other = ckpt
+        for _ in range(2):
+            with pytest.raises(CorruptCheckpointError) as error:
+                read(ckpt)
+            assert error.value.message == "tensors share the same bytes"
+            assert "4 times the 50000 bytes of the" in error.value.expected
+            assert error.value.tensor == one
+            error_class = CorruptCheckpointError
+            assert found_by_verify(ckpt) == [(one, error_class), (other, error_class)]
+            assert found_by_verify(ckpt, one, other) == []
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_a_few_numbers_may_be_shared_by_any_number_of_tensors(
-    tmp_path: Path, way: dict[str, bool]
-) -> None:
-    with open_checkpoint(share(tmp_path, 1000, SHARED_FEW_NUMBERS), **way) as ckpt:
-        assert all(ckpt[name].size == 4096 for name in ckpt)
-        assert ckpt.verify().ok
+def test_slices_count_as_bytes_of_the_loop(tmp_path: Path, way: dict[str, bool]) -> None:
+    values = np.arange(1000, dtype="f4")
+    halves = [[(0, 500)], [(500, 500)]]
+
+    def repeat(bundle: Bundle) -> None:
+        for i in range(6):
+            name = b"x%d" % i
+            bundle.index[name] = bundle.index[b"x"]
+            for extents in halves:
+                bundle.index[slice_key(name, extents)] = bundle.index[slice_key(b"x", extents)]
+
+    path = write_bundle(tmp_path, {"x": Partitioned(values, halves)}, name="m", edit=repeat)
+    with open_checkpoint(path, **way) as ckpt:
+        for name in ckpt:
+            assert ckpt[name].tolist() == values.tolist()
+        read = []
+        with pytest.raises(CorruptCheckpointError, match="tensors share the same bytes"):
+            for name, _ in ckpt.items():
+                read.append(name)
+        assert read == ["x", "x0", "x1", "x2"]
+        assert [name for name, _ in found_by_verify(ckpt)] == ["x3", "x4", "x5"]
 
 
 def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -929,21 +987,3 @@ def test_a_report_of_a_damaged_index_says_whether_it_ends_early(
         errors = [damage.error for damage in ckpt.verify().damaged]
     assert len(errors) == num_damaged
     assert ("the rest was not checked" in str(errors[-1])) == (num_damaged == 3)
-
-
-def test_forgetting_while_bytes_are_counted(tmp_path: Path) -> None:
-    """As `verify` in one thread may do while another one reads."""
-    with open_checkpoint(share(tmp_path, 6, SHARED_NUMBERS)) as ckpt:
-        for name in ("0000", "0001", "0002", "0003"):
-            ckpt[name]
-        reader = ckpt._open_reader
-
-        class Forgetful(dict[bytes, object]):
-            def setdefault(self, key: bytes, default: object = None) -> object:
-                super().setdefault(key, default)
-                self.clear()
-                return default
-
-        reader._counted = Forgetful()
-        with pytest.raises(CorruptCheckpointError, match="tensors share the same bytes"):
-            ckpt["0004"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ckptparse.tensors.numpy_index import BasicSelection, Box, keep_array, select
+from ckptparse.tensors.numpy_index import BasicSelection, Box, keep_array, select_elements
 from ids import index_id
 
 Shape = tuple[int, ...]
@@ -48,7 +48,7 @@ def numbered(shape: Shape) -> np.ndarray:
 
 def assemble(array: np.ndarray, boxes: list[Box], index: Any) -> np.ndarray:
     """What the index takes, put together from the boxes; every element exactly once."""
-    selection = select(index, array.shape)
+    selection = select_elements(index, array.shape)
     filled = np.full(selection.shape, -1, array.dtype)
     times_filled = np.zeros(selection.shape, int)
     for box in boxes:
@@ -285,14 +285,14 @@ def test_what_numpy_refuses_is_refused_with_the_same_error(index: Any) -> None:
     with pytest.raises((IndexError, TypeError, ValueError)) as expected:
         numbered((3, 4))[index]
     with pytest.raises(type(expected.value)) as error:
-        select(index, (3, 4))
+        select_elements(index, (3, 4))
     assert type(error.value) is type(expected.value)
 
 
 @pytest.mark.parametrize("index", [0, [0], (None, 0), slice(None)], ids=index_id)
 def test_scalars_have_no_axis_to_index(index: Any) -> None:
     with pytest.raises(IndexError):
-        select(index, ())
+        select_elements(index, ())
 
 
 # Arrays that only their shape says are large
@@ -301,7 +301,7 @@ HUGE = (2**40, 2**20)
 
 
 def test_a_basic_selection_of_a_huge_array_costs_nothing() -> None:
-    selection = select((slice(None, None, -(2**30)), 5), HUGE)
+    selection = select_elements((slice(None, None, -(2**30)), 5), HUGE)
     assert selection.shape == (1024, 1)
     part = selection.part(Box((2**40 - 2**31 - 1, 0), (2**30 + 1, 10)))
     assert part is not None
@@ -313,7 +313,7 @@ def test_a_basic_selection_of_a_huge_array_costs_nothing() -> None:
 def test_arrays_as_index_of_an_empty_array_cost_nothing(index: Any) -> None:
     # No element: whatever the other dimensions say, no byte of the file stands behind them.
     shape = (2**50, 0)
-    selection = select(index, shape)
+    selection = select_elements(index, shape)
     assert selection.shape == np.broadcast_to(np.False_, shape)[index].shape
     assert selection.part(Box((0, 0), shape)) is None
 
@@ -338,7 +338,7 @@ def test_span_is_the_least_range_that_holds_the_selection(
     shape_and_index: tuple[Shape, Any],
 ) -> None:
     shape, index = shape_and_index
-    selection = select(index, shape)
+    selection = select_elements(index, shape)
     assert isinstance(selection, BasicSelection)
     taken = np.asarray(numbered(shape)[index]).reshape(selection.shape)
     if not taken.size:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from builders import bytes_field, varint_field
 from ckptparse import CorruptCheckpointError, TensorNotFoundError, UnsupportedError, open_checkpoint
 from ckptparse.objectgraph import KEY, ObjectGraph, join_path, read_object_graph, split_path
+from ckptparse.tensors.mapping import TensorMapping
 from oracle import FIXTURES, load_case, payload_of
 
 CASES = sorted(
@@ -287,7 +288,7 @@ class TestTraps:
         assert path not in load("tf-2.21.0/nested_objects")[0]
 
 
-class Tensors:
+class Tensors(TensorMapping):
     """A checkpoint of scalars, by name."""
 
     def __init__(self, **tensors: float) -> None:
@@ -295,6 +296,9 @@ class Tensors:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
 
     def __contains__(self, name: object) -> bool:
         return name in self.tensors
@@ -325,6 +329,23 @@ def value(key: str, full_name: str = "") -> bytes:
 def slot(original: int, name: str, variable: int) -> bytes:
     fields = varint_field(1, original) + bytes_field(2, name.encode()) + varint_field(3, variable)
     return bytes_field(3, fields)
+
+
+def test_a_loop_over_variables_is_one_loop_over_the_checkpoint() -> None:
+    """Its bound on work holds for them, too."""
+
+    class Recording(Tensors):
+        loops: ClassVar[list[list[str]]] = []
+
+        def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+            self.loops.append(list(names))
+            return super().read_each(self.loops[-1])
+
+    serialized = node(child("a", 1), child("b", 2)) + node(value("k")) + node(value("l"))
+    graph = ObjectGraph(serialized, Recording(k=1.5, l=2.5))
+    assert dict(graph.items()) == {"a": 1.5, "b": 2.5}
+    assert dict(graph.select(exclude="a").items()) == {"b": 2.5}
+    assert Recording.loops == [["k", "l"], ["l"]]
 
 
 class TestBadGraphs:

@@ -74,6 +74,14 @@ class Reader(Protocol):
         """Check all bytes of a tensor; False if its dtype's checksum is not known."""
         ...
 
+    def one_pass(self) -> Reader:
+        """Return a reader of the same open files for one loop over many tensors.
+
+        It bounds the work of the whole loop, where a crafted file could make each tensor cost as
+        much as the file.  What a single `read` returns never depends on earlier ones.
+        """
+        ...
+
     def forget_verified(self) -> None:
         """Have everything checked again when it is next needed."""
         ...

@@ -7,7 +7,6 @@ from ckptparse.objectgraph.nodes import (
     ObjectNode,
     RegisteredSaver,
     SlotVariable,
-    Tensors,
 )
 from ckptparse.objectgraph.paths import join_path, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
@@ -22,7 +21,6 @@ __all__ = [
     "OutlineRow",
     "RegisteredSaver",
     "SlotVariable",
-    "Tensors",
     "join_path",
     "read_object_graph",
     "split_path",

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError, located
-from ckptparse.objectgraph.nodes import KEY, ROOT, NodeTable, ObjectNode, Tensors
+from ckptparse.objectgraph.nodes import KEY, ROOT, NodeTable, ObjectNode
 from ckptparse.objectgraph.outline import outline
 from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import find_weights
 from ckptparse.tensors.info import OutlineRow, TensorInfo
+from ckptparse.tensors.mapping import TensorMapping
 
 
-def read_object_graph(tensors: Tensors) -> ObjectGraph | None:
+def read_object_graph(tensors: TensorMapping) -> ObjectGraph | None:
     """The object graph of a checkpoint; None where it has none, being of TF1 or name-based.
 
     Raises:
@@ -50,7 +51,7 @@ class ObjectGraph(ObjectVariables):
     ``table/.ATTRIBUTES/table-keys``.
     """
 
-    def __init__(self, serialized: bytes, tensors: Tensors) -> None:
+    def __init__(self, serialized: bytes, tensors: TensorMapping) -> None:
         """
         Args:
             serialized: the element of the tensor `KEY`.

@@ -20,17 +20,16 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ckptparse.errors import CorruptCheckpointError, located
 from ckptparse.messages.pool import load, parse
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import decode_name
-from ckptparse.tensors.numpy_index import Index
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""
@@ -39,15 +38,6 @@ VARIABLE_VALUE = "VARIABLE_VALUE"
 ROOT = 0
 
 _CACHED = 1024
-
-
-class Tensors(Protocol):
-    """The source of the objects' tensors; a `Checkpoint` is one."""
-
-    def __iter__(self) -> Iterator[str]: ...
-    def __contains__(self, name: object, /) -> bool: ...
-    def info(self, name: str, /) -> TensorInfo: ...
-    def read(self, name: str, /, index: Index = ...) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +177,7 @@ class ObjectNode:
 class NodeTable:
     """The nodes of a graph, each decoded at its first use."""
 
-    def __init__(self, serialized: bytes, tensors: Tensors) -> None:
+    def __init__(self, serialized: bytes, tensors: TensorMapping) -> None:
         """
         Args:
             serialized: a TrackableObjectGraph.

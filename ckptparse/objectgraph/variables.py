@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ckptparse.objectgraph.nodes import Tensors
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import TensorMapping
+from ckptparse.tensors.mapping import TensorMapping, read_each
 from ckptparse.tensors.names import not_found
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.weights.selection import select
@@ -22,7 +21,7 @@ class ObjectVariables(TensorMapping):
     Each variable is listed once, and is looked up by the path under which it is listed.
     """
 
-    def __init__(self, list_keys: Callable[[], dict[str, str]], tensors: Tensors) -> None:
+    def __init__(self, list_keys: Callable[[], dict[str, str]], tensors: TensorMapping) -> None:
         """
         Args:
             list_keys: makes path -> key in the checkpoint; called once, at the first need.
@@ -52,6 +51,13 @@ class ObjectVariables(TensorMapping):
             CheckpointError: whatever else reading it raises.
         """
         return self._tensors.read(self.checkpoint_key(path), index)
+
+    def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield (path, array) of several variables; see `Checkpoint.read_each`."""
+        names = list(names)
+        arrays = read_each(self._tensors, map(self.checkpoint_key, names))
+        for path, (_, array) in zip(names, arrays):
+            yield path, array
 
     def info(self, path: str) -> TensorInfo:
         """Return the metadata of a variable; its `name` is the key in the checkpoint.

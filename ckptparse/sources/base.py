@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ckptparse.errors import TruncatedError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MOST_KEPT_OPEN = 128
 """Data files of one checkpoint that are kept open, or mapped, which takes a descriptor as well.
@@ -31,14 +27,11 @@ class Source(Protocol):
         name: path or URL, for messages.
         nbytes: size when it was opened.
         mapped: whether `read` returns views over a memory map, which cost nothing to keep.
-        octets: the whole map as an array; None where there is none.  Parts of it are taken after
-            `read` of the same range has been asked, which knows whether they are still there.
     """
 
     name: str
     nbytes: int
     mapped: bool
-    octets: NDArray[np.uint8] | None
 
     def read(self, start: int, stop: int) -> bytes | memoryview:
         """Exactly the bytes start..stop, immutable, from any thread.

@@ -5,15 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class MappedSource:
@@ -33,7 +27,6 @@ class MappedSource:
         if os.fstat(descriptor).st_size:  # an empty file cannot be mapped
             map_ = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         self.nbytes = len(map_)
-        self.octets: NDArray[np.uint8] | None = np.frombuffer(map_, np.uint8) if map_ else None
         size = map_.size if isinstance(map_, mmap.mmap) else map_.__len__
         # One attribute, so that a thread which closes leaves another one both or none.
         self._open: tuple[memoryview, Callable[[], int]] | None = memoryview(map_), size
@@ -53,4 +46,4 @@ class MappedSource:
 
     def close(self) -> None:
         # Not mmap.close(), which refuses while views exist: the last view unmaps.
-        self._open = self.octets = None
+        self._open = None

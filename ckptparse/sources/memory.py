@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ckptparse.sources.base import closed_error, require_inside
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class MemorySource:
     """A source over a bytes object."""
 
     mapped = False
-    octets: NDArray[np.uint8] | None = None
 
     def __init__(self, name: str, contents: bytes | memoryview) -> None:
         self.name = name

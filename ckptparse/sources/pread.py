@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _AT_ONCE_NBYTES = 1 << 30
 """Linux reads at most 2 GiB - 4 KiB at a time, Windows 2 GiB - 1."""
@@ -24,7 +20,6 @@ class PreadSource:
     """
 
     mapped = False
-    octets: NDArray[np.uint8] | None = None
 
     def __init__(self, name: str, descriptor: int) -> None:
         """Take over an open file descriptor."""

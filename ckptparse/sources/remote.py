@@ -17,16 +17,12 @@ from __future__ import annotations
 
 import copy
 import posixpath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from ckptparse.errors import UnreadableError, UnsupportedError
 from ckptparse.sources.base import Source, closed_error, require_inside
 from ckptparse.sources.confined import outside_error
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 try:
     import fsspec
@@ -216,7 +212,6 @@ class RemoteSource:
     """Byte ranges of one file, a request each."""
 
     mapped = False
-    octets: NDArray[np.uint8] | None = None
 
     def __init__(self, system: Any, name: str, place: str, nbytes: int) -> None:
         self.name = name

@@ -5,15 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ckptparse.errors import MissingShardError, UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
 from ckptparse.sources.pread import file_status, read_at
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _Identity = tuple[int, int, int]
 """Device, inode and time of change.  The inode alone would not do: that of a file which nobody
@@ -28,7 +23,6 @@ class ReopenedSource:
     """
 
     mapped = False
-    octets: NDArray[np.uint8] | None = None
 
     def __init__(self, name: str, open_file: Callable[[], int]) -> None:
         """

@@ -9,7 +9,7 @@ import numpy as np
 
 from ckptparse.errors import UnsupportedError
 from ckptparse.sources import Source
-from ckptparse.tensors.numpy_index import BasicSelection, Index, keep_array, select
+from ckptparse.tensors.numpy_index import BasicSelection, Index, keep_array, select_elements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def read_part(
     """
     nbytes = prod(shape) * dtype.itemsize
     is_view = index is Ellipsis or (source.mapped and nbytes)
-    selection = None if is_view else select(index, shape)
+    selection = None if is_view else select_elements(index, shape)
     if isinstance(selection, BasicSelection):
         part = _read_span(source, offset, dtype, shape, selection)
     else:
@@ -80,7 +80,7 @@ def take(array: NDArray[Any], index: Index) -> NDArray[Any]:
     if array.size:
         part: NDArray[Any] = array[keep_array(index)]
         return part
-    selection = select(index, array.shape)
+    selection = select_elements(index, array.shape)
     return selection.finish(_empty(selection.shape, array.dtype))
 
 

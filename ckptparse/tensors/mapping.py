@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.tensors.info import TensorInfo
@@ -36,5 +36,44 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         """Return `info` of every tensor, in the order of names."""
         return [self.info(name) for name in self]
 
+    def items(self) -> ItemsView[str, NDArray[Any]]:
+        """Return a view of the names and arrays; each array is read when the loop comes to it."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[NDArray[Any]]:
+        """Return a view of the arrays; each is read when the loop comes to it."""
+        return _Values(self)
+
+    def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield (name, array) of several tensors, each read when the loop comes to it.
+
+        See `Checkpoint.read_each` for what bounds the work of such a loop.
+        """
+        for name in names:
+            yield name, self[name]
+
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+
+class _Items(ItemsView[str, "NDArray[Any]"]):
+    _mapping: TensorMapping
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        return self._mapping.read_each(self._mapping)
+
+
+class _Values(ValuesView["NDArray[Any]"]):
+    _mapping: TensorMapping
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (array for _, array in self._mapping.read_each(self._mapping))
+
+
+def read_each(
+    tensors: Mapping[str, NDArray[Any]], names: Iterable[str]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield (name, array) of several tensors of any mapping; see `TensorMapping.read_each`."""
+    if isinstance(tensors, TensorMapping):
+        return tensors.read_each(names)
+    return ((name, tensors[name]) for name in names)

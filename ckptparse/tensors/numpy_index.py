@@ -1,7 +1,7 @@
 """Apply numpy indexes to arrays that are in a file, or in pieces.
 
-`select` turns an index into a selection, which answers for any box of the array: which part of
-the box is wanted, and where in the result does it go?
+`select_elements` turns an index into a selection, which answers for any box of the array: which
+part of the box is wanted, and where in the result does it go?
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Span(NamedTuple):
     steps: tuple[int, ...]
 
 
-class Selection(Protocol):
+class ElementSelection(Protocol):
     """Elements of an array that an index takes."""
 
     @property
@@ -68,8 +68,8 @@ class Selection(Protocol):
         ...
 
 
-def select(index: Index, shape: tuple[int, ...]) -> Selection:
-    """The selection of an index in an array of a shape.
+def select_elements(index: Index, shape: tuple[int, ...]) -> ElementSelection:
+    """Return the elements that an index takes of an array of a shape.
 
     Raises:
         IndexError: as numpy does.

@@ -142,16 +142,6 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     # No overlap, nothing outside, and as many elements as the tensor: no hole is left.
 
 
-def require_filled(num_written: int, size: int) -> None:
-    """Check that every element of an array was written, before a user gets it.
-
-    Raises:
-        AssertionError: some were not.  The slices tile the tensor, so this is a bug of ckptparse.
-    """
-    if num_written != size:
-        raise AssertionError(f"bug in ckptparse: {num_written} of {size} elements were written")
-
-
 def describe(box: Box) -> str:
     """A box in numpy's notation: [0:3, 4:8]."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(box.start, box.shape)) + "]"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptparse.errors import CheckpointError
+from ckptparse.tensors.mapping import read_each
 from ckptparse.weights.selection import Tensors, info_of
 
 
@@ -119,7 +120,7 @@ def load_into(
     report = LoadReport((), missing, unexpected, tuple(mismatched))
     if strict and not report.ok:
         raise MismatchError(report)
-    arrays = {name: source[name] for name in fitting}
+    arrays = dict(read_each(source, fitting))
     for name in fitting:
         if _would_wrap(arrays[name], target[name]):
             array = arrays.pop(name)

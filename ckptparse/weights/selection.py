@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import TensorMapping
+from ckptparse.tensors.mapping import TensorMapping, read_each
 from ckptparse.tensors.names import not_found
 from ckptparse.tensors.numpy_index import Index, keep_array
 
@@ -113,7 +113,16 @@ class Selection(TensorMapping):
             ValueError: the transform says so; the text names the tensor and its shape.
             CheckpointError: whatever the source raises, about the tensor's name there.
         """
-        array = self._source[self._source_name(name)]
+        return self._transformed(name, self._source[self._source_name(name)])
+
+    def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield (name, array) of several tensors; see `Checkpoint.read_each`."""
+        names = list(names)
+        arrays = read_each(self._source, map(self._source_name, names))
+        for name, (_, array) in zip(names, arrays):
+            yield name, self._transformed(name, array)
+
+    def _transformed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         transform = self._transforms.get(name)
         if transform is None:
             return array

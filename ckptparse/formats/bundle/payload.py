@@ -1,4 +1,6 @@
-"""The bytes of tensors whose elements vary in size.
+"""The stored bytes of a tensor: check them, copy numbers, decode strings.
+
+Numbers are stored as they lie in memory, in the byte order of the bundle.
 
 Strings (core/util/tensor_bundle/tensor_bundle.cc, ``WriteStringTensor``)::
 
@@ -26,7 +28,12 @@ import numpy as np
 from ckptparse.encoding.crc32c import crc32c, require_crc32c
 from ckptparse.encoding.varint import decode_varint
 from ckptparse.encoding.varint_arrays import decode_varints
-from ckptparse.errors import CorruptCheckpointError
+from ckptparse.errors import CorruptCheckpointError, located
+from ckptparse.formats.bundle.entries import Entry
+from ckptparse.sources import Source
+from ckptparse.sources.checksum import crc32c_of_range
+from ckptparse.tensors.arrays import swap_bytes
+from ckptparse.tensors.dtypes import BOOL, STRING, VARIANT, numpy_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +41,74 @@ if TYPE_CHECKING:
 _CHECKSUM_NBYTES = 4
 _MAX_UINT32 = 0xFFFFFFFF
 _PIECE_NBYTES = 1 << 18
+"""Bytes that stay in a core's cache from being checked to being copied."""
+
+
+def verify_payload(source: Source, start: int, entry: Entry, *, big_endian: bool) -> None:
+    """Check the stored bytes of an entry, which begin at `start` of the source.
+
+    Offsets in errors are positions in the data file.
+
+    Raises:
+        ChecksumError: the bytes are not those that were written.
+        CorruptCheckpointError: they have the right checksum, but no meaning.
+    """
+    stop = start + entry.nbytes
+    with located(file=source.name, base=entry.offset):
+        if entry.dtype == STRING:
+            payload = source.read(start, stop)
+            verify_strings(payload, entry.size, big_endian=big_endian, crc=entry.crc32c)
+        elif entry.dtype == VARIANT:
+            verify_variants(source.read(start, stop), entry.size, entry.crc32c)
+        else:
+            wrong: list[CorruptCheckpointError] = []
+
+            def look(distance: int, piece: bytes | memoryview) -> None:
+                try:
+                    require_booleans(piece, distance)
+                except CorruptCheckpointError as error:
+                    wrong.append(error)
+
+            crc = crc32c_of_range(source, start, stop, look if entry.dtype == BOOL else None)
+            require_crc32c("tensor", crc, entry.crc32c, offset=0)
+            if wrong:
+                raise min(wrong, key=lambda error: error.offset or 0)
+
+
+def copy_numbers(
+    source: Source, entry: Entry, target: NDArray[Any], *, check: bool, swapped: bool
+) -> None:
+    """Copy the numbers of an entry into an array of its shape, and check them on the way.
+
+    Args:
+        source: the data file.
+        entry: of a tensor, or a slice, of numbers.
+        target: a writable array, or a part of one.
+        check: whether to compare the checksum, after the last byte.
+        swapped: whether the numbers have another byte order than this machine.
+
+    Raises:
+        ChecksumError, CorruptCheckpointError: see `verify_payload`.
+    """
+    if not target.size:
+        return
+    dtype = numpy_dtype(entry.dtype)
+    row_nbytes = entry.nbytes // len(target)
+    num_rows = max(_PIECE_NBYTES // row_nbytes, 1)
+    crc = 0
+    with located(file=source.name, base=entry.offset):
+        for row in range(0, len(target), num_rows):
+            rows = target[row : row + num_rows]
+            start = entry.offset + row * row_nbytes
+            payload = source.read(start, start + len(rows) * row_nbytes)
+            if check:
+                crc = crc32c(payload, crc)
+                if entry.dtype == BOOL:
+                    require_booleans(payload, row * row_nbytes)
+            values = np.frombuffer(payload, dtype).reshape(rows.shape)
+            rows[...] = swap_bytes(values) if swapped else values
+        if check:
+            require_crc32c("tensor", crc, entry.crc32c, offset=0)
 
 
 def decode_strings(
@@ -83,7 +158,7 @@ def _decode_lengths(
         raise CorruptCheckpointError(
             "invalid lengths of strings",
             offset=0,
-            expected=f"{count} lengths that add up to the {max(nbytes, 0)} bytes behind them",
+            expected=f"{count} lengths that add up to the {max(nbytes, 0)} bytes after them",
             found=sum(lengths.tolist()),
         )
     if crc is None:

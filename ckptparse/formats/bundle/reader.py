@@ -1,46 +1,37 @@
-"""Tensors of a V2 checkpoint."""
+"""Read the tensors of a V2 checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from operator import add
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ckptparse.encoding.crc32c import crc32c, mask, require_crc32c
+from ckptparse.encoding.crc32c import crc32c, mask
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.formats.bundle.entries import Entry
 from ckptparse.formats.bundle.index import BundleIndex, Piece
 from ckptparse.formats.bundle.infos import BundleInfos, is_swapped
-from ckptparse.formats.bundle.payload import (
-    decode_strings,
-    require_booleans,
-    verify_strings,
-    verify_variants,
-)
+from ckptparse.formats.bundle.payload import copy_numbers, decode_strings, verify_payload
 from ckptparse.formats.bundle.shards import Shards, explained
+from ckptparse.formats.bundle.sharing import TakenBytes
 from ckptparse.sources import MemorySource, Source
-from ckptparse.sources.checksum import crc32c_of_range
-from ckptparse.tensors.arrays import read_part, require_shape, swap_bytes, take
+from ckptparse.tensors.arrays import read_part, require_shape, take
+from ckptparse.tensors.assembly import assemble
 from ckptparse.tensors.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
 from ckptparse.tensors.info import TensorForms, TensorInfo
-from ckptparse.tensors.numpy_index import Index, select
-from ckptparse.tensors.partitions import require_filled, require_tiling, resolve_all
+from ckptparse.tensors.numpy_index import Index, select_elements
+from ckptparse.tensors.partitions import require_tiling, resolve_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALL_NBYTES = 1 << 20
-"""More is worth what all cores, or an index, take."""
+"""Numbers of more bytes are checked on all cores."""
 _MOST_FORMS = 10_000
 """Pairs of dtype and shape that are remembered as fit for an array."""
-_CACHED_NBYTES = 1 << 18
-"""What stays in a core's cache from being checked to being copied."""
-_MOST_SHARED = 4
-"""How many times the bytes of a data file tensors may take before that is called damage."""
-_FREE_NBYTES = 1 << 12
-"""Numbers of no more bytes are not counted, which would take longer than to check them."""
 
 
 class BundleReader:
@@ -49,8 +40,7 @@ class BundleReader:
     Opening reads a little of the index (`BundleIndex` says what); data files are opened at their
     first use.
 
-    There is no lock: what threads share is added to, and forgotten, in single steps.  What two of
-    them count at once, `_counted_nbytes`, may be too little, never too much.
+    There is no lock: threads add to the state that they share, and clear it, in single steps.
     """
 
     format = "v2"
@@ -89,8 +79,7 @@ class BundleReader:
         self._verify = verify
         self._verified: set[bytes] = set()
         self._numbers: dict[tuple[int, tuple[int, ...]], np.dtype[Any] | Literal[False]] = {}
-        self._counted: dict[bytes, object] = {}
-        self._counted_nbytes: dict[int, int] = {}
+        self._taken: TakenBytes | None = None
 
     @property
     def files(self) -> list[str]:
@@ -138,6 +127,16 @@ class BundleReader:
 
     # Tensors
 
+    def one_pass(self) -> BundleReader:
+        """Return a reader for a loop that reads or verifies many tensors, each once.
+
+        It shares all files with this one, and refuses tensors that together take many times the
+        bytes of a data file (`TakenBytes`).
+        """
+        reader = copy(self)
+        reader._taken = TakenBytes()
+        return reader
+
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """Return a tensor or a part of it; see `Checkpoint.read`."""
         dtype, shape, shard_id, offset, nbytes, crc, slices = entry
@@ -146,22 +145,17 @@ class BundleReader:
             numbers = self._require_form(dtype, shape)
         if slices:
             return self._read_partitioned(key, entry, index)
-        if index is not Ellipsis or numbers is False or nbytes > _SMALL_NBYTES:
-            return self._read_whole(key, entry, index)
-        # The same for a small tensor of numbers in a map, with nothing that could be left out.
-        source = self._shards.require_range(shard_id, offset, nbytes)
-        octets = source.octets
-        if octets is None:
-            return self._read_whole(key, entry, index)
-        if nbytes > _FREE_NBYTES:
-            self._count(key, entry, source)
-        stop = offset + nbytes
-        payload = source.read(offset, stop)
-        if self._verify and key not in self._verified:
-            if mask(crc32c(payload)) != crc:
-                return self._read_whole(key, entry, index)  # it knows how to say so
-            self._verified.add(key)
-        return octets[offset:stop].view(numbers).reshape(shape)
+        shard = self._shards.require_range(shard_id, offset, nbytes)
+        if self._taken is not None:
+            self._taken.add(entry, shard)
+        if index is Ellipsis and numbers is not False and 0 < nbytes <= _SMALL_NBYTES:
+            payload = shard.read(offset, offset + nbytes)
+            if not self._verify or key in self._verified:
+                return np.ndarray(shape, numbers, payload)
+            if mask(crc32c(payload)) == crc:
+                self._verified.add(key)
+                return np.ndarray(shape, numbers, payload)
+        return self._read_stored(shard, key, entry, index)
 
     def _require_form(self, dtype: int, shape: tuple[int, ...]) -> np.dtype[Any] | Literal[False]:
         """Raise UnsupportedError for what cannot be an array.
@@ -179,114 +173,102 @@ class BundleReader:
     def _is_swapped(self, dtype: int) -> bool:
         return is_swapped(dtype, big_endian=self._big_endian)
 
-    def _read_whole(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        """The same for a tensor, or a slice, that is stored in one piece."""
-        shard = self._find_bytes(key, entry)
-        source: Source = shard
+    def _read_stored(self, shard: Source, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        """Return a tensor, or a slice, that is stored in one piece, or a part of it."""
+        source = shard
         check = self._verify and key not in self._verified
         offset = entry.offset
-        if check and not source.mapped:  # what is checked is what is given, and read once
-            source = MemorySource(source.name, source.read(offset, offset + entry.nbytes))
+        if check and not shard.mapped:  # the bytes that are checked are those that are returned
+            source = MemorySource(shard.name, shard.read(offset, offset + entry.nbytes))
             offset = 0
-        if entry.dtype == STRING:
-            with explained(shard), located(file=source.name, base=entry.offset):
-                strings = decode_strings(
-                    source.read(offset, offset + entry.nbytes),
-                    entry.size,
-                    big_endian=self._big_endian,
-                    crc=entry.crc32c if check else None,
+        with explained(shard):
+            if entry.dtype == STRING:
+                with located(file=shard.name, base=entry.offset):
+                    strings = decode_strings(
+                        source.read(offset, offset + entry.nbytes),
+                        entry.size,
+                        big_endian=self._big_endian,
+                        crc=entry.crc32c if check else None,
+                    )
+                array = take(strings.reshape(entry.shape), index)
+            else:
+                if check:
+                    verify_payload(source, offset, entry, big_endian=self._big_endian)
+                array = read_part(
+                    source,
+                    offset,
+                    numpy_dtype(entry.dtype),
+                    entry.shape,
+                    index,
+                    swapped=self._is_swapped(entry.dtype),
                 )
-            array = take(strings.reshape(entry.shape), index)
-        else:
-            if check:
-                with explained(shard):
-                    self._verify_bytes(source, offset, entry)
-            array = read_part(
-                source,
-                offset,
-                numpy_dtype(entry.dtype),
-                entry.shape,
-                index,
-                swapped=self._is_swapped(entry.dtype),
-            )
         if check:
             self._verified.add(key)
         return array
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        selection = select_elements(index, entry.shape)
+        wanted = [piece for piece in self._pieces(key, entry) if selection.touches(piece.box)]
+        shards = self._require_bytes_of(wanted)
+
+        def read_slice(i: int, part: Index) -> NDArray[Any]:
+            return self._read_stored(shards[i], wanted[i].key, wanted[i].entry, part)
+
+        def copy_slice(i: int, target: NDArray[Any]) -> None:
+            self._copy_stored(shards[i], wanted[i], target)
+
+        return assemble(
+            selection,
+            [piece.box for piece in wanted],
+            numpy_dtype(entry.dtype),
+            read_slice,
+            copy_slice if index is Ellipsis else None,
+        )
+
+    def _copy_stored(self, shard: Source, piece: Piece, target: NDArray[Any]) -> None:
+        """Copy a slice of numbers into its place."""
+        check = self._verify and piece.key not in self._verified
+        swapped = self._is_swapped(piece.entry.dtype)
+        with explained(shard):
+            copy_numbers(shard, piece.entry, target, check=check, swapped=swapped)
+        if check:
+            self._verified.add(piece.key)
+
+    def _pieces(self, key: bytes, entry: Entry) -> list[Piece]:
+        """Return the slices of a tensor, which cover it exactly once.
+
+        Raises:
+            CorruptCheckpointError: they do not, or one is missing.
+        """
         boxes = resolve_all(entry.slices, entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
-        selection = select(index, entry.shape)
-        pieces = self._index.pieces(key, entry)
-        wanted = [piece for piece in pieces if selection.touches(piece.box)]
-        for piece in wanted:
-            self._shards.require_range(piece.entry.shard_id, piece.entry.offset, piece.entry.nbytes)
-        self._require_distinct_bytes([piece.entry for piece in wanted])
-        array = np.empty(selection.shape, numpy_dtype(entry.dtype))
+        return self._index.pieces(key, entry)
 
-        def fill(i: int) -> int:
-            """Write what is wanted of one slice into its place: its number of elements."""
-            part = selection.part(wanted[i].box)
-            if part is None:
-                return 0
-            target, source_index = part
-            if is_whole:
-                self._read_into(array[target], wanted[i])
-                return wanted[i].box.size
-            values = self._read_whole(wanted[i].key, wanted[i].entry, source_index)
-            array[target] = values
-            return values.size
-
-        is_whole = index is Ellipsis and array.dtype != object and array.ndim > 0
-        if array.nbytes < _SMALL_NBYTES or array.dtype == object:
-            num_written = sum(map(fill, range(len(wanted))))
-        else:
-            from ckptparse.sources.parallel import run_on_all_cores  # it loads threads
-
-            num_written = sum(run_on_all_cores(fill, len(wanted)))
-        require_filled(num_written, array.size)
-        return selection.finish(array)
-
-    def _read_into(self, target: NDArray[Any], piece: Piece) -> None:
-        """Copy a slice of numbers to its place, and check the bytes on the way."""
-        entry = piece.entry
-        check = self._verify and piece.key not in self._verified
-        if not target.size:
-            return
-        source = self._find_bytes(piece.key, entry)
-        row_nbytes = entry.nbytes // len(target)
-        num_rows = max(_CACHED_NBYTES // row_nbytes, 1)
-        dtype, swapped = numpy_dtype(entry.dtype), self._is_swapped(entry.dtype)
-        crc = 0
-        with explained(source), located(file=source.name, base=entry.offset):
-            for row in range(0, len(target), num_rows):
-                rows = target[row : row + num_rows]
-                start = entry.offset + row * row_nbytes
-                payload = source.read(start, start + len(rows) * row_nbytes)
-                if check:
-                    crc = crc32c(payload, crc)
-                    if entry.dtype == BOOL:
-                        require_booleans(payload, row * row_nbytes)
-                values = np.frombuffer(payload, dtype).reshape(rows.shape)
-                rows[...] = swap_bytes(values) if swapped else values
-            if check:
-                require_crc32c("tensor", crc, entry.crc32c, offset=0)
-                self._verified.add(piece.key)
-
-    def _require_distinct_bytes(self, pieces: list[Entry]) -> None:
-        """Slices of a tensor cannot take more bytes than their shards have.
+    def _require_bytes_of(self, pieces: list[Piece]) -> list[Source]:
+        """Return the data file of each slice.
 
         Nothing larger than the real bytes is allocated, however often slices point to the same.
+
+        Raises:
+            MissingShardError, TruncatedError: see `Shards.require_range`.
+            CorruptCheckpointError: the slices take more bytes than their data files have.
         """
-        taken = sum(piece.nbytes for piece in pieces)
-        shards = {piece.shard_id for piece in pieces}
-        there = sum(self._shards.source(shard_id).nbytes for shard_id in shards)
+        shards = []
+        for _, _, entry in pieces:
+            shards.append(self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes))
+        taken = sum(piece.entry.nbytes for piece in pieces)
+        by_number = {piece.entry.shard_id: shard for piece, shard in zip(pieces, shards)}
+        there = sum(shard.nbytes for shard in by_number.values())
         if taken > there:
             raise CorruptCheckpointError(
                 "slices share the same bytes",
-                expected=f"at most the {there} bytes of {len(shards)} data files",
+                expected=f"at most the {there} bytes of {len(by_number)} data files",
                 found=f"{taken} bytes in {len(pieces)} slices",
             )
+        if self._taken is not None:
+            for piece, shard in zip(pieces, shards):
+                self._taken.add(piece.entry, shard)
+        return shards
 
     # Checks
 
@@ -298,99 +280,35 @@ class BundleReader:
         Raises:
             CheckpointError: what reading the tensor raises, or would if its type were readable.
         """
-        data_type = lookup(entry.dtype)
-        is_known = data_type.itemsize is not None or entry.dtype in (STRING, VARIANT)
+        is_known = lookup(entry.dtype).itemsize is not None or entry.dtype in (STRING, VARIANT)
         if not entry.slices:
-            self._verify_whole(key, entry, is_known)
+            shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+            if self._taken is not None:
+                self._taken.add(entry, shard)
+            if is_known:
+                self._verify_stored(shard, key, entry)
             return is_known
-        boxes = resolve_all(entry.slices, entry.shape)
-        require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
-        pieces = self._index.pieces(key, entry)
-        for piece in pieces:  # a file that is too short is that, and not bytes that are shared
-            place = piece.entry
-            self._shards.require_range(place.shard_id, place.offset, place.nbytes)
-        self._require_distinct_bytes([piece.entry for piece in pieces])
-        for piece in pieces:
-            self._verify_whole(piece.key, piece.entry, is_known)
+        pieces = self._pieces(key, entry)
+        shards = self._require_bytes_of(pieces)
+        if is_known:
+            for piece, shard in zip(pieces, shards):
+                self._verify_stored(shard, piece.key, piece.entry)
         return is_known
 
-    def _verify_whole(self, key: bytes, entry: Entry, is_known: bool) -> None:
-        """The same for a tensor, or a slice, that is stored in one piece."""
+    def _verify_stored(self, shard: Source, key: bytes, entry: Entry) -> None:
+        """Check a tensor, or a slice, that is stored in one piece."""
         dtype, _, _, offset, nbytes, crc, _ = entry
-        source = self._find_bytes(key, entry)
-        if not is_known:
-            return
+        # Most tensors are small and intact: one comparison is enough for them.
         is_quick = nbytes <= _SMALL_NBYTES and dtype not in (STRING, VARIANT, BOOL)
-        if not is_quick or mask(crc32c(source.read(offset, offset + nbytes))) != crc:
-            with explained(source):
-                self._verify_bytes(source, offset, entry)
+        if not is_quick or mask(crc32c(shard.read(offset, offset + nbytes))) != crc:
+            with explained(shard):
+                verify_payload(shard, offset, entry, big_endian=self._big_endian)
         self._verified.add(key)
-
-    def _find_bytes(self, key: bytes, entry: Entry) -> Source:
-        """The shard that holds the bytes of an entry; they are counted at their first access.
-
-        Raises:
-            MissingShardError, TruncatedError: see `Shards.require_range`.
-            CorruptCheckpointError: see `_count`.
-        """
-        source = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
-        if entry.nbytes > _FREE_NBYTES or entry.dtype in (STRING, VARIANT):
-            self._count(key, entry, source)
-        return source
-
-    def _count(self, key: bytes, entry: Entry, source: Source) -> None:
-        """Check that what was taken of a shard is not many times what the shard has.
-
-        No writer lets tensors share bytes; a thousand entries of the same megabyte would make an
-        hour's work of a small file.
-        """
-        if key in self._counted:
-            return
-        ours = object()
-        if self._counted.setdefault(key, ours) is not ours:
-            return  # another thread was here first
-        taken = self._counted_nbytes.get(entry.shard_id, 0) + entry.nbytes
-        if taken > _MOST_SHARED * source.nbytes:
-            self._counted.pop(key, None)
-            raise CorruptCheckpointError(
-                "tensors share the same bytes",
-                file=source.name,
-                offset=entry.offset,
-                expected=f"at most {_MOST_SHARED} times the {source.nbytes} bytes of the data file",
-                found=f"{taken} bytes so far",
-            )
-        self._counted_nbytes[entry.shard_id] = taken
-
-    def _verify_bytes(self, source: Source, start: int, entry: Entry) -> None:
-        """Check the stored bytes of one entry, which begin at `start` of the source."""
-        stop = start + entry.nbytes
-        with located(file=source.name, base=entry.offset):
-            if entry.dtype == STRING:
-                payload = source.read(start, stop)
-                big_endian = self._big_endian
-                verify_strings(payload, entry.size, big_endian=big_endian, crc=entry.crc32c)
-            elif entry.dtype == VARIANT:
-                verify_variants(source.read(start, stop), entry.size, entry.crc32c)
-            else:
-                wrong: list[CorruptCheckpointError] = []
-
-                def look(distance: int, piece: bytes | memoryview) -> None:
-                    try:
-                        require_booleans(piece, distance)
-                    except CorruptCheckpointError as error:
-                        wrong.append(error)
-
-                crc = crc32c_of_range(source, start, stop, look if entry.dtype == BOOL else None)
-                require_crc32c("tensor", crc, entry.crc32c, offset=0)
-                if wrong:
-                    raise min(wrong, key=lambda error: error.offset or 0)
 
     def forget_verified(self) -> None:
         """Have every checksum, also of the index, compared again when it is next needed."""
         self._verified.clear()
         self._index.forget_verified()
-        self._counted.clear()
-        self._counted_nbytes.clear()
 
     def close(self) -> None:
         """Close the index and every data file."""

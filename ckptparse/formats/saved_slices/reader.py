@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ckptparse.errors import CheckpointError, CorruptCheckpointError
 from ckptparse.formats.recognize import recognized
 from ckptparse.formats.saved_slices.contents import Entry, Piece, read_contents
@@ -20,13 +18,13 @@ from ckptparse.formats.saved_slices.record import (
 from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from ckptparse.tensors.arrays import require_shape, take
+from ckptparse.tensors.assembly import assemble
 from ckptparse.tensors.dtypes import lookup, numpy_dtype
 from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
 from ckptparse.tensors.names import decode_name, decode_names
-from ckptparse.tensors.numpy_index import Box, Index, select
+from ckptparse.tensors.numpy_index import Box, Index, select_elements
 from ckptparse.tensors.partitions import (
     encode_slice_key,
-    require_filled,
     require_tiling,
     resolve,
     resolve_all,
@@ -132,6 +130,10 @@ class SavedSlicesReader:
 
     # Tensors
 
+    def one_pass(self) -> SavedSlicesReader:
+        """Return this reader: every slice has a key, and so bytes, of its own."""
+        return self
+
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """Return a tensor or a part of it; see `Checkpoint.read`."""
         require_storable(entry.dtype)
@@ -145,23 +147,15 @@ class SavedSlicesReader:
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         boxes = self._find_boxes(entry)
-        selection = select(index, entry.shape)
+        selection = select_elements(index, entry.shape)
+        wanted = {piece: box for piece, box in boxes.items() if selection.touches(box)}
         # Every slice is there, and large enough, before the whole is allocated.
-        wanted = [
-            (box, self._decode(key, entry, piece, box.shape))
-            for piece, box in boxes.items()
-            if selection.touches(box)
-        ]
-        array = np.empty(selection.shape, numpy_dtype(entry.dtype))
-        num_written = 0
-        for box, values in wanted:
-            part = selection.part(box)
-            if part is not None:
-                target, source_index = part
-                array[target] = values[source_index]
-                num_written += values[source_index].size
-        require_filled(num_written, array.size)
-        return selection.finish(array)
+        slices = [self._decode(key, entry, piece, box.shape) for piece, box in wanted.items()]
+
+        def read_part(i: int, part: Index) -> NDArray[Any]:
+            return slices[i][part]
+
+        return assemble(selection, list(wanted.values()), numpy_dtype(entry.dtype), read_part)
 
     def _find_boxes(self, entry: Entry) -> dict[Piece, Box]:
         """The box of each slice of a partitioned tensor; of equal ones, of no elements, once.
