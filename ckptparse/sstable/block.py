@@ -18,6 +18,8 @@ Source: tensorflow/core/lib/io/block.cc, block_builder.cc.
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,7 +30,7 @@ from ckptparse.encoding.varint import MAX_VARINT32_NBYTES, decode_varint
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.sstable.columns import (
     Columns,
-    decode_columns,
+    decode_usual_columns,
     long_key_error,
     long_keys_error,
     many_entries_error,
@@ -36,12 +38,10 @@ from ckptparse.sstable.columns import (
 
 _RESTART_NBYTES = 4
 
-_MOST_SEEKS = 4
-"""Searches of a block until the keys at all its restarts are decoded."""
-
-_FREE_SEARCHED = 512
-_NBYTES_PER_SEARCHED = 64
-"""How many entries are decoded by searches until a block is decoded as a whole."""
+_NBYTES_PER_SEARCHED = 128
+_FREE_SEARCHED = 64
+"""Entries that searches of a block may decode, in all, before the block is decoded as a whole.
+That costs about as much as these searches."""
 
 MAX_KEY_RATIO = 24
 _FREE_KEY_NBYTES = 1 << 12
@@ -88,15 +88,13 @@ class Block:
         self._contents = contents
         self._stop = nbytes - _RESTART_NBYTES * (count + 1)
         self._restarts = np.frombuffer(contents, "<u4", count, self._stop)
-        self._num_seeks = 0
-        self._restart_keys: list[bytes] | None = None
         self._num_searched = 0
+        self._decoded: tuple[Columns, dict[bytes, int]] | None = None
         stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
         self._most_entries = nbytes if stored == nbytes else stored // _MIN_ENTRY_NBYTES
         self._most_entries += _FREE_ENTRIES
         self._most_key_nbytes = MAX_KEY_RATIO * stored + _FREE_KEY_NBYTES
         self._longest_key_nbytes = max(stored, _FREE_LONGEST_KEY_NBYTES)
-        self._entries: dict[bytes, bytes | memoryview] | None = None
         bounds = self._restarts.astype(np.int64)
         if bounds[0] != 0 or (bounds[1:] <= bounds[:-1]).any() or bounds[-1] >= max(self._stop, 1):
             raise CorruptCheckpointError(
@@ -113,7 +111,12 @@ class Block:
             CorruptCheckpointError: an entry that runs out of the block, keys that do not increase,
                 a restart inside an entry.
         """
-        contents, stop = self._contents, self._stop
+        for key, start, stop in self._walk():
+            yield key, self._contents[start:stop]
+
+    def _walk(self) -> Iterator[tuple[bytes, int, int]]:
+        """Yield (key, start of the value, end of the value) in order; raises as ``iter``."""
+        stop = self._stop
         restarts = iter(self._restarts.tolist())
         restart = next(restarts)
         previous: bytes | None = None
@@ -137,7 +140,7 @@ class Block:
                     expected=f"a key above {_shorten(previous)}",
                     found=_shorten(key),
                 )
-            yield key, contents[value_pos:value_stop]
+            yield key, value_pos, value_stop
             previous = key
             pos = value_stop
         if restart < stop:
@@ -148,43 +151,61 @@ class Block:
         """The number of restarts."""
         return len(self._restarts)
 
-    def columns(self) -> Columns | None:
-        """Decode all entries at once; None if any is unusual, and ``iter`` must decode them.
+    def columns(self) -> Columns:
+        """Decode all entries at once.
 
         Raises:
-            CorruptCheckpointError: there is more of them than the stored bytes justify.
+            CorruptCheckpointError: see ``iter``.
         """
-        return decode_columns(
-            bytes(self._contents),
+        if self._decoded is not None:
+            return self._decoded[0]
+        contents = bytes(self._contents)
+        columns = decode_usual_columns(
+            contents,
             self._restarts.tolist(),
             self._stop,
             most_entries=self._most_entries,
             most_key_nbytes=self._most_key_nbytes,
             longest_key_nbytes=self._longest_key_nbytes,
         )
+        if columns is not None:
+            return columns
+        keys: list[bytes] = []
+        starts, stops = array("q"), array("q")
+        for key, start, stop in self._walk():
+            keys.append(key)
+            starts.append(start)
+            stops.append(stop)
+        return Columns(contents, keys, np.asarray(starts), np.asarray(stops))
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether `get` was called so often that it has decoded the block as a whole."""
+        return self._decoded is not None
 
     def get(self, key: bytes) -> bytes | memoryview | None:
-        """The value of a key, None when there is none.
+        """Return the value of a key, None when there is none.
 
-        The first lookups search; if that has cost as much as decoding the block, which a few do
-        where there are no restarts, it is decoded once and for all.  If its keys turn out to be
-        wrong somewhere, the search goes on: a key gets the same answer however often it is asked
-        for.
+        The first lookups search.  When they have cost as much as decoding the block, which a few
+        do where there are no restarts, it is decoded once and for all.  A block with damage
+        elsewhere is searched for ever: a key gets the same answer however often it is asked for.
         """
-        if self._entries is not None:
-            return self._entries.get(key)
-        if self._num_searched >= _FREE_SEARCHED + self._stop // _NBYTES_PER_SEARCHED:
-            self._num_searched = -(1 << 62)  # once
+        if self._num_searched > self._stop // _NBYTES_PER_SEARCHED + _FREE_SEARCHED:
+            self._num_searched = -sys.maxsize  # once
             with suppress(CorruptCheckpointError):
-                self._entries = dict(self)
-        found = self.seek(key)
-        return found[1] if found is not None and found[0] == key else None
+                columns = self.columns()
+                self._decoded = columns, dict(zip(columns.keys, range(len(columns.keys))))
+        if self._decoded is None:
+            found = self.seek(key)
+            return found[1] if found is not None and found[0] == key else None
+        columns, rows = self._decoded
+        row = rows.get(key)
+        return None if row is None else self._contents[columns.starts[row] : columns.stops[row]]
 
     def seek(self, target: bytes) -> tuple[bytes, bytes | memoryview] | None:
         """The first (key, value) whose key is not below `target`; None after the last one.
 
-        Decodes one key at each of O(log n) restarts and the entries between two of them; from the
-        fifth time on the keys at all restarts are known.
+        Decodes one key at each of O(log n) restarts and the entries between two of them.
         """
         contents, stop = self._contents, self._stop
         if not stop:
@@ -205,16 +226,11 @@ class Block:
         return None
 
     def _find_restart(self, target: bytes) -> int:
-        """The last restart whose key is below `target`, or else the first."""
-        if self._restart_keys is None:
-            self._num_seeks += 1
-            if self._num_seeks == _MOST_SEEKS:
-                with suppress(CorruptCheckpointError):  # of a restart that nobody asked for
-                    self._restart_keys = list(map(self._restart_key, self._restarts.tolist()))
-            return bisect_left(self._restarts, target, 1, key=self._restart_key) - 1
-        return bisect_left(self._restart_keys, target, 1) - 1
+        """Return the last restart whose key is below `target`, or else the first."""
+        return bisect_left(self._restarts, target, 1, key=self._restart_key) - 1
 
     def _restart_key(self, restart: int) -> bytes:
+        self._num_searched += 1
         return self._decode_entry(int(restart), None)[0]
 
     def _decode_entry(self, pos: int, previous: bytes | None) -> tuple[bytes, int, int]:

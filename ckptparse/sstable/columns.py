@@ -1,20 +1,17 @@
-"""Decode all entries of a block at once, if they are as writers make them.
+"""Decode all entries of a block at once, in the form that writers make.
 
-One loop without calls, a third of a microsecond for an entry.  (Numpy over all runs between
-restarts side by side, and a pass in Python for the keys, takes as long.)  What is unusual in any
-way is left to going through the block entry by entry, which also says what is wrong; only that
-there is too much in the block is said here.
+One loop without calls: a third of a microsecond for an entry.  (Numpy over all runs between
+restarts side by side, and a pass in Python for the keys, takes as long.)  `Block.columns` decodes
+a block of any other form entry by entry.
 """
 
 from __future__ import annotations
 
-import gc
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice, repeat
+from collections.abc import Sequence
+from itertools import islice
 from operator import lt
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -43,7 +40,7 @@ class Columns(NamedTuple):
         return Columns(self.contents, self.keys[1:], self.starts[1:], self.stops[1:])
 
 
-def decode_columns(
+def decode_usual_columns(
     contents: bytes,
     restarts: list[int],
     stop: int,
@@ -52,7 +49,7 @@ def decode_columns(
     most_key_nbytes: int,
     longest_key_nbytes: int,
 ) -> Columns | None:
-    """The entries of a block whose restarts are in order; None if anything in it is unusual.
+    """Return the entries of a block whose restarts are in order; None if any has another form.
 
     Args:
         contents: the block, restart array and all.
@@ -160,29 +157,3 @@ def _decode_longer_lengths(contents: bytes, pos: int) -> tuple[int, int, int, in
         lengths.append(length)
     shared, non_shared, value_nbytes = lengths
     return shared, non_shared, value_nbytes, pos
-
-
-Record = TypeVar("Record", bound=tuple[Any, ...])
-
-
-def make_records(record_type: type[Record], *columns: Iterable[Any]) -> list[Record]:
-    """A named tuple of each row of columns.
-
-    As ``map(record_type, *columns)``, in a third of the time: nothing of it runs in Python.
-    """
-    return list(map(tuple.__new__, repeat(record_type), zip(*columns)))
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without the garbage collector, for the time that a million objects take.
-
-    It would go through all of them again and again, a fifth of that time, and none is garbage.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ckptparse.encoding.crc32c import require_crc32c
+from ckptparse.encoding.records import make_records
 from ckptparse.encoding.varint import MAX_VARINT32_NBYTES, decode_varint
 from ckptparse.encoding.varint_arrays import decode_varint_each
 from ckptparse.errors import (
@@ -35,7 +36,7 @@ from ckptparse.errors import (
 )
 from ckptparse.sources import MemorySource, Source
 from ckptparse.sources.checksum import crc32c_of_range
-from ckptparse.sstable.columns import Columns, make_records
+from ckptparse.sstable.columns import Columns
 
 FOOTER_NBYTES = 48
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -61,13 +62,18 @@ def decode_handle(buffer: bytes | memoryview, pos: int) -> tuple[BlockHandle, in
     return BlockHandle(offset, nbytes), pos
 
 
-def decode_handles(columns: Columns) -> list[BlockHandle] | None:
-    """The handles that are a block's values; None if anything about them is unusual."""
+def decode_handles(columns: Columns) -> list[BlockHandle]:
+    """Return the handles that are the values of an index block.
+
+    Raises:
+        CorruptCheckpointError: a value is not a handle.
+    """
     octets = np.frombuffer(columns.contents, np.uint8)
     offset, pos, unended = decode_varint_each(octets, columns.starts, 9)
     nbytes, pos, also_unended = decode_varint_each(octets, pos, 9)
     if (unended | also_unended | (pos > columns.stops)).any():
-        return None
+        places = zip(columns.starts.tolist(), columns.stops.tolist())
+        return [decode_handle(columns.contents[start:stop], 0)[0] for start, stop in places]
     return make_records(BlockHandle, offset.tolist(), nbytes.tolist())
 
 

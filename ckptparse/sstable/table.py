@@ -21,7 +21,7 @@ from ckptparse.sstable.layout import (
 )
 
 _FEW_BLOCKS = 32
-"""Fewer are decoded sooner one by one."""
+"""Up to so many handles are decoded faster one by one than by numpy."""
 
 _MOST_KEPT = 16
 _MOST_KEPT_NBYTES = 1 << 20
@@ -35,7 +35,7 @@ class Table:
 
     Opening reads the footer and the index block.  The index block has one entry per data block:
     a separator (at or above every key of the block, below the first key of the next; not
-    necessarily a key itself) and the block's handle.  `get` reads one data block, `scan` all.
+    necessarily a key itself) and the block's handle.  `get` reads one data block.
 
     A block's CRC-32C is checked when it is read; a block of a memory map once.  TensorFlow steps
     over a damaged block and loses its keys (tensorflow/core/lib/io/two_level_iterator.cc); here it
@@ -71,10 +71,6 @@ class Table:
         """The number of data blocks."""
         return len(self._handles)
 
-    def block_nbytes(self, i: int) -> int:
-        """Stored size of data block `i`."""
-        return self._handles[i].nbytes
-
     def find_block(self, key: bytes) -> int | None:
         """The number of the data block that would hold a key; None after the last one."""
         i = bisect_left(self._separators, key)
@@ -97,21 +93,26 @@ class Table:
             self._locate(error, i)
             raise
 
-    def columns(self, i: int) -> Columns | None:
-        """Data block `i`, all at once; None if anything is unusual, which `scan_block` can tell.
+    def is_decoded(self, i: int) -> bool:
+        """Return whether data block `i` was searched so often that it is decoded as a whole."""
+        block = self._recent.get(i)
+        return block is not None and block.is_decoded
+
+    def columns(self, i: int) -> Columns:
+        """Return data block `i`, all at once.
 
         Raises:
             CorruptCheckpointError: the block is damaged.
         """
         try:
             columns = self._block(i).columns()
+            if columns.keys:
+                self._require_first(i, columns.keys[0])
+                self._require_last(i, columns.keys[-1])
         except CheckpointError as error:
             self._locate(error, i)
             raise
-        if columns is None or not columns.keys:
-            return columns
-        is_above = i == 0 or columns.keys[0] > self._separators[i - 1]
-        return columns if is_above and columns.keys[-1] <= self._separators[i] else None
+        return columns
 
     def _locate(self, error: CheckpointError, i: int) -> None:
         """Complete the place of an error in data block `i`; in a compressed one the block's own."""
@@ -120,41 +121,44 @@ class Table:
             error.offset = 0
         error.locate(file=self.name, base=handle.offset)
 
-    def scan(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        """Yield all (key, value) in order of keys.
+    def scan_block(self, i: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        """Yield all (key, value) of data block `i` in order.
 
         Raises:
-            CorruptCheckpointError: a damaged block, when it is reached.
+            CorruptCheckpointError: the block is damaged; after all entries before the damage.
         """
-        for i in range(self.num_blocks):
-            yield from self.scan_block(i)
-
-    def scan_block(self, i: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        """Yield all (key, value) of data block `i` in order; otherwise as `scan`."""
-        separator = self._separators[i]
-        below = self._separators[i - 1] if i else None
         key: bytes | None = None
         try:
-            for key, value in self._block(i):
-                if below is not None and key <= below:
-                    raise CorruptCheckpointError(
-                        f"invalid first key of block {i}",
-                        offset=0,
-                        expected=f"one above the separator before it, {below!r}",
-                        found=repr(key),
-                    )
-                below = None
+            for next_key, value in self._block(i):
+                if key is None:
+                    self._require_first(i, next_key)
+                key = next_key
                 yield key, value
-            if key is not None and key > separator:
-                raise CorruptCheckpointError(
-                    f"invalid last key of block {i}",
-                    offset=0,
-                    expected=f"at most its separator {separator!r}",
-                    found=repr(key),
-                )
+            if key is not None:
+                self._require_last(i, key)
         except CheckpointError as error:
             self._locate(error, i)
             raise
+
+    def _require_first(self, i: int, key: bytes) -> None:
+        """Check the first key of data block `i`."""
+        if i and key <= self._separators[i - 1]:
+            raise CorruptCheckpointError(
+                f"invalid first key of block {i}",
+                offset=0,
+                expected=f"one above the separator before it, {self._separators[i - 1]!r}",
+                found=repr(key),
+            )
+
+    def _require_last(self, i: int, key: bytes) -> None:
+        """Check the last key of data block `i`."""
+        if key > self._separators[i]:
+            raise CorruptCheckpointError(
+                f"invalid last key of block {i}",
+                offset=0,
+                expected=f"at most its separator {self._separators[i]!r}",
+                found=repr(key),
+            )
 
     def _block(self, i: int) -> Block:
         """Data block `i`; the last few that were used are kept."""
@@ -194,20 +198,16 @@ class Table:
 
 
 def _decode_index(block: Block) -> tuple[list[bytes], list[BlockHandle]]:
-    """The separators and the handles of an index block.
+    """Return the separators and the handles of an index block.
 
     Raises:
         CorruptCheckpointError: separators that do not increase, handles that do not parse.
     """
-    columns = block.columns() if block.num_restarts > _FEW_BLOCKS else None
-    handles = decode_handles(columns) if columns is not None else None
-    if columns is None or handles is None:
+    if block.num_restarts <= _FEW_BLOCKS:
         entries = list(block)
-        separators = [separator for separator, _ in entries]
-        handles = [decode_handle(value, 0)[0] for _, value in entries]
-    else:
-        separators = columns.keys
-    return separators, handles
+        return [key for key, _ in entries], [decode_handle(value, 0)[0] for _, value in entries]
+    columns = block.columns()
+    return columns.keys, decode_handles(columns)
 
 
 def _require_places(handles: list[BlockHandle], stop: int) -> None:
@@ -217,7 +217,7 @@ def _require_places(handles: list[BlockHandle], stop: int) -> None:
         if offset < end:
             raise CorruptCheckpointError(
                 f"invalid handle of block {i}",
-                expected=f"an offset from {end} on, behind the block before",
+                expected=f"an offset from {end} on, after the block before",
                 found=offset,
             )
         end = offset + nbytes + TRAILER_NBYTES

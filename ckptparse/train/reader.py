@@ -8,9 +8,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ckptparse.checkpoint import Checkpoint
+from ckptparse.encoding.records import collector_paused
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.opening import open_checkpoint
-from ckptparse.sstable.columns import collector_paused
 from ckptparse.tensors.dtypes import number_of
 from ckptparse.tensors.info import TensorForms
 from ckptparse.train.cache import recent_checkpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from random import Random
 
 from ckptparse.sstable import Table
@@ -68,7 +68,8 @@ def _hints(data: bytes) -> list[bytes]:
 
 
 def _scan(table: Table) -> list[tuple[bytes, bytes]]:
-    return [(key, bytes(value)) for key, value in table.scan()]
+    entries = chain.from_iterable(map(table.scan_block, range(table.num_blocks)))
+    return [(key, bytes(value)) for key, value in entries]
 
 
 def _get(table: Table, key: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ckptparse.encoding.records import make_records
 from ckptparse.encoding.varint_arrays import decode_varint_each
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.formats.bundle.entries import (
@@ -28,7 +29,6 @@ from ckptparse.formats.bundle.entries import (
     require_few_slices,
 )
 from ckptparse.sstable import Columns
-from ckptparse.sstable.columns import make_records
 from ckptparse.tensors.names import decode_name
 from ckptparse.tensors.partitions import KEY_PREFIX
 
@@ -58,15 +58,6 @@ class EntryColumns(NamedTuple):
     nbytes: list[int]
     crcs: list[int]
     others: dict[int, Entry]
-
-    @classmethod
-    def of(cls, entries: dict[bytes, Entry]) -> EntryColumns:
-        """Entries of whatever form, by their keys."""
-        zeros = [0] * len(entries)
-        others = dict(enumerate(entries.values()))
-        starts = [b""] * len(entries)
-        common = {b"": _UNUSUAL}
-        return cls(list(entries), starts, common, zeros, zeros, zeros, zeros, others)
 
     def slices_and_owners(self) -> list[tuple[bytes, Entry]]:
         """Entries that could be those of slices, and entries that have slices."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
@@ -34,9 +33,6 @@ from ckptparse.tensors.partitions import (
 )
 
 HEADER_KEY = b""
-
-_NBYTES_PER_SEARCH = 1 << 11
-"""A block is searched once per 2 KiB; if it is asked more often, all of it is decoded."""
 
 _MOST_DECODED = 16
 """Blocks kept decoded: TensorFlow's have up to 10,000 entries, 3 MB of memory."""
@@ -75,7 +71,6 @@ class BundleIndex:
         self.name = self._table.name
         self.nbytes = self._table.nbytes
         self._most_slices = count_most_slices(self.nbytes)
-        self._searches: Counter[int] = Counter()
         self._decoded: dict[int, dict[bytes, Entry]] = {}
         self._sliced: dict[bytes, Entry] = {}
         self.header = self._decode_header()
@@ -103,8 +98,7 @@ class BundleIndex:
         """
         keys: list[bytes] = []
         for i in range(self._table.num_blocks):
-            block = self._table.columns(i)
-            keys += block.keys if block else [key for key, _ in self._table.scan_block(i)]
+            keys += self._table.columns(i).keys
         if keys and keys[0] == HEADER_KEY:
             del keys[0]
         if keys and keys[0].startswith(KEY_PREFIX):  # slices, perhaps: their owners know
@@ -124,39 +118,36 @@ class BundleIndex:
         return None if any(suffix == encode_extents(each) for each in owner.slices) else entry
 
     def entry(self, key: bytes) -> Entry | None:
-        """The entry of a key, None when there is none.
+        """Return the entry of a key, None when there is none.
 
-        The first lookups in a block search it; one that is asked often is decoded as a whole.
+        When the table has decoded a block, because it is asked often, so are its entries.
         """
         i = self._table.find_block(key)
         if i is None or not key:
             return None
         entries = self._decoded.get(i)
         if entries is not None:
-            return entries.get(key)
-        self._searches[i] += 1
-        if self._searches[i] > self._table.block_nbytes(i) // _NBYTES_PER_SEARCH:
-            self._keep_decoded(i)
+            entry = entries.get(key)
+            if entry is not None:
+                return entry
         value = self._table.get_from(i, key)
+        if entries is None and self._table.is_decoded(i):
+            self._decode_entries(i)
         return None if value is None else self._decode_entry(key, value)
 
-    def _keep_decoded(self, i: int) -> None:
-        self._searches[i] = -sys.maxsize  # once, whatever comes of it
-        try:
+    def _decode_entries(self, i: int) -> None:
+        """Keep all entries of block `i`, or none of them if any is damaged."""
+        entries: dict[bytes, Entry] = {}
+        with suppress(CorruptCheckpointError):  # only a lookup of the damaged entry raises
             block = self._columns(i)
-        except CorruptCheckpointError:  # of another entry: only who asks for that one is told
-            return
-        if block is not None:
-            self._decoded[i] = dict(zip(block.keys, block.entries()))
-            for oldest in list(self._decoded)[:-_MOST_DECODED]:  # single steps, for threads
-                self._decoded.pop(oldest, None)
-                self._searches.pop(oldest, None)
+            entries = dict(zip(block.keys, block.entries()))
+        self._decoded[i] = entries
+        for oldest in list(self._decoded)[:-_MOST_DECODED]:  # single steps, for threads
+            self._decoded.pop(oldest, None)
 
-    def _columns(self, i: int) -> EntryColumns | None:
-        """Block `i` of the table, without the header; None if there is anything unusual."""
+    def _columns(self, i: int) -> EntryColumns:
+        """Return block `i` of the table, without the header."""
         block = self._table.columns(i)
-        if block is None:
-            return None
         if block.keys and block.keys[0] == HEADER_KEY:
             block = block.without_first()
         try:
@@ -200,13 +191,6 @@ class BundleIndex:
         num_slices = key_nbytes = 0  # of slices
         for i in range(self._table.num_blocks):
             block = self._columns(i)
-            if block is None:
-                entries = {
-                    key: self._decode_entry(key, value)
-                    for key, value in self._table.scan_block(i)
-                    if key != HEADER_KEY
-                }
-                block = EntryColumns.of(entries)
             for k, entry in block.others.items():
                 num_slices += len(entry.slices)
                 key_nbytes += len(block.keys[k]) * len(entry.slices)
@@ -324,10 +308,9 @@ class BundleIndex:
         """Return the readable entries of a block, its errors, and whether it is complete."""
         try:
             block = self._columns(i)
-        except CheckpointError:  # which of its entries, only going through them can tell
-            block = None
-        if block is not None:
             return list(zip(block.keys, block.entries())), [], True
+        except CheckpointError:
+            pass  # go on entry by entry, to find those that are intact
         entries: list[tuple[bytes, Entry]] = []
         errors: list[CheckpointError] = []
         num_slices = 0
@@ -360,7 +343,6 @@ class BundleIndex:
         self._table.forget_verified()
         self._decoded.clear()
         self._sliced.clear()
-        self._searches.clear()
 
     def close(self) -> None:
         """Close the file."""

@@ -7,11 +7,11 @@ from itertools import compress, repeat
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from ckptparse.encoding.records import collector_paused, make_records
 from ckptparse.formats.bundle.columns import EntryColumns
 from ckptparse.formats.bundle.entries import Entry
 from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.shards import Shards, is_kept_open
-from ckptparse.sstable.columns import collector_paused, make_records
 from ckptparse.tensors.dtypes import lookup, numpy_dtype
 from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
 from ckptparse.tensors.names import decode_name, decode_names
