@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import ckptparse
-from ids import MOST_LETTERS, short
+from support.ids import MOST_LETTERS, short
+from support.repository import TESTS
 
 
 def pytest_report_header() -> str:
@@ -37,9 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Start no workers for one file, which is done before they have started."""
-    is_one_file = len(config.args) == 1 and ".py" in config.args[0]
-    return 0 if is_one_file else None
+    """Start no workers for one file or small room, which is done before they have started."""
+    folder = config.invocation_params.dir
+    place, *others = (folder / argument.partition("::")[0] for argument in config.args)
+    is_large = others or place in (config.rootpath, TESTS, TESTS / "security")
+    return None if is_large else 0
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

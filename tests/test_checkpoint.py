@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import ckptparse
-from builders import Partitioned, write_bundle
 from ckptparse import (
     Checkpoint,
     CheckpointNotFoundError,
@@ -27,20 +26,12 @@ from ckptparse import (
     UnsupportedError,
     open_checkpoint,
 )
-from counting import DESCRIPTORS, num_descriptors
-from damage import copy_case, flip_bit
-from ids import index_id
-from oracle import FIXTURES, load_case, payload_of
-
-VGG = load_case("tf-1.15.5/vgg_16")
-FC6 = "vgg_16/fc6/weights"
-PARTITIONED = load_case("tf-2.21.0/max_shard_size")
-MATRIX = "matrix/.ATTRIBUTES/VARIABLE_VALUE"
-
-
-def expected_array(name: str) -> np.ndarray:
-    tensor = next(t for t in VGG.tensors if t.name == name)
-    return np.frombuffer(tensor.payload, tensor.dtype).reshape(tensor.shape)
+from support.builders import Partitioned, write_bundle
+from support.counting import DESCRIPTORS, num_descriptors
+from support.damage import copy_case, flip_bit
+from support.ids import index_id
+from support.oracle import FC6, MATRIX, PARTITIONED, VGG, expected_array, load_case, payload_of
+from support.repository import FIXTURES
 
 
 @pytest.fixture
@@ -218,8 +209,8 @@ class TestArrays:
     def test_read_takes_what_numpy_takes(self, mmap: bool, index) -> None:
         with open_checkpoint(VGG.prefix, mmap=mmap) as ckpt:
             part = ckpt.read(FC6, index)
-        np.testing.assert_array_equal(part, expected_array(FC6)[index])
-        assert part.shape == expected_array(FC6)[index].shape
+        np.testing.assert_array_equal(part, expected_array(VGG, FC6)[index])
+        assert part.shape == expected_array(VGG, FC6)[index].shape
         assert not part.flags.writeable
 
     @pytest.mark.parametrize("mmap", [True, False])
@@ -242,7 +233,7 @@ class TestArrays:
         ckpt.close()
         del ckpt
         gc.collect()
-        np.testing.assert_array_equal(array, expected_array(FC6))
+        np.testing.assert_array_equal(array, expected_array(VGG, FC6))
 
     def test_pickle_and_copy_like_any_array(self, ckpt: Checkpoint) -> None:
         array = pickle.loads(pickle.dumps(ckpt[FC6]))
@@ -282,7 +273,7 @@ class TestCopies:
             monkeypatch.chdir(tmp_path)
             with how(ckpt) as other:
                 ckpt.close()
-                np.testing.assert_array_equal(other[FC6], expected_array(FC6))
+                np.testing.assert_array_equal(other[FC6], expected_array(VGG, FC6))
                 assert other.info(FC6).mapped == mmap
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the working directory")
@@ -292,13 +283,13 @@ class TestCopies:
         monkeypatch.chdir(gone)
         gone.rmdir()
         with open_checkpoint(VGG.prefix) as ckpt:
-            np.testing.assert_array_equal(ckpt[FC6], expected_array(FC6))
+            np.testing.assert_array_equal(ckpt[FC6], expected_array(VGG, FC6))
 
     def test_a_relative_path_stays_where_it_was(self, monkeypatch, tmp_path) -> None:
         monkeypatch.chdir(VGG.folder)
         with open_checkpoint("model.ckpt") as ckpt:
             monkeypatch.chdir(tmp_path)
-            np.testing.assert_array_equal(ckpt[FC6], expected_array(FC6))
+            np.testing.assert_array_equal(ckpt[FC6], expected_array(VGG, FC6))
 
 
 class TestChecksums:
@@ -323,13 +314,13 @@ class TestChecksums:
             assert "expected: 0x" in str(error.value)
             assert "found: 0x" in str(error.value)
             np.testing.assert_array_equal(
-                ckpt["vgg_16/mean_rgb"], expected_array("vgg_16/mean_rgb")
+                ckpt["vgg_16/mean_rgb"], expected_array(VGG, "vgg_16/mean_rgb")
             )
 
     def test_unverified_gives_the_bytes_as_they_are(self, damaged: Path) -> None:
         with open_checkpoint(damaged, verify=False) as ckpt:
             wrong = ckpt[FC6].tobytes()
-        right = expected_array(FC6).tobytes()
+        right = expected_array(VGG, FC6).tobytes()
         assert [i for i in range(len(right)) if wrong[i] != right[i]] == [5]
 
     def test_checked_once(self, tmp_path: Path) -> None:
@@ -340,7 +331,7 @@ class TestChecksums:
             flip_bit(info.file, info.offset)
             ckpt[FC6]  # not checked again
             assert not ckpt.verify([FC6]).ok  # unless asked to
-            assert array.tobytes() != expected_array(FC6).tobytes()  # a view of the file as it is
+            assert array.tobytes() != expected_array(VGG, FC6).tobytes()  # a view of the file
 
     def test_verify_reports_every_damage(self, damaged: Path) -> None:
         with open_checkpoint(damaged) as ckpt:
@@ -497,14 +488,14 @@ class TestSharing:
             ckpt["global_step"]
             child = os.fork()
             if child == 0:
-                same = np.array_equal(ckpt[FC6], expected_array(FC6))
+                same = np.array_equal(ckpt[FC6], expected_array(VGG, FC6))
                 os._exit(0 if same and len(ckpt) == 34 else 1)
-            np.testing.assert_array_equal(ckpt[FC6], expected_array(FC6))
+            np.testing.assert_array_equal(ckpt[FC6], expected_array(VGG, FC6))
             assert os.waitpid(child, 0)[1] == 0
 
 
 def test_fixtures_are_not_written_to() -> None:
     """The tests above damage copies: what they started from is as the manifest says."""
-    assert payload_of(open_checkpoint(VGG.prefix)[FC6]) == expected_array(FC6).tobytes()
+    assert payload_of(open_checkpoint(VGG.prefix)[FC6]) == expected_array(VGG, FC6).tobytes()
     assert FIXTURES.is_dir()
     assert ckptparse.__version__

@@ -26,7 +26,7 @@ from ckptparse.errors import (
     UnsupportedError,
     located,
 )
-from ids import short
+from support.ids import short
 
 CLASSES: list[type[CheckpointError]] = [
     CheckpointError,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import ckptparse
-from children import output_of
-
-ROOT = Path(__file__).resolve().parent.parent
+from support.children import output_of
+from support.repository import ROOT
 
 EXPORTED = [
     "Cause",

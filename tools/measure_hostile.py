@@ -1,9 +1,9 @@
-"""Let TensorFlow read the files of `tests/hostile_cases.py` and record what happens.
+"""Let TensorFlow read the files of `tests/support/hostile_cases.py` and record what happens.
 
-    python tools/measure_hostile.py          writes tests/hostile_answers.json
+    python tools/measure_hostile.py          writes tests/against_tensorflow/hostile_answers.json
     python tools/measure_hostile.py --only "FIFO as shard"      prints some cases, writes nothing
 
-Runs in an environment with TensorFlow and what `tests/builders.py` needs (numpy, crc32c,
+Runs in an environment with TensorFlow and what `tests/support/builders.py` needs (numpy, crc32c,
 python-snappy); the record is of 2.21.0.  Each case is read in a process of its own, because most
 of them end it.  TensorFlow is given `SECONDS` for an answer; if it has none by then, the system
 ends the process with SIGALRM, which also works inside a call that never returns.
@@ -36,12 +36,12 @@ from typing import TYPE_CHECKING, Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from hostile_cases import CASES, HostileCase  # noqa: E402  # of tests/
+from support.hostile_cases import CASES, HostileCase  # noqa: E402  # of tests/
 
 if TYPE_CHECKING:
     import numpy as np
 
-RECORD = REPOSITORY / "tests" / "hostile_answers.json"
+RECORD = REPOSITORY / "tests" / "against_tensorflow" / "hostile_answers.json"
 SECONDS = 10
 MOST_VALUES = 12
 MOST_LETTERS = 300

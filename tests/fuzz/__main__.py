@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# tests/ is where `fuzz` and `builders` are, as under pytest.  The second form has put this folder
+# tests/ is where `fuzz` and `support` are, as under pytest.  The second form has put this folder
 # itself in front, whose modules are nobody's.
 if Path(sys.path[0] or ".").resolve() == HERE:
     sys.path[0] = str(HERE.parent)

@@ -9,19 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from builders import (
-    Entry,
-    Extent,
-    bundle_entry,
-    bundle_header,
-    masked_crc32c,
-    slice_key,
-    string_payload,
-    tensor_shape,
-    tensor_slice,
-    variant_payload,
-    varint,
-)
 from fuzz.container import join, split
 from fuzz.messages import (
     FIXED32,
@@ -42,6 +29,19 @@ from fuzz.tables import (
     change_table,
     damage_checksum,
     decode_table,
+)
+from support.builders import (
+    Entry,
+    Extent,
+    bundle_entry,
+    bundle_header,
+    masked_crc32c,
+    slice_key,
+    string_payload,
+    tensor_shape,
+    tensor_slice,
+    variant_payload,
+    varint,
 )
 
 STRING, VARIANT = 7, 21

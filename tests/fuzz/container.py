@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from builders import varint
+from support.builders import varint
 
 _MOST_PARTS = 16
 _MOST_DIGITS = 5

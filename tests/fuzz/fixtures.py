@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+from support.repository import FIXTURES
 
 MOST_NBYTES = 8192
 """Inputs above this are slow to try and seldom say more."""

@@ -12,8 +12,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 
-from builders import Extent, varint
 from fuzz.noise import Noise, change_number
+from support.builders import Extent, varint
 
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _FIXED_NBYTES = {FIXED64: 8, FIXED32: 4}

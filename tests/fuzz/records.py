@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from random import Random
 
-from builders import Extent, slice_key, tensor_slice, varint
 from fuzz.container import join, split
 from fuzz.messages import (
     FIXED32,
@@ -31,6 +30,7 @@ from fuzz.tables import (
     damage_checksum,
     decode_table,
 )
+from support.builders import Extent, slice_key, tensor_slice, varint
 
 _SCHEMA = "SavedTensorSlices"
 _META, _DATA = 1, 2

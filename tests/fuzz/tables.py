@@ -9,7 +9,9 @@ from random import Random
 
 import snappy
 
-from builders import (
+from fuzz.messages import Undecodable, decode_varint
+from fuzz.noise import Noise, change_number
+from support.builders import (
     FOOTER_NBYTES,
     MAGIC,
     TRAILER_NBYTES,
@@ -24,8 +26,6 @@ from builders import (
     table,
     varint,
 )
-from fuzz.messages import Undecodable, decode_varint
-from fuzz.noise import Noise, change_number
 
 _MOST_PLAIN_NBYTES = 1 << 17
 _MOST_KEY_NBYTES = 1 << 18

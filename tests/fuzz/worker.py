@@ -12,9 +12,9 @@ from random import Random
 
 import atheris
 
-from counting import TooManySteps, counted_steps
 from fuzz.fixtures import MOST_NBYTES
 from fuzz.targets import Target, load_target
+from support.counting import TooManySteps, counted_steps
 
 MOST_STEPS = 10_000_000
 """Of Python code (`counted_steps`), for an input of at most 8 KiB: the worst takes 1.4 million."""

@@ -1,0 +1,224 @@
+"""Beside a TensorFlow that is installed: random checkpoints through both readers.
+
+Not part of a plain run: ``pytest -m tensorflow`` where TensorFlow is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ckptparse import open_checkpoint
+from ckptparse.tensors.dtypes import lookup, numpy_dtype
+from support.openers import OPENERS, Opener
+from support.oracle import payload_of
+
+pytestmark = pytest.mark.tensorflow
+
+STRING = 7
+DTYPES = [*range(1, 20), *range(22, 34)]
+# What numpy has as its plain integer has to be told to TensorFlow by a cast of bits.
+QUANTISED = {11, 12, 13, 15, 16}
+
+live = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+by_opener = pytest.mark.parametrize("opener", OPENERS, ids=lambda opener: opener.__name__)
+
+
+@pytest.fixture(scope="module")
+def tf() -> Any:
+    return importlib.import_module("tensorflow")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One tensor to be saved, whole (no boxes) or in boxes of (start, length) per axis."""
+
+    name: bytes
+    dtype: int
+    values: np.ndarray
+    boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> tuple[int, np.ndarray]:
+    dtype = draw(st.sampled_from(DTYPES))
+    shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
+    size = int(np.prod(shape, dtype=np.int64))
+    if dtype == STRING:
+        strings = draw(st.lists(st.binary(max_size=200), min_size=size, max_size=size))
+        values = np.empty(size, object)
+        values[:] = strings
+        return dtype, values.reshape(shape)
+    itemsize = lookup(dtype).itemsize or 0
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    raw = random.integers(0, 256, size * itemsize, np.uint8)
+    bits = {"bool": 1, "int4": 4, "uint4": 4, "int2": 2, "uint2": 2, "float4_e2m1fn": 4}
+    raw &= (1 << bits.get(lookup(dtype).name, 8)) - 1
+    return dtype, raw.view(numpy_dtype(dtype)).reshape(shape)
+
+
+@st.composite
+def tilings(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Boxes that cover a shape, by cutting it again and again; none: leave it whole."""
+    boxes = [tuple((0, size) for size in shape)]
+    for _ in range(draw(st.integers(0, 4))):
+        i = draw(st.integers(0, len(boxes) - 1))
+        axes = [axis for axis, (_, length) in enumerate(boxes[i]) if length > 1]
+        if not axes:
+            break
+        axis = draw(st.sampled_from(axes))
+        start, length = boxes[i][axis]
+        left = draw(st.integers(1, length - 1))
+        for part in ((start, left), (start + left, length - left)):
+            boxes.append((*boxes[i][:axis], part, *boxes[i][axis + 1 :]))
+        del boxes[i]
+    return tuple(draw(st.permutations(boxes))) if len(boxes) > 1 else ()
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn) -> list[Written]:
+    names = draw(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=12, unique=True))
+    tensors = []
+    for name in names:
+        dtype, values = draw(arrays())
+        boxes = draw(tilings(values.shape)) if draw(st.booleans()) else ()
+        tensors.append(Written(name.encode(), dtype, values, boxes))
+    return tensors
+
+
+def save(tf: Any, prefix: str, tensors: list[Written]) -> None:
+    names, specs, values = [], [], []
+    for tensor in tensors:
+        for box in tensor.boxes or [None]:
+            part = tensor.values if box is None else tensor.values[index_of(box)]
+            names.append(tensor.name)
+            specs.append("" if box is None else slice_spec(tensor.values.shape, box))
+            values.append(to_tensorflow(tf, tensor.dtype, part))
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=specs, tensors=values)
+
+
+def index_of(box: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
+    return tuple(slice(start, start + length) for start, length in box)
+
+
+def slice_spec(shape: tuple[int, ...], box: tuple[tuple[int, int], ...]) -> str:
+    """Whole axes in both of TensorFlow's notations, by turns; it takes no length of 0."""
+    extents = [
+        "-" if n == size and (n == 0 or axis % 2) else f"{a},{n}"
+        for axis, (size, (a, n)) in enumerate(zip(shape, box))
+    ]
+    return f"{' '.join(map(str, shape))} {':'.join(extents)}"
+
+
+def to_tensorflow(tf: Any, dtype: int, values: np.ndarray) -> Any:
+    if dtype in QUANTISED:
+        return tf.bitcast(tf.constant(values), tf.dtypes.as_dtype(dtype))
+    return tf.constant(values, tf.dtypes.as_dtype(dtype))
+
+
+def restore(tf: Any, prefix: str, tensor: Written) -> np.ndarray:
+    """The tensor as TensorFlow reads it: whole, or box by box where that is all it can."""
+    dtype = tf.dtypes.as_dtype(tensor.dtype)
+    if not tensor.boxes:
+        return restore_part(tf, prefix, tensor.name, "", dtype)
+    whole = np.empty(tensor.values.shape, numpy_dtype(tensor.dtype))
+    for box in tensor.boxes:
+        spec = slice_spec(tensor.values.shape, box)
+        whole[index_of(box)] = restore_part(tf, prefix, tensor.name, spec, dtype)
+    return whole
+
+
+def restore_part(tf: Any, prefix: str, name: bytes, spec: str, dtype: Any) -> np.ndarray:
+    (part,) = tf.raw_ops.RestoreV2(
+        prefix=prefix, tensor_names=[name], shape_and_slices=[spec], dtypes=[dtype]
+    )
+    return np.asarray(part.numpy(), numpy_dtype(dtype.as_datatype_enum))
+
+
+@by_opener
+@live
+@given(tensors=checkpoints())
+def test_random_checkpoints(tf: Any, opener: Opener, tensors: list[Written]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = f"{folder}/model.ckpt"
+        save(tf, prefix, tensors)
+        reader = tf.train.load_checkpoint(prefix)
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        with opener(Path(prefix)) as ckpt:
+            assert sorted(ckpt) == sorted(shapes)
+            assert ckpt.verify().ok
+            for tensor in tensors:
+                name = tensor.name.decode()
+                info, array = ckpt.info(name), ckpt[name]
+                assert list(info.shape) == shapes[name]
+                assert info.tensorflow_dtype == dtypes[name].name
+                assert len(info.slices) == len(tensor.boxes)
+                assert payload_of(array) == payload_of(restore(tf, prefix, tensor))
+
+
+@live
+@given(tensors=checkpoints(), data=st.data())
+def test_parts(tf: Any, tensors: list[Written], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = f"{folder}/model.ckpt"
+        save(tf, prefix, tensors)
+        for mmap in (True, False):
+            with open_checkpoint(prefix, mmap=mmap) as ckpt:
+                for tensor in tensors:
+                    index = tuple(
+                        data.draw(st.slices(size)) if size == 0 else data.draw(axis_index(size))
+                        for size in tensor.values.shape
+                    )
+                    part = ckpt.read(tensor.name.decode(), index)
+                    wanted = np.asarray(tensor.values[index], tensor.values.dtype)
+                    assert payload_of(part) == payload_of(wanted)
+
+
+def axis_index(size: int) -> st.SearchStrategy[Any]:
+    return st.one_of(st.slices(size), st.integers(-size, size - 1))
+
+
+def test_offsets_past_4_gib(tf: Any, tmp_path: Path) -> None:
+    prefix = f"{tmp_path}/model.ckpt"
+    large = tf.zeros([2**32 + 5], tf.uint8)
+    small = tf.constant([1.5, -2.5], tf.float32)
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=["large", "small"],
+        shape_and_slices=["", ""],
+        tensors=[large, small],
+    )
+    for mmap in (True, False):
+        with open_checkpoint(prefix, mmap=mmap) as ckpt:
+            assert ckpt.info("small").offset == 2**32 + 5
+            assert ckpt["small"].tolist() == [1.5, -2.5]
+            assert ckpt.info("large").nbytes == 2**32 + 5
+            assert not ckpt.read("large", np.s_[-3:]).any()
+
+
+@pytest.mark.parametrize("order", ["tensorflow, ckptparse", "ckptparse, tensorflow"])
+def test_one_process_imports_both(order: str, tmp_path: Path) -> None:
+    code = f"""
+import {order}
+tensorflow.train.Checkpoint(v=tensorflow.Variable([1.0, 2.0])).write({str(tmp_path / "c")!r})
+with ckptparse.open_checkpoint({str(tmp_path / "c")!r}) as ckpt:
+    assert ckpt["v/.ATTRIBUTES/VARIABLE_VALUE"].tolist() == [1.0, 2.0]
+from tensorflow.core.protobuf import tensor_bundle_pb2
+assert tensor_bundle_pb2.BundleEntryProto(dtype=1).SerializeToString() == b"\\x08\\x01"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,79 @@
+"""Files that are not checkpoints are called what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckptparse import NotACheckpointError, TruncatedError, open_checkpoint
+from ckptparse.formats.recognize import recognized
+from ckptparse.sources import MemorySource
+from ckptparse.sstable import Table
+from support.builders import bundle_header, table
+
+MIXED_BYTES = table([(b"", bundle_header()), (b"name", bytes(range(256)))])
+
+FOREIGN = {
+    "saved as UTF-8 text": (
+        MIXED_BYTES.decode("utf-8", "replace").encode(),
+        "saved as text.*ef bf bd",
+    ),
+    "failed download": (b"404: Not Found", "404: Not Found"),
+    "git-lfs pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:"
+        + b"0" * 64
+        + b"\nsize 1234567\n",
+        "git-lfs pointer.*git lfs pull",
+    ),
+    "web page": (b"<!DOCTYPE html>" + b" " * 100, "HTML page"),
+    "web page of few bytes": (b"<html></html>", "HTML page"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5 file"),
+    "zip": (b"PK\x03\x04" + bytes(100), "zip archive"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(100), "gzip archive"),
+    "npy": (b"\x93NUMPY\x01\x00" + bytes(100), ".npy"),
+    "safetensors": ((10).to_bytes(8, "little") + b'{"a": {}}' + bytes(100), "safetensors"),
+    "state file": (
+        b'model_checkpoint_path: "model.ckpt-1"\nall_model_checkpoint_paths: "model.ckpt-1"\n',
+        "`checkpoint` state file",
+    ),
+}
+
+
+@pytest.mark.parametrize(("contents", "words"), FOREIGN.values(), ids=list(FOREIGN))
+def test_an_index_that_is_something_else(contents: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.index"
+    path.write_bytes(contents)
+    with pytest.raises(NotACheckpointError, match=words) as error:
+        open_checkpoint(tmp_path / "m")
+    assert error.value.file == str(path)
+    assert error.value.found == contents[-8:].hex(" ")
+    assert "57 fb 80 8b" in error.value.expected
+
+
+def test_a_v1_shard_that_is_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "m-00000-of-00001"
+    path.write_bytes(FOREIGN["git-lfs pointer"][0])
+    with pytest.raises(NotACheckpointError, match="git-lfs pointer") as error:
+        open_checkpoint(path)
+    assert error.value.file == str(path)
+
+
+@pytest.mark.parametrize(
+    "contents", [b"", b"PK", b"\x00\x00" + bytes(100)], ids=["empty", "short", "cut"]
+)
+def test_other_errors_stay_as_they_are(contents: bytes) -> None:
+    source = MemorySource("m", contents)
+    with pytest.raises(TruncatedError) as alone:
+        Table(source)
+    with pytest.raises(TruncatedError) as seen, recognized(source):
+        Table(source)
+    assert str(seen.value) == str(alone.value)
+
+
+def test_a_table_that_begins_like_another_format_is_a_table() -> None:
+    """Its own error is the right one: it ends like a table."""
+    sound = table([(b"", bundle_header())])
+    contents = b"PK\x03\x04" + sound[4:]
+    with recognized(MemorySource("m", contents)):
+        assert Table(MemorySource("m", contents)).num_blocks == 1
