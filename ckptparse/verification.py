@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from ckptparse.errors import CheckpointError, ChecksumError, CorruptCheckpointError
 from ckptparse.formats.reader import Entry, Reader
+from ckptparse.limits import MAX_DAMAGED_TENSORS
 from ckptparse.tensors.names import decode_name
 
 Progress = Callable[[int, int], object]
 """Called with (bytes done, bytes in all)."""
-
-_MOST_DAMAGED = 50_000
 
 
 class Damage(NamedTuple):
@@ -122,7 +121,7 @@ def verify_tensors(
     num_tensors = nbytes_checked = 0
     unchecked = []
     for (key, entry), nbytes in zip(entries, sizes):
-        if len(damaged) > _MOST_DAMAGED:
+        if len(damaged) > MAX_DAMAGED_TENSORS:
             damaged.append(Damage(None, _too_much_damage(reader.path)))
             break
         num_tensors += 1
@@ -155,6 +154,6 @@ def _too_much_damage(path: str) -> CheckpointError:
     return CorruptCheckpointError(
         "too many damaged tensors",
         file=path,
-        expected=f"at most {_MOST_DAMAGED} damaged ones",
+        expected=f"at most {MAX_DAMAGED_TENSORS} damaged ones",
         found="more; the rest was not checked",
     )

@@ -13,13 +13,11 @@ from math import prod
 from typing import Any
 
 from ckptparse.errors import CorruptCheckpointError, UnsupportedError
+from ckptparse.limits import MAX_HEADER_NBYTES
 from ckptparse.tensors.partitions import WHOLE, Extents
 
 READER_VERSION = 1
 """What this reader is, for V1 and for V2."""
-
-MAX_NBYTES = 1 << 20
-"""What a version, or a header with one, takes at most; they are some ten bytes."""
 
 
 def require_short(what: str, serialized: bytes | memoryview) -> None:
@@ -28,9 +26,9 @@ def require_short(what: str, serialized: bytes | memoryview) -> None:
     Raises:
         CorruptCheckpointError: it is longer than any.
     """
-    if len(serialized) > MAX_NBYTES:
+    if len(serialized) > MAX_HEADER_NBYTES:
         raise CorruptCheckpointError(
-            what, expected=f"at most {MAX_NBYTES} bytes", found=len(serialized)
+            what, expected=f"at most {MAX_HEADER_NBYTES} bytes", found=len(serialized)
         )
 
 

@@ -10,6 +10,7 @@ import sys
 from itertools import islice
 
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.limits import MAX_FREE_TOKENS, MIN_TOKEN_LETTERS
 
 
 def require_sparse(text: str) -> None:
@@ -21,7 +22,7 @@ def require_sparse(text: str) -> None:
     Raises:
         CorruptCheckpointError: it has more tokens.
     """
-    most = len(text) // _MIN_TOKEN_LETTERS + _FREE_TOKENS
+    most = len(text) // MIN_TOKEN_LETTERS + MAX_FREE_TOKENS
     found = next(islice(_TOKEN.finditer(text), most, None), None)
     if found is not None:
         raise CorruptCheckpointError(
@@ -30,10 +31,6 @@ def require_sparse(text: str) -> None:
             found="more",
         )
 
-
-_MIN_TOKEN_LETTERS = 4
-
-_FREE_TOKENS = 10_000
 
 _ALL = "+" if sys.version_info >= (3, 11) else ""
 """Takes as much as it can and gives nothing back, for which sre would remember each escape."""

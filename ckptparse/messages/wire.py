@@ -20,6 +20,7 @@ import numpy as np
 
 from ckptparse.encoding.varint import decode_varint
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.limits import MAX_PARTS_PER_PART
 
 VARINT = 0
 FIXED64 = 1
@@ -78,9 +79,6 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
         pos = field_stop
 
 
-PARTS_PER_PART = 16
-
-
 def count_most_messages(serialized: bytes | memoryview, fields: frozenset[int]) -> int:
     """Return a number that the messages of these fields do not exceed, at whatever depth.
 
@@ -121,7 +119,7 @@ def require_few_parts(
         if field.number in messages and field.wire_type == LENGTH_DELIMITED:
             for _ in iterate_fields(serialized, field.start, field.stop):
                 num_inner += 1
-                if num_inner > PARTS_PER_PART * most:
+                if num_inner > MAX_PARTS_PER_PART * most:
                     break
         elif field.stop - field.start > longest_nbytes:
             raise CorruptCheckpointError(
@@ -129,9 +127,9 @@ def require_few_parts(
                 expected=f"at most {longest_nbytes} bytes",
                 found=field.stop - field.start,
             )
-        if num_parts > most or num_inner > PARTS_PER_PART * most:
+        if num_parts > most or num_inner > MAX_PARTS_PER_PART * most:
             raise CorruptCheckpointError(
                 "too many parts of a protocol buffer",
-                expected=f"at most {most}, of at most {PARTS_PER_PART * most}",
+                expected=f"at most {most}, of at most {MAX_PARTS_PER_PART * most}",
                 found="more",
             )

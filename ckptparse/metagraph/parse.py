@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
+from ckptparse.limits import MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.text_format import ease_text, require_sparse
 from ckptparse.messages.wire import Field
@@ -36,8 +37,6 @@ _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
 
 _MOST_LETTERS = 200
-_LEAST_LETTERS = 1 << 20
-_LETTERS_PER_BYTE = 16
 
 Parts = dict[int, list[Field]]
 
@@ -187,7 +186,7 @@ def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> Non
     A writer puts the name of a variable into those of its slots.  A slot that only refers to it
     could be one of a million, and the name a megabyte.
     """
-    most = max(_LEAST_LETTERS, _LETTERS_PER_BYTE * nbytes)
+    most = max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
     total = sum(len(variable.of or "") for variable in variables)
     if total > most:
         raise CorruptCheckpointError(

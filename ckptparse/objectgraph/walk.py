@@ -6,14 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.limits import MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO
 from ckptparse.objectgraph.paths import escape_name
 
 Children = Callable[[int], Mapping[str, int]]
 """Local name -> node id, of a node id."""
-
-
-_LEAST_LETTERS = 1 << 20
-_LETTERS_PER_BYTE = 16
 
 
 def _enter_all(node_id: int, name: str, child: int) -> bool:
@@ -96,7 +93,7 @@ class Walk:
         Raises:
             CorruptCheckpointError: the paths are longer.
         """
-        most = max(_LEAST_LETTERS, _LETTERS_PER_BYTE * nbytes)
+        most = max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
         total = sum(self._path_sizes[node_id] for node_id in node_ids)
         if total > most:
             raise CorruptCheckpointError(

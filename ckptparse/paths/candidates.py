@@ -13,16 +13,13 @@ from ckptparse.formats.file_names import (
     V2_PART,
     shard_suffix,
 )
+from ckptparse.limits import MAX_OPENED_CANDIDATES, MAX_SEARCHED_DIRECTORIES
 from ckptparse.sources import Files
 from ckptparse.sstable import is_table
 
 _MARKS = {STATE_FILE_NAME, INDEX_SUFFIX, *SAVED_MODEL_NAMES}
 """Names in a directory that make the directory itself mean a checkpoint."""
 
-_MAX_OPENED = 200
-"""Files of a directory that are opened to see whether they are V1 checkpoints."""
-_MAX_FOLDERS = 100
-"""Directories of a directory that are looked into."""
 _MAX_NAMES = 10_000
 _MAX_COMPARED = 500
 _MAX_LETTERS = 200
@@ -43,7 +40,7 @@ def list_candidates(files: Files, directory: str) -> list[str]:
     if found:
         return found
     folders = files.list_directories(directory)
-    if len(folders) > _MAX_FOLDERS:
+    if len(folders) > MAX_SEARCHED_DIRECTORIES:
         return []
     for folder in folders:
         if folder.startswith(".") or UNFINISHED.fullmatch(folder):
@@ -77,7 +74,8 @@ def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
             prefixes.add(shard["base"] + shard_suffix(None, shard["count"]))
         elif name + META_SUFFIX in known or "ckpt" in name.lower() or "checkpoint" in name.lower():
             num_opened += 1
-            if num_opened <= _MAX_OPENED and _is_v1_file(files, files.join(directory, name)):
+            path = files.join(directory, name)
+            if num_opened <= MAX_OPENED_CANDIDATES and _is_v1_file(files, path):
                 prefixes.add(name)
     return sorted(prefixes)
 

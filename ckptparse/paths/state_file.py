@@ -21,15 +21,9 @@ import re
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, located
+from ckptparse.limits import MAX_FREE_FORM_STATE_NBYTES, MAX_STATE_NBYTES
 from ckptparse.messages.pool import load
 from ckptparse.sources import Files
-
-MAX_NBYTES = 1 << 22
-"""A state file names a few checkpoints; one of more than 4 MiB is something else."""
-
-_MAX_FREE_FORM_NBYTES = 1 << 18
-"""Protobuf's parser of text takes microseconds and a hundred bytes for each letter.  A larger state
-file, of a manager that keeps thousands of checkpoints, must look as TensorFlow writes it."""
 
 _PLAIN_LINE = re.compile(r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))')
 
@@ -69,9 +63,11 @@ def read_state(files: Files, path: str) -> CheckpointState:
     except FileNotFoundError as error:
         raise CheckpointNotFoundError("no such state file", file=path) from error
     with located(file=path):
-        if source.nbytes > MAX_NBYTES:
+        if source.nbytes > MAX_STATE_NBYTES:
             raise CorruptCheckpointError(
-                "invalid state file", expected=f"at most {MAX_NBYTES} bytes", found=source.nbytes
+                "invalid state file",
+                expected=f"at most {MAX_STATE_NBYTES} bytes",
+                found=source.nbytes,
             )
         text = bytes(source.read(0, source.nbytes))
         source.close()
@@ -89,7 +85,7 @@ def parse_state(text: bytes) -> CheckpointState:
     from ckptparse.messages.text_format import ease_text
 
     message = load("checkpoint_state.proto")["CheckpointState"]()
-    if len(text) > _MAX_FREE_FORM_NBYTES:
+    if len(text) > MAX_FREE_FORM_STATE_NBYTES:
         return _parse_lines(text, message)
     try:
         return text_format.Merge(ease_text(text.decode("utf-8")), message)
@@ -109,7 +105,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
 
     from ckptparse.messages.text_format import ease_text
 
-    left = _MAX_FREE_FORM_NBYTES
+    left = MAX_FREE_FORM_STATE_NBYTES
     for i, line in enumerate(text.split(b"\n")):
         try:
             decoded = line.decode("utf-8")
@@ -125,7 +121,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
             raise CorruptCheckpointError(
                 "invalid state file",
                 expected="a CheckpointState as text, all but"
-                f" {_MAX_FREE_FORM_NBYTES} bytes of it plain lines of text",
+                f" {MAX_FREE_FORM_STATE_NBYTES} bytes of it plain lines of text",
                 found=f"line {i + 1}: {error}",
             ) from error
     return message

@@ -4,9 +4,8 @@
 entry, `columns` all of it at once, `table` finds a key among the blocks.
 """
 
-from ckptparse.sstable.block import MAX_KEY_RATIO
 from ckptparse.sstable.columns import Columns
 from ckptparse.sstable.layout import is_table
 from ckptparse.sstable.table import Table
 
-__all__ = ["MAX_KEY_RATIO", "Columns", "Table", "is_table"]
+__all__ = ["Columns", "Table", "is_table"]

@@ -28,6 +28,13 @@ import numpy as np
 
 from ckptparse.encoding.varint import MAX_VARINT32_NBYTES, decode_varint
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.limits import (
+    MAX_FREE_ENTRIES,
+    MAX_FREE_KEY_NBYTES,
+    MAX_FREE_KEYS_NBYTES,
+    MAX_KEYS_RATIO,
+    MIN_ENTRY_NBYTES,
+)
 from ckptparse.sstable.columns import (
     Columns,
     decode_usual_columns,
@@ -42,20 +49,6 @@ _NBYTES_PER_SEARCHED = 128
 _FREE_SEARCHED = 64
 """Entries that searches of a block may decode, in all, before the block is decoded as a whole.
 That costs about as much as these searches."""
-
-MAX_KEY_RATIO = 24
-_FREE_KEY_NBYTES = 1 << 12
-"""Keys that share what is before them can swell without bounds; between TensorFlow's restarts, at
-every 16th entry, they take at most 16 times their bytes in the block."""
-
-_FREE_LONGEST_KEY_NBYTES = 1 << 16
-"""No key of a compressed block is longer than this, or than the block is as it is stored."""
-
-_MIN_ENTRY_NBYTES = 6
-"""What an entry takes of a compressed block, at least: each that a writer makes has a key, and a
-place or values, of its own.  Without this a megabyte could hold millions of them."""
-
-_FREE_ENTRIES = 64
 
 
 class Block:
@@ -91,10 +84,10 @@ class Block:
         self._num_searched = 0
         self._decoded: tuple[Columns, dict[bytes, int]] | None = None
         stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
-        self._most_entries = nbytes if stored == nbytes else stored // _MIN_ENTRY_NBYTES
-        self._most_entries += _FREE_ENTRIES
-        self._most_key_nbytes = MAX_KEY_RATIO * stored + _FREE_KEY_NBYTES
-        self._longest_key_nbytes = max(stored, _FREE_LONGEST_KEY_NBYTES)
+        self._most_entries = nbytes if stored == nbytes else stored // MIN_ENTRY_NBYTES
+        self._most_entries += MAX_FREE_ENTRIES
+        self._most_key_nbytes = MAX_KEYS_RATIO * stored + MAX_FREE_KEYS_NBYTES
+        self._longest_key_nbytes = max(stored, MAX_FREE_KEY_NBYTES)
         bounds = self._restarts.astype(np.int64)
         if bounds[0] != 0 or (bounds[1:] <= bounds[:-1]).any() or bounds[-1] >= max(self._stop, 1):
             raise CorruptCheckpointError(

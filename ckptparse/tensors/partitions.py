@@ -25,6 +25,7 @@ from ckptparse.encoding.ordered_code import (
 )
 from ckptparse.encoding.ordered_code import encode_ordered_uint as encode_uint
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.limits import MAX_FREE_CELLS, MAX_FREE_SLICES, MIN_SLICE_NBYTES
 from ckptparse.tensors.numpy_index import Box
 
 Extents = tuple[tuple[int, int], ...]
@@ -34,17 +35,10 @@ WHOLE = -1
 KEY_PREFIX = b"\x00"
 """First byte of every slice key, and of hardly any name."""
 
-_SMALL_GRID = 1 << 20
-
-_MIN_SLICE_NBYTES = 8
-_FREE_SLICES = 1 << 10
-"""A slice is stored twice, in what is said of its tensor and under its key.  The densest that a
-writer can make, single zeros in an index that is compressed, take 10 bytes."""
-
 
 def count_most_slices(nbytes: int) -> int:
     """Return the largest number of slices that a table of this size can list."""
-    return nbytes // _MIN_SLICE_NBYTES + _FREE_SLICES
+    return nbytes // MIN_SLICE_NBYTES + MAX_FREE_SLICES
 
 
 def encode_slice_key(name: bytes, extents: Extents) -> bytes:
@@ -121,10 +115,10 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
     cut_axes = [axis for axis, bounds in enumerate(cuts) if len(bounds) != 2]
     cuts = [cuts[axis] for axis in cut_axes]
     cells = [len(bounds) - 1 for bounds in cuts]
-    if prod(cells) > max(max_cells, _SMALL_GRID):
+    if prod(cells) > max(max_cells, MAX_FREE_CELLS):
         raise CorruptCheckpointError(
             "invalid slices",
-            expected=f"a tiling of at most {max(max_cells, _SMALL_GRID)} cells",
+            expected=f"a tiling of at most {max(max_cells, MAX_FREE_CELLS)} cells",
             found=f"{len(boxes)} slices that cut the tensor into {prod(cells)}",
         )
     painted = np.zeros(cells, bool)

@@ -926,7 +926,7 @@ def test_tensors_of_a_loop_may_share_their_bytes_but_not_many_times(
             with pytest.raises(CorruptCheckpointError) as error:
                 read(ckpt)
             assert error.value.message == "tensors share the same bytes"
-            assert "4 times the 50000 bytes of the" in error.value.expected
+            assert "4 times the 50000 bytes of the file" in error.value.expected
             assert error.value.tensor == one
             error_class = CorruptCheckpointError
             assert found_by_verify(ckpt) == [(one, error_class), (other, error_class)]
@@ -958,7 +958,7 @@ def test_slices_count_as_bytes_of_the_loop(tmp_path: Path, way: dict[str, bool])
 
 
 def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckptparse.verification._MOST_DAMAGED", 3)
+    monkeypatch.setattr("ckptparse.verification.MAX_DAMAGED_TENSORS", 3)
     values = {f"{i}": np.ones(3, "f4") for i in range(6)}
 
     def damage(bundle: Bundle) -> None:
@@ -976,7 +976,7 @@ def test_a_report_of_damage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_report_of_a_damaged_index_says_whether_it_ends_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_damaged: int
 ) -> None:
-    monkeypatch.setattr("ckptparse.formats.bundle.index._MOST_ERRORS", 2)
+    monkeypatch.setattr("ckptparse.formats.bundle.index.MAX_INDEX_ERRORS", 2)
 
     def damage(bundle: Bundle) -> None:
         for i in range(num_damaged):

@@ -16,7 +16,8 @@ from ckptparse import (
     NotACheckpointError,
     open_checkpoint,
 )
-from ckptparse.paths.state_file import MAX_NBYTES, read_state
+from ckptparse.limits import MAX_STATE_NBYTES
+from ckptparse.paths.state_file import read_state
 from ckptparse.sources import LocalFiles
 from ckptparse.train import latest_checkpoint
 from support.builders import write_bundle
@@ -63,12 +64,12 @@ def test_the_state_file_that_is_damaged_below_is_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "nbytes", [MAX_NBYTES + 1, 1 << 26, 1 << 30], ids=["one more", "64 MB", "1 GB"]
+    "nbytes", [MAX_STATE_NBYTES + 1, 1 << 26, 1 << 30], ids=["one more", "64 MB", "1 GB"]
 )
 def test_large_files_are_refused_unread(tmp_path: Path, nbytes: int) -> None:
     path = write(tmp_path, naming(b"ckpt-1"))
     os.truncate(path, nbytes)  # a sparse file: zeros from there on
-    words = f"state file\n  expected: at most {MAX_NBYTES} bytes\n  found: {nbytes}$"
+    words = f"state file\n  expected: at most {MAX_STATE_NBYTES} bytes\n  found: {nbytes}$"
     tracemalloc.start()
     try:
         require_refused(path, CorruptCheckpointError, words)
@@ -79,7 +80,7 @@ def test_large_files_are_refused_unread(tmp_path: Path, nbytes: int) -> None:
 
 def test_a_file_of_the_largest_size(tmp_path: Path) -> None:
     text = naming(b"ckpt-1")
-    write(tmp_path, text + b"#".ljust(MAX_NBYTES - len(text), b" "))
+    write(tmp_path, text + b"#".ljust(MAX_STATE_NBYTES - len(text), b" "))
     with open_checkpoint(tmp_path) as ckpt:
         assert list(ckpt) == ["x"]
 
@@ -87,7 +88,7 @@ def test_a_file_of_the_largest_size(tmp_path: Path) -> None:
 def test_a_hundred_thousand_paths(tmp_path: Path) -> None:
     kept = b"".join(b'all_model_checkpoint_paths: "%d"\n' % i for i in range(100_000))
     path = write(tmp_path, naming(b"ckpt-1") + kept)
-    if len(path.read_bytes()) > MAX_NBYTES:
+    if len(path.read_bytes()) > MAX_STATE_NBYTES:
         require_refused(path, CorruptCheckpointError, "state file\n  expected: at most")
         return
     state = read_state(LocalFiles(mmap=False), str(path))

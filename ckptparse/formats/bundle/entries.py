@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from ckptparse.encoding.varint import decode_varint
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.limits import MAX_PARTS_PER_PART
 from ckptparse.messages.common import (
     decode_shape,
     decode_slices,
@@ -31,7 +32,7 @@ from ckptparse.messages.common import (
     require_version,
 )
 from ckptparse.messages.pool import load, parse
-from ckptparse.messages.wire import PARTS_PER_PART, count_most_messages, require_few_parts
+from ckptparse.messages.wire import count_most_messages, require_few_parts
 from ckptparse.tensors.dtypes import STRING, lookup
 from ckptparse.tensors.partitions import Extents
 
@@ -110,7 +111,7 @@ def decode_entry(
         most_parts = most_slices + _OTHER_FIELDS
         if len(serialized) // _MIN_PART_NBYTES > most_slices and not (
             count_most_messages(serialized, _SLICES) <= most_parts
-            and count_most_messages(serialized, _INNER_MESSAGES) <= most_parts * PARTS_PER_PART
+            and count_most_messages(serialized, _INNER_MESSAGES) <= most_parts * MAX_PARTS_PER_PART
         ):
             require_few_parts(serialized, _MESSAGES, most_parts)
         is_short = len(serialized) <= _SHORT_NBYTES

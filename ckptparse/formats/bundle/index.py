@@ -16,8 +16,9 @@ from ckptparse.formats.bundle.entries import (
     require_few_slices,
 )
 from ckptparse.formats.recognize import recognized
+from ckptparse.limits import MAX_INDEX_ERRORS, MAX_KEYS_RATIO
 from ckptparse.sources import Source
-from ckptparse.sstable import MAX_KEY_RATIO, Table
+from ckptparse.sstable import Table
 from ckptparse.tensors.dtypes import lookup
 from ckptparse.tensors.names import decode_name
 from ckptparse.tensors.numpy_index import Box
@@ -40,9 +41,6 @@ _MOST_DECODED = 16
 _MANY_SLICES = 1_000
 _MOST_SLICED = 4
 """Entries with many slices that are kept: parsing a million of them takes a second."""
-
-_MOST_ERRORS = 10_000
-"""Damaged entries of an index that are reported; after them the rest of it is not checked."""
 
 
 class Piece(NamedTuple):
@@ -237,7 +235,7 @@ class BundleIndex:
         A long name and many slices would make keys as long as the square of the index.  Those that
         are there are no longer than this (`sstable.block`).
         """
-        most = MAX_KEY_RATIO * self.nbytes
+        most = MAX_KEYS_RATIO * self.nbytes
         if nbytes > most:
             raise CorruptCheckpointError(
                 "invalid slices", expected=f"keys of at most {most} bytes in all", found=nbytes
@@ -283,14 +281,14 @@ class BundleIndex:
             if its_errors:
                 damaged.add(i)
             num_slices += sum(len(entry.slices) for _, entry in survivors)
-            is_enough = len(errors) >= _MOST_ERRORS or num_slices > self._most_slices
+            is_enough = len(errors) >= MAX_INDEX_ERRORS or num_slices > self._most_slices
             if not is_whole or (is_enough and i + 1 < self._table.num_blocks):
                 damaged.update(range(i, self._table.num_blocks))
                 errors.append(
                     CorruptCheckpointError(
                         "too much damage in the index",
                         file=self.name,
-                        expected=f"fewer than {_MOST_ERRORS} damaged entries"
+                        expected=f"fewer than {MAX_INDEX_ERRORS} damaged entries"
                         f" and {self._most_slices} slices",
                         found="more; the rest was not checked",
                     )
@@ -317,7 +315,7 @@ class BundleIndex:
         is_whole = True
         try:
             for key, value in self._table.scan_block(i):
-                if len(errors) >= _MOST_ERRORS or num_slices > self._most_slices:
+                if len(errors) >= MAX_INDEX_ERRORS or num_slices > self._most_slices:
                     is_whole = False
                     break
                 try:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.formats.bundle.entries import Entry
+from ckptparse.limits import MAX_SHARED_RATIO
 from ckptparse.sources import Source
-
-_MOST_SHARED = 4
-"""How many times the bytes of a data file all tensors of a loop may take."""
 
 
 class TakenBytes:
@@ -29,12 +27,12 @@ class TakenBytes:
                 file.  They are not counted then.
         """
         taken = self._nbytes.get(entry.shard_id, 0) + entry.nbytes
-        if taken > _MOST_SHARED * shard.nbytes:
+        if taken > MAX_SHARED_RATIO * shard.nbytes:
             raise CorruptCheckpointError(
                 "tensors share the same bytes",
                 file=shard.name,
                 offset=entry.offset,
-                expected=f"at most {_MOST_SHARED} times the {shard.nbytes} bytes of the data file",
+                expected=f"at most {MAX_SHARED_RATIO} times the {shard.nbytes} bytes of the file",
                 found=f"{taken} bytes so far",
             )
         self._nbytes[entry.shard_id] = taken

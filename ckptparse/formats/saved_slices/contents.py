@@ -22,10 +22,11 @@ from math import prod
 from typing import NamedTuple
 
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
+from ckptparse.limits import MAX_FREE_KEY_NBYTES, MAX_KEYS_RATIO
 from ckptparse.messages.common import decode_shape, decode_slices, require_short, require_version
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.wire import LENGTH_DELIMITED, iterate_fields, require_few_parts
-from ckptparse.sstable import MAX_KEY_RATIO, Table
+from ckptparse.sstable import Table
 from ckptparse.tensors.dtypes import lookup
 from ckptparse.tensors.names import decode_name
 from ckptparse.tensors.partitions import Extents, count_most_slices, resolve_all
@@ -39,7 +40,6 @@ _NAME, _SHAPE, _SLICE = 1, 2, 4
 _MESSAGES = frozenset((_SHAPE, _SLICE))
 
 _MIN_PART_NBYTES = 2
-_FREE_NAME_NBYTES = 1 << 16
 _MOST_KNOWN_NBYTES = 256
 """Longer ones have slices of their own."""
 
@@ -120,7 +120,7 @@ class _Contents:
         self._found = found
         self._known: dict[bytes, Entry] = {}
         self._num_pieces = self._key_nbytes = 0
-        self._most_key_nbytes = MAX_KEY_RATIO * table.nbytes
+        self._most_key_nbytes = MAX_KEYS_RATIO * table.nbytes
         self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
 
     def decode(self, value: bytes) -> None:
@@ -196,7 +196,7 @@ class _Contents:
 
     def _parse(self, serialized: bytes) -> tuple[bytes, Entry]:
         if len(serialized) // _MIN_PART_NBYTES > self._most_listed:
-            longest = max(self._table.nbytes, _FREE_NAME_NBYTES)
+            longest = max(self._table.nbytes, MAX_FREE_KEY_NBYTES)
             require_few_parts(serialized, _MESSAGES, self._most_listed, longest)
         message = parse(load("saved_slices.proto")["SavedSliceMeta"], serialized)
         name: bytes = message.name

@@ -1,0 +1,84 @@
+"""The limits that SECURITY.md lists are those of the code."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptparse import limits
+from support.repository import ROOT
+
+ROWS: dict[str, tuple[tuple[str, str], ...]] = {
+    "keys of a block": (
+        ("MAX_KEYS_RATIO", "24 times"),
+        ("MAX_FREE_KEYS_NBYTES", "4 KiB"),
+    ),
+    "a key, or a name of V1": (("MAX_FREE_KEY_NBYTES", "64 KiB"),),
+    "entries of a compressed block": (
+        ("MIN_ENTRY_NBYTES", "one for 6 stored bytes"),
+        ("MAX_FREE_ENTRIES", "and 64"),
+    ),
+    "slices of all tensors": (
+        ("MIN_SLICE_NBYTES", "one for 8 bytes"),
+        ("MAX_FREE_SLICES", "and 1,024"),
+        ("MAX_PARTS_PER_PART", "extents, 2 for each byte"),
+    ),
+    "the header of an index": (("MAX_HEADER_NBYTES", "1 MiB"),),
+    "tensors that share bytes": (("MAX_SHARED_RATIO", "4 times the file"),),
+    "a tiling of slices": (("MAX_FREE_CELLS", "or a million"),),
+    "a directory without": (
+        ("MAX_OPENED_CANDIDATES", "200 files"),
+        ("MAX_SEARCHED_DIRECTORIES", "no more than 100"),
+    ),
+    "a state file": (
+        ("MAX_STATE_NBYTES", "4 MiB"),
+        ("MAX_FREE_FORM_STATE_NBYTES", "256 KiB"),
+    ),
+    "a graph as text": (
+        ("MIN_TOKEN_LETTERS", "for 4 letters"),
+        ("MAX_FREE_TOKENS", "and 10,000"),
+    ),
+    "paths of an object graph": (
+        ("MAX_PATH_LETTERS_RATIO", "16 letters for each byte"),
+        ("MAX_FREE_PATH_LETTERS", "or a million"),
+    ),
+    "a report of `verify`": (
+        ("MAX_INDEX_ERRORS", "10,000 damaged entries"),
+        ("MAX_DAMAGED_TENSORS", "50,000 damaged tensors"),
+    ),
+}
+"""The first words of a row of SECURITY.md -> each limit of it, and how the row spells it."""
+
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "million": 1 << 20}
+
+
+def value_in(words: str) -> int:
+    """The number in the words of a row: "4 KiB" is 4096."""
+    number, unit = 1, 1
+    for word in words.split():
+        unit = UNITS.get(word, unit)
+        digits = word.replace(",", "")
+        number = int(digits) if digits.isdigit() else number
+    return number * unit
+
+
+def rows_of_security() -> list[str]:
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    _, _, table = text.partition("| limit | at |\n| --- | --- |\n")
+    return table[: table.index("\n\n")].splitlines()
+
+
+@pytest.mark.parametrize("start", ROWS)
+def test_a_row_says_what_the_code_refuses(start: str) -> None:
+    (row,) = (row for row in rows_of_security() if row.startswith(f"| {start}"))
+    for name, words in ROWS[start]:
+        assert words in row
+        value = getattr(limits, name)
+        if name == "MAX_PARTS_PER_PART":
+            value //= limits.MIN_SLICE_NBYTES
+        assert value_in(words) == value
+
+
+def test_every_limit_has_a_row_and_every_row_a_limit() -> None:
+    names = {name for row in ROWS.values() for name, _ in row}
+    assert names == {name for name in vars(limits) if name.startswith(("MAX_", "MIN_"))}
+    assert len(rows_of_security()) == len(ROWS)
