@@ -95,7 +95,7 @@ def open_checkpoint(
         files.open,
         append=files.append,
         verify=verify,
-        mapped=files.maps,
+        mapped=files.mapped,
     )
     return Checkpoint(reader, files, again)
 

@@ -52,10 +52,10 @@ class Files(Protocol):
     """A file system: lists and opens files.
 
     Attributes:
-        maps: whether `open` can give views over memory maps.
+        mapped: whether sources from `open` are memory maps.
     """
 
-    maps: bool
+    mapped: bool
 
     def within(self, directory: str) -> Files:
         """Return the same files, restricted to one directory.
@@ -111,7 +111,7 @@ class Files(Protocol):
 
         Args:
             path: the file.
-            mapped: False asks for copies whatever `maps` says.
+            mapped: False asks for a source that copies, even where `Files.mapped` is True.
             kept: False asks for a source that takes no file descriptor between reads; it gives
                 copies.
 

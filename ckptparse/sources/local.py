@@ -35,7 +35,7 @@ class LocalFiles:
     """Files by their paths, mapped or read by position."""
 
     def __init__(self, *, mmap: bool) -> None:
-        self.maps = mmap
+        self.mapped = mmap
         self._confinement: Confinement | None = None
         try:
             self._directory = os.getcwd()  # a relative path stays where it was, wherever one goes
@@ -43,7 +43,7 @@ class LocalFiles:
             self._directory = ""
 
     def within(self, directory: str) -> LocalFiles:
-        confined = LocalFiles(mmap=self.maps)
+        confined = LocalFiles(mmap=self.mapped)
         confined._directory = self._directory
         confined._confinement = Confinement(self._join_directory(directory))
         return confined
@@ -111,7 +111,7 @@ class LocalFiles:
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
         if not kept:
             return ReopenedSource(path, lambda: self._open_file(path))
-        return _as_source(path, self._open_file(path), mmap=mapped and self.maps)
+        return _as_source(path, self._open_file(path), mmap=mapped and self.mapped)
 
     def _open_file(self, path: str) -> int:
         place = self._place(path)

@@ -68,7 +68,7 @@ def split_chain(url: str) -> ChainedUrl:
 class RemoteFiles:
     """Files of the file system that a URL names, by their URLs."""
 
-    maps = False
+    mapped = False
 
     def __init__(self, url: str, storage_options: dict[str, object]) -> None:
         """

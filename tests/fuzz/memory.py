@@ -30,7 +30,7 @@ class MemoryFiles:
 
     def __init__(self, contents: Mapping[str, bytes], *, maps: bool = True) -> None:
         self.contents = contents
-        self.maps = maps
+        self.mapped = maps
         self.opened: list[str] = []
 
     def within(self, directory: str) -> MemoryFiles:
@@ -73,4 +73,4 @@ class MemoryFiles:
         self.opened.append(path)
         if path not in self.contents:
             raise FileNotFoundError(path)
-        return source(path, self.contents[path], mapped=mapped and self.maps)
+        return source(path, self.contents[path], mapped=mapped and self.mapped)
