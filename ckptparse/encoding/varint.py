@@ -36,13 +36,3 @@ def decode_varint(
         expected=f"one that ends within {max_nbytes} bytes and before byte {stop} of its buffer",
         found=bytes(buffer[pos:last]).hex(" ") or "nothing",
     )
-
-
-def encode_varint(value: int) -> bytes:
-    """The shortest varint of a non-negative integer."""
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
