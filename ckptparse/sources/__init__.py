@@ -6,7 +6,7 @@ bytes mean.
 """
 
 from ckptparse.sources.base import MOST_KEPT_OPEN, Files, Source, is_url
-from ckptparse.sources.local import LocalFiles, open_source
+from ckptparse.sources.local import LocalFiles
 from ckptparse.sources.mapped import MappedSource
 from ckptparse.sources.memory import MemorySource
 from ckptparse.sources.pread import PreadSource
@@ -23,7 +23,6 @@ __all__ = [
     "Source",
     "files_for",
     "is_url",
-    "open_source",
 ]
 
 

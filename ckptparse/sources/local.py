@@ -143,20 +143,6 @@ class LocalFiles:
         return os.path.join(self._directory, path)
 
 
-def open_source(path: str, *, mmap: bool, directory: str = "") -> Source:
-    """Open a file as a source, mapped or read by position.
-
-    A file system that cannot map files is read by position.  A relative path is one in `directory`,
-    by default the working directory.
-
-    Raises:
-        FileNotFoundError: no such file; the caller knows which of its errors that is.
-        NotACheckpointError: a directory, FIFO, device or socket.
-        UnreadableError: any other refusal of the operating system.
-    """
-    return _as_source(path, open_file(path, os.path.join(directory, path)), mmap=mmap)
-
-
 def _as_source(path: str, descriptor: int, *, mmap: bool) -> Source:
     """A source over an open file, which becomes its own."""
     try:
@@ -174,7 +160,18 @@ def _as_source(path: str, descriptor: int, *, mmap: bool) -> Source:
 
 
 def open_file(path: str, place: str, flags: int = 0) -> int:
-    """A descriptor of a regular file; `path` is what messages call it.  Raises as `open_source`."""
+    """Open a regular file and return its descriptor.
+
+    Args:
+        path: path for error messages.
+        place: path that the operating system opens.
+        flags: flags of `os.open`, in addition to `_OPEN_FLAGS`.
+
+    Raises:
+        FileNotFoundError: no such file; the caller chooses the error class for it.
+        NotACheckpointError: a directory, FIFO, device or socket.
+        UnreadableError: the operating system refuses for another reason.
+    """
     _require_regular(path, place)  # a device is not even opened: that alone can have effects
     try:
         descriptor = os.open(place, _OPEN_FLAGS | flags)

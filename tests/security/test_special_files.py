@@ -248,7 +248,7 @@ def test_a_fifo_that_appears_when_a_file_is_opened(tmp_path: Path) -> None:
     code = """
         import os, sys
         from ckptparse import NotACheckpointError
-        from ckptparse.sources import open_source
+        from ckptparse.sources import LocalFiles
         path, look = sys.argv[1], os.stat
 
         def swap(file):
@@ -259,7 +259,7 @@ def test_a_fifo_that_appears_when_a_file_is_opened(tmp_path: Path) -> None:
 
         os.stat = swap
         try:
-            open_source(path, mmap=True)
+            LocalFiles(mmap=True).open(path)
         except NotACheckpointError as error:
             print(error.found)
     """

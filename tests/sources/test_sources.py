@@ -17,18 +17,22 @@ import pytest
 import ckptparse.sources.pread
 from ckptparse.errors import NotACheckpointError, TruncatedError, UnreadableError
 from ckptparse.sources import (
+    LocalFiles,
     MappedSource,
     MemorySource,
     PreadSource,
     ReopenedSource,
     Source,
-    open_source,
 )
 from ckptparse.sources.local import open_file
 from support.counting import DESCRIPTORS, num_descriptors
 
 CONTENTS = bytes(range(256)) * 40
 NBYTES = len(CONTENTS)
+
+
+def open_source(path: str, *, mmap: bool) -> Source:
+    return LocalFiles(mmap=mmap).open(path)
 
 
 class SourceSuite:
