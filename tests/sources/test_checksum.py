@@ -28,7 +28,7 @@ def test_checksum_of_a_range_is_that_of_its_bytes(mapped: bool, start: int, nbyt
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "num_reads"), [(4 << 20, 2), (10 << 20, 5), ((10 << 20) - 1, 4)]
+    ("nbytes", "num_reads"), [(8 << 20, 4), (10 << 20, 5), ((10 << 20) - 1, 4)]
 )
 def test_large_ranges_are_read_in_pieces(nbytes: int, num_reads: int) -> None:
     source = builders.CountingSource(RANDOM)
@@ -41,7 +41,6 @@ def test_pieces_grow_with_the_range_but_not_for_ever(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ckptparse.sources.checksum, "_LEAST_PIECE_NBYTES", 16)
     monkeypatch.setattr(ckptparse.sources.checksum, "_MOST_PIECE_NBYTES", 4096)
     monkeypatch.setattr(ckptparse.sources.checksum, "_MOST_COPIED_NBYTES", 1024)
-    monkeypatch.setattr(ckptparse.sources.checksum, "_LEAST_THREADS_NBYTES", 32)
     monkeypatch.setattr(ckptparse.sources.checksum, "_LEAST_SHARED_NBYTES", 32)
     for nbytes in (31, 32, 33, 512, 513, 10_000, 131_071, 131_073, 300_000):
         for mapped, most in ((True, 4096), (False, 1024)):
