@@ -8,9 +8,9 @@ thread can be started, and inside of other work.
 from __future__ import annotations
 
 import os
-from _queue import SimpleQueue
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 

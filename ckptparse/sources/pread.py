@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
+from _thread import allocate_lock  # threading.Lock; importing threading takes 0.7 ms
 from typing import NoReturn
 
 from ckptparse.errors import UnreadableError
