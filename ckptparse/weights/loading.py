@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ckptparse.errors import CheckpointError
 from ckptparse.tensors.mapping import read_each
-from ckptparse.weights.selection import Tensors, info_of
+from ckptparse.weights.selection import Arrays, info_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class MismatchError(CheckpointError, ValueError):
 
 
 def load_into(
-    target: MutableMapping[str, Any], source: Tensors, *, strict: bool = True
+    target: MutableMapping[str, Any], source: Arrays, *, strict: bool = True
 ) -> LoadReport:
     """Copy the arrays of a source into the arrays of a target, name by name.
 
@@ -136,7 +136,7 @@ def load_into(
     return report
 
 
-def _compare(name: str, source: Tensors, value: Any) -> Mismatch | None:
+def _compare(name: str, source: Arrays, value: Any) -> Mismatch | None:
     if not hasattr(value, "dtype"):
         raise TypeError(f"{name!r} in the target is no array, but {type(value).__name__}")
     info = info_of(source, name)

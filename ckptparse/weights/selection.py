@@ -1,4 +1,4 @@
-"""A part of a mapping of tensors, under other names and in other forms, read when asked for."""
+"""Select, rename and transform the tensors of a mapping; arrays are read at access."""
 
 from __future__ import annotations
 
@@ -20,21 +20,19 @@ if TYPE_CHECKING:
 
     from ckptparse.weights.assignment import AssignmentMap
 
-Tensors = Mapping[str, "NDArray[Any]"]
-"""Names to arrays; `info_of` asks its method ``info``, if it has one, instead of reading."""
+Arrays = Mapping[str, "NDArray[Any]"]
+"""Names to numpy arrays: a `TensorMapping`, or any other mapping, such as a dict."""
 
 Pattern = str | re.Pattern[str]
-"""A name; or a glob as in `fnmatch.fnmatchcase`, of which ``*`` takes slashes too; or a compiled
-regular expression, which may match anywhere in the name."""
+"""A name; a glob as in `fnmatch.fnmatchcase`, whose ``*`` also matches slashes; or a compiled
+regular expression, which is searched for anywhere in the name."""
 
 Transform = Callable[["NDArray[Any]"], Any]
-
-AVERAGE_SUFFIX = "/ExponentialMovingAverage"
-"""tensorflow/python/training/moving_averages.py, ``ExponentialMovingAverage.average_name``."""
+"""A function of an array, which may be a read-only view; returns an array."""
 
 
 def select(
-    source: Tensors,
+    source: Arrays,
     *,
     moving_averages: bool = False,
     include: Pattern | Iterable[Pattern] | None = None,
@@ -43,43 +41,66 @@ def select(
     rename: Mapping[str, str] | Callable[[str], str] | None = None,
     transform: Mapping[Pattern, Transform] | Callable[[str, NDArray[Any]], Any] | None = None,
 ) -> Selection:
-    """Choose tensors, and give them other names and other forms; reads none of them.
+    """Return a lazy mapping with some of the tensors, renamed and transformed.
 
-    The steps are taken in the order of the arguments, each on the names that the last one left:
-    `include` knows a tensor by its name in the source, `transform` by its name in the result.
-    Whatever is named must be there, so that a slip of the pen does not lose a weight; only
-    `exclude` may name what is not.
+    Reads no tensor.  The steps are applied in the order of the arguments, each to the names that
+    the step before left: `include` matches the names in the source, `transform` the names in the
+    result.
 
     Args:
-        source: any mapping from names to arrays; as a method, the object itself.
+        source: the mapping from names to arrays to select from.  Do not pass it when you call this
+            as a method: ``ckpt.select(include=...)``.
         moving_averages: give the value of ``v/ExponentialMovingAverage`` under the name ``v``, as
-            restoring by ``ExponentialMovingAverage.variables_to_restore`` does, and not under its
-            own.  A variable without an average keeps its value.
-        include: take only these names: a name, a glob whose ``*`` takes slashes too, a compiled
-            regular expression, which is searched for in the name, or several of them.
-        exclude: leave these out; the same.
-        assignment_map: take only what an assignment map of ``tf.train.init_from_checkpoint`` names,
-            under the names that it gives (``{"vgg_16/": "my/vgg_16/"}``); a dict or pairs.
-        rename: old name to new name, a mapping or a function.  Names not in a mapping stay.
-        transform: what to make of arrays: a mapping from names or patterns to functions of the
-            array, or one function of (name, array).  The array may be a read-only view.
+            ``tf.train.ExponentialMovingAverage.variables_to_restore`` does, and leave the name of
+            the average out.  A variable without an average keeps its own value.
+        include: keep only these: a name, a glob whose ``*`` also matches slashes, a compiled
+            regular expression, which is searched for anywhere in the name, or several of them.
+            None keeps all.
+        exclude: leave these out: the same kinds of pattern.  They need not match anything.
+        assignment_map: keep only the tensors in an assignment map, as
+            ``tf.train.init_from_checkpoint`` takes it, under the names that it gives:
+            ``{"vgg_16/": "my/vgg_16/"}``, or pairs of names.
+        rename: a mapping from old names to new names, or a function of the old name.  Names that
+            the mapping lacks are kept.
+        transform: a mapping from names or patterns to functions of the array, or one function of
+            (name, array).  It is called at each access.  The array that it gets may be a read-only
+            view; its result is converted by ``numpy.asarray``.
 
     Returns:
-        A `Selection`.
+        A `Selection`.  Its names are in the order of the source, with `assignment_map` in the order
+        of the map.
 
     Raises:
-        TensorNotFoundError: a name, pattern or scope that no tensor has.
-        ValueError: two tensors under one name, two transforms for one tensor, or an assignment map
-            from a scope to a name.
+        TensorNotFoundError: a name, pattern or scope, other than in `exclude`, matches no tensor.
+        ValueError: two tensors would have the same name, two transforms match the same tensor, or
+            `assignment_map` maps a scope to a name or a name to a scope.
+        TypeError: a new name is not a string.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        >>> weights = ckpt.select(
+        ...     include="vgg_16/fc6/*",
+        ...     rename={"vgg_16/fc6/weights": "fc6.weight", "vgg_16/fc6/biases": "fc6.bias"},
+        ...     transform={"fc6.weight": lambda w: w.reshape(-1, w.shape[-1])},
+        ... )
+        >>> list(weights)
+        ['fc6.bias', 'fc6.weight']
+        >>> ckpt["vgg_16/fc6/weights"].shape, weights["fc6.weight"].shape
+        ((7, 7, 6, 12), (294, 12))
     """
-    sources = _prefer_averages(source) if moving_averages else {name: name for name in source}
+    sources = {name: name for name in source}
+    if moving_averages:
+        from ckptparse.weights.averages import prefer_averages  # imported only when asked for
+
+        sources = prefer_averages(sources)
     if include is not None:
         included = {name for pattern in _listed(include) for name in _require(pattern, sources)}
         sources = {name: sources[name] for name in sources if name in included}
     excluded = {name for pattern in _listed(exclude) for name in _find(pattern, sources)}
     sources = {name: sources[name] for name in sources if name not in excluded}
     if assignment_map is not None:
-        from ckptparse.weights.assignment import assign_names  # few programs have such a map
+        from ckptparse.weights.assignment import assign_names  # imported only when asked for
 
         sources = _follow(assign_names(sources, assignment_map), sources)
     if rename is not None:
@@ -88,30 +109,49 @@ def select(
 
 
 class Selection(TensorMapping):
-    """A lazy, read-only mapping from names to arrays of another mapping.
+    """A lazy, read-only mapping from names to the arrays of another mapping; made by `select`.
 
-    Looks up, reads and transforms at each access, and keeps nothing.  Two selections are equal only
-    if they are the same object.
+    Each access reads the tensor from the source and applies its transform; nothing is cached.  Two
+    selections are equal only if they are the same object.
 
     Attributes:
-        sources: the name in the source of each name here.
+        sources: maps each name of the selection to its name in the source; read-only.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        >>> weights = ckpt.select(include="*/fc7/*", rename=lambda name: name[len("vgg_16/"):])
+        >>> weights
+        <Selection of 2 tensors>
+        >>> weights.sources["fc7/weights"]
+        'vgg_16/fc7/weights'
     """
 
     def __init__(
-        self, source: Tensors, sources: dict[str, str], transforms: dict[str, Transform]
+        self, source: Arrays, sources: dict[str, str], transforms: dict[str, Transform]
     ) -> None:
-        """Use `select`."""
+        """Create a selection; call `select` instead.
+
+        Args:
+            source: the mapping to read from.
+            sources: name here -> name in the source.
+            transforms: name here -> function of the array.
+        """
         self.sources: Mapping[str, str] = MappingProxyType(sources)
         self._source = source
         self._transforms = transforms
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """The array, transformed; a view or a copy, as the source and the transform have it.
+        """Return a whole tensor, transformed.
+
+        Returns:
+            The source's array, which of a checkpoint may be a read-only view over the mapped file;
+            with a transform its result, a view or a copy as the transform makes it.
 
         Raises:
-            TensorNotFoundError: no such name here.
-            ValueError: the transform says so; the text names the tensor and its shape.
-            CheckpointError: whatever the source raises, about the tensor's name there.
+            TensorNotFoundError: the selection has no such name.
+            ValueError: the transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed, with the tensor's name in the source.
         """
         return self._transformed(name, self._source[self._source_name(name)])
 
@@ -134,34 +174,60 @@ class Selection(TensorMapping):
             ) from error
 
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
-        """Return a tensor, or the part of it that a numpy index takes; never a bare scalar.
+        """Return a tensor, or the part of it that a numpy index selects.
 
-        Of a tensor without a transform, the source reads no more than it must.
+        Without a transform, only the part is read, as `Checkpoint.read` does.  With one, the whole
+        tensor is read and transformed, and the index is applied to the result.
+
+        Args:
+            name: a name of the selection.
+            index: anything that numpy accepts between square brackets (``np.s_[:, :, 0]``).
+
+        Returns:
+            An array, never a bare scalar; a view or a copy, as `Selection.__getitem__` returns it.
 
         Raises:
-            TensorNotFoundError: no such name here.
+            TensorNotFoundError: the selection has no such name.
             IndexError: the index does not fit the shape.
-            CheckpointError: whatever the source raises.
+            ValueError: the transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> biases = ckpt.select(include="*/biases", transform={"*/fc6/*": lambda b: b[::-1]})
+            >>> biases.read("vgg_16/fc6/biases", slice(0, 3)).shape
+            (3,)
         """
-        if name in self._transforms or not hasattr(self._source, "read"):
+        if name in self._transforms or not isinstance(self._source, TensorMapping):
             return np.asarray(self[name][keep_array(index)])
-        part: NDArray[Any] = self._source.read(self._source_name(name), index)
-        return part
+        return self._source.read(self._source_name(name), index)
 
     def info(self, name: str) -> TensorInfo:
-        """Return the metadata of a tensor, under its name here.
+        """Return the metadata of a tensor, with its name in the selection.
 
-        Reads nothing, unless the tensor has a transform: only its result has the shape and the
-        dtype, so it is made for this.
+        Reads nothing of a tensor without a transform.  Of a tensor with one, the shape and the
+        dtype are those of the result, so it is read and transformed.
 
         Raises:
-            TensorNotFoundError: no such name here.
+            TensorNotFoundError: the selection has no such name.
+            ValueError: the transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> flat = ckpt.select(include="*/fc8/weights", transform={"*": lambda w: w[0, 0]})
+            >>> info = flat.info("vgg_16/fc8/weights")
+            >>> info.shape, str(info.dtype), info.nbytes
+            ((12, 10), 'float32', 480)
         """
         if name in self._transforms:
             return _describe(name, self[name])
         return info_of(self._source, self._source_name(name))._replace(name=name)
 
     def _source_name(self, name: str) -> str:
+        """Return the name in the source of a name here."""
         try:
             return self.sources[name]
         except KeyError:
@@ -182,15 +248,15 @@ class Selection(TensorMapping):
         return f"<Selection of {len(self)} tensors>"
 
 
-def info_of(source: Tensors, name: str) -> TensorInfo:
-    """Return metadata from the mapping's method ``info``, or else from the array."""
-    if hasattr(source, "info"):
-        info: TensorInfo = source.info(name)
-        return info
+def info_of(source: Arrays, name: str) -> TensorInfo:
+    """Return the metadata of a tensor; it is read only if `source` is no `TensorMapping`."""
+    if isinstance(source, TensorMapping):
+        return source.info(name)
     return _describe(name, source[name])
 
 
 def _describe(name: str, array: NDArray[Any]) -> TensorInfo:
+    """Return the metadata of an array in memory."""
     return TensorInfo(
         name=name,
         dtype=array.dtype,
@@ -205,28 +271,18 @@ def _describe(name: str, array: NDArray[Any]) -> TensorInfo:
     )
 
 
-def _prefer_averages(names: Iterable[str]) -> dict[str, str]:
-    """Name to source name, with averages under the names of their variables."""
-    sources, averages = {}, {}
-    for name in names:
-        if name.endswith(AVERAGE_SUFFIX):
-            averages[name.removesuffix(AVERAGE_SUFFIX)] = name
-        else:
-            sources[name] = name
-    return sources | averages
-
-
 def _listed(patterns: Pattern | Iterable[Pattern]) -> Iterable[Pattern]:
+    """Return one pattern or several as an iterable."""
     return (patterns,) if isinstance(patterns, (str, re.Pattern)) else patterns
 
 
 def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
-    """The names that a pattern takes; a name takes itself, whatever a glob would read in it."""
+    """Return the names that a pattern matches; a string that is a name matches only that name."""
     if isinstance(pattern, str):
         if pattern in names:
             return [pattern]
-        if not any(char in pattern for char in "*?["):  # lists of names to exclude can be long
-            return []
+        if not any(char in pattern for char in "*?["):
+            return []  # no glob: a long list of names would else be compared with every name
         from fnmatch import translate
 
         return list(filter(re.compile(translate(pattern)).match, names))
@@ -234,6 +290,11 @@ def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
 
 
 def _require(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
+    """Return the names that a pattern matches, at least one.
+
+    Raises:
+        TensorNotFoundError: it matches none.
+    """
     found = _find(pattern, names)
     if not found:
         wanted = pattern if isinstance(pattern, str) else pattern.pattern
@@ -244,7 +305,7 @@ def _require(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
 def _rename(
     names: Iterable[str], rename: Mapping[str, str] | Callable[[str], str]
 ) -> list[tuple[str, str]]:
-    """Pairs (old name, new name)."""
+    """Return pairs (old name, new name)."""
     if not isinstance(rename, Mapping):
         return [(name, rename(name)) for name in names]
     names = list(names)
@@ -255,7 +316,12 @@ def _rename(
 
 
 def _follow(pairs: Iterable[tuple[str, str]], sources: Mapping[str, str]) -> dict[str, str]:
-    """New name to source name, from pairs (old name, new name)."""
+    """Return new name -> source name, from pairs (old name, new name).
+
+    Raises:
+        TypeError: a new name is not a string.
+        ValueError: two tensors would have the same name.
+    """
     followed: dict[str, str] = {}
     for old, new in pairs:
         if not isinstance(new, str):
@@ -269,6 +335,7 @@ def _assign_transforms(
     names: Mapping[str, str],
     transform: Mapping[Pattern, Transform] | Callable[[str, NDArray[Any]], Any] | None,
 ) -> dict[str, Transform]:
+    """Return name -> its transform, of the names that have one."""
     if transform is None:
         return {}
     if not isinstance(transform, Mapping):
