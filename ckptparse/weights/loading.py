@@ -1,4 +1,4 @@
-"""Arrays of one mapping into another: weights into a model."""
+"""Copy the arrays of one mapping into those of another: weights into a model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from ckptparse.weights.selection import Arrays, info_of
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A tensor that source and target both have, but in forms that do not fit.
+    """A tensor that source and target both have, with shapes or dtypes that do not fit.
 
     Attributes:
-        name: its name.
-        source_shape, target_shape: () for a scalar.
-        source_dtype, target_dtype: as text: "float32", "torch.int64" ...
+        name: its name, in source and target.
+        source_shape: its shape in the source; () for a scalar.
+        source_dtype: its dtype in the source, as text: ``"float32"``; of integers whose values do
+            not fit into the target's dtype, with a note: ``"int64 (too large)"``.
+        target_shape: its shape in the target; () for a scalar.
+        target_dtype: its dtype in the target, as text: ``"float32"``, ``"torch.int64"``.
     """
 
     name: str
@@ -40,13 +43,26 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """The result of `load_into`: what it did, or would have done.
+    """The result of `load_into`; ``str(report)`` lists everything that did not fit.
 
     Attributes:
-        loaded: names that were copied; with a `MismatchError`, none were.
+        loaded: names of the arrays that were copied, in the order of the target; empty in a
+            `MismatchError`.
         missing: names that only the target has.
         unexpected: names that only the source has.
-        mismatched: tensors whose shapes differ, or whose dtype would not go into the other.
+        mismatched: tensors that both have, with different shapes, or with dtypes or integers that
+            cannot be converted.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckptparse import load_into
+        >>> report = load_into({"a": np.zeros(2)}, {"a": np.ones(3), "b": np.ones(2)}, strict=False)
+        >>> report.ok
+        False
+        >>> print(report)
+        0 loaded, 0 missing, 1 unexpected, 1 mismatched
+        unexpected: 'b'
+        mismatched: 'a': float64 [3] in the source, float64 [2] in the target
     """
 
     loaded: tuple[str, ...]
@@ -56,7 +72,7 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every tensor of source and target has a partner that it fits."""
+        """Whether source and target have the same names, and every array fits."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
@@ -68,10 +84,12 @@ class LoadReport:
 
 
 class MismatchError(CheckpointError, ValueError):
-    """The tensors of a source are not those of a target; the text lists all, nothing was changed.
+    """The tensors of source and target do not fit; nothing was changed.
+
+    The message lists every tensor that does not fit.
 
     Attributes:
-        report: the same as data.
+        report: the `LoadReport` with the same facts as data.
     """
 
     def __init__(self, report: LoadReport) -> None:
@@ -82,30 +100,49 @@ class MismatchError(CheckpointError, ValueError):
 def load_into(
     target: MutableMapping[str, Any], source: Arrays, *, strict: bool = True
 ) -> LoadReport:
-    """Copy the arrays of a source into the arrays of a target, name by name.
+    """Copy the arrays of a source into the arrays of a target with the same names.
 
-    All are compared by shape and dtype, and then all that go over are read and checked, before the
-    first is written: what does not fit, or is damaged, leaves the target as it was.  So they are
-    all held at once.  Views over mapped files take no memory of the process; what reading puts
-    together (partitions, strings, big-endian files, ``mmap=False``, a transform that copies) takes
-    its size.  Where that is too much, load selections one after the other, with ``strict=False``.
+    All or nothing: names, shapes and dtypes are compared first, then every array to be copied is
+    read and checked, and only then is the first one written.  An error in the source, such as a
+    wrong checksum, leaves the target unchanged.
+
+    So all these arrays are held at the same time.  Views over mapped files take no memory of the
+    process.  Arrays that reading has to build (partitioned tensors, strings, big-endian files,
+    ``mmap=False``, a transform that copies) take their full size.  If that is too much, load
+    several selections one after the other, with ``strict=False``.
 
     Args:
-        target: names to arrays.  A writable numpy array and a PyTorch tensor (on any device; a
-            state dict, or the parameters) is written in place, so that whoever shares it sees the
-            new values.  What cannot be written in place (a read-only array, one of JAX, a tensor
-            on the meta device) is replaced in the mapping by a new one of the same dtype: a numpy
-            array, for the meta device a PyTorch tensor.
-        source: names to arrays, such as a `Checkpoint` or a `Selection`; they must not lie in
-            memory that the target writes.
-        strict: whether every name must be in both, with the same shape and a dtype that goes into
-            the target's without changing its kind (numpy's "same_kind": float64 to float32, not
-            float32 to int32; integers only if every value goes).  If not, what fits is copied.
+        target: a mapping from names to arrays.  Writable numpy arrays and PyTorch tensors (of a
+            state dict or of the parameters, on any device) are written in place, so that views of
+            them see the new values.  Arrays that cannot be written in place (read-only numpy
+            arrays, JAX arrays, PyTorch tensors on the meta device) are replaced in the mapping by
+            new ones of the same dtype: a PyTorch tensor for the meta device, otherwise a numpy
+            array.
+        source: a mapping from names to arrays: a `Checkpoint`, a `Selection`, a dict.  Its arrays
+            must not share memory with the target.
+        strict: whether to require the same names in both, with equal shapes, and dtypes that numpy
+            converts under its rule "same_kind": float64 to float32, not float32 to int32.
+            Integers also need every value to fit into the target's dtype.  With False, the arrays
+            that fit are copied and the others are reported.
+
+    Returns:
+        A `LoadReport`.
 
     Raises:
-        MismatchError: with `strict`, names, shapes or dtypes do not fit.
-        TypeError: a value in the target is no array.
-        CheckpointError: whatever reading the source raises.
+        MismatchError: names, shapes or dtypes do not fit, and `strict` is true.
+        TypeError: a value of the target has no dtype, so it is no array.
+        CheckpointError: reading the source failed.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckptparse import load_into, open_checkpoint
+        >>> model = {"weights": np.zeros((1, 1, 12, 10)), "biases": np.zeros(10)}
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        ...     report = load_into(model, ckpt.select(assignment_map={"vgg_16/fc8/": "/"}))
+        >>> report.loaded, report.ok
+        (('weights', 'biases'), True)
+        >>> bool(model["weights"].any())
+        True
     """
     missing = tuple(name for name in target if name not in source)
     unexpected = tuple(name for name in source if name not in target)
@@ -137,18 +174,19 @@ def load_into(
 
 
 def _compare(name: str, source: Arrays, value: Any) -> Mismatch | None:
+    """Return how a source's tensor and a target's value differ, or None if they fit."""
     if not hasattr(value, "dtype"):
         raise TypeError(f"{name!r} in the target is no array, but {type(value).__name__}")
     info = info_of(source, name)
     shape, dtype = tuple(value.shape), _numpy_dtype(value)
-    goes = dtype is not None and np.can_cast(info.dtype, dtype, "same_kind")
-    if goes and shape == info.shape:
+    can_cast = dtype is not None and np.can_cast(info.dtype, dtype, "same_kind")
+    if can_cast and shape == info.shape:
         return None
     return Mismatch(name, info.shape, str(info.dtype), shape, str(value.dtype))
 
 
 def _would_wrap(array: NDArray[Any], value: Any) -> bool:
-    """Return whether integers would change in the target's narrower type."""
+    """Return whether integers overflow the target's dtype."""
     dtype = _numpy_dtype(value)
     if array.dtype.kind not in "iu" or not array.size or dtype is None or dtype.kind not in "iu":
         return False
@@ -157,45 +195,44 @@ def _would_wrap(array: NDArray[Any], value: Any) -> bool:
 
 
 def _write(target: MutableMapping[str, Any], name: str, array: NDArray[Any]) -> None:
+    """Write an array into the target's, or replace that if it cannot be written in place."""
     value = target[name]
     if _is_torch(value):
         tensor = _as_torch(array, value)
         if value.is_meta:
             target[name] = tensor
         else:
-            value.detach().copy_(tensor)  # a parameter refuses to be written under autograd
+            value.detach().copy_(tensor)  # autograd forbids writing into a parameter
     elif isinstance(value, np.ndarray) and value.flags.writeable:
         np.copyto(value, array, casting="same_kind")
     else:
         target[name] = np.array(array, dtype=value.dtype)
 
 
-# PyTorch is never imported: who has a tensor has imported it.
-
-
 def _is_torch(value: Any) -> bool:
+    """Return whether a value is a PyTorch tensor; if it is, its program has imported PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _as_torch(array: NDArray[Any], value: Any) -> Any:
-    """A new tensor of the dtype of `value`, on the CPU."""
-    # The copy is aligned, writable and of the machine's byte order; PyTorch takes nothing else.
+    """Return a new tensor of the dtype of `value`, on the CPU."""
+    # PyTorch accepts only aligned, writable arrays in the machine's byte order: copy.
     copy = np.array(array, dtype=_numpy_dtype(value))
-    if copy.dtype.isbuiltin != 1:  # of ml_dtypes, which PyTorch knows by the same bits only
+    if copy.dtype.isbuiltin != 1:  # of ml_dtypes; PyTorch takes only its bits
         copy = copy.view(f"i{copy.dtype.itemsize}")
     return sys.modules["torch"].from_numpy(copy).view(value.dtype)
 
 
 def _numpy_dtype(value: Any) -> np.dtype[Any] | None:
-    """The dtype of an array, or the one of the same name as a PyTorch tensor's, if there is one."""
+    """Return an array's dtype, or numpy's of the same name as a PyTorch tensor's; None if none."""
     if isinstance(value.dtype, np.dtype):
         return value.dtype
     name = str(value.dtype).removeprefix("torch.")
     try:
         return np.dtype(name)
     except TypeError:
-        import ml_dtypes  # only tensors of such types pay for it
+        import ml_dtypes  # imported only for dtypes that numpy lacks
 
         scalar_type = getattr(ml_dtypes, name, None)
         return None if scalar_type is None else np.dtype(scalar_type)
