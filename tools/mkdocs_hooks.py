@@ -5,7 +5,8 @@ The pages in docs/ are plain Markdown that a code host shows as well.  While the
 - the Markdown files at the top level and in other directories (`BORROWED`) become pages of the
   site, and links to them lead there;
 - diagrams are put into the page itself, so that they take the colours of its palette;
-- names in code may be broken after a dot, a slash or an underscore, and nowhere else;
+- long names, in code and in tables, may be broken at a dot, a slash or an underscore, and nowhere
+  else;
 - ``$ ckptparse COMMAND --help`` followed by ``...`` gets the help text of the command;
 - a page that loads anything from another host stops the build.
 """
@@ -38,8 +39,15 @@ _HELP = re.compile(r"^\$ ckptparse (?P<words>[a-z ]*)--help\n\.\.\.$", re.MULTIL
 _DIAGRAM = re.compile(
     r'<p><img alt="(?P<alt>[^"]*)" src="[^"]*?(?P<path>diagrams/[^"/]+\.svg)"[^>]*></p>'
 )
-_INLINE_CODE = re.compile(r"(?<!<span></span>)<code>[^<]+</code>")
-_BREAK = re.compile(r"(?<=[\w)])([./_(]+|-)(?=\w)")
+_INLINE_CODE = re.compile(r"(?<!<span></span>)<code>(?P<text>[^<]+)</code>")
+_CELL = re.compile(r"<t[dh]\b.*?</t[dh]>", re.DOTALL)
+_TAG_OR_NAME = re.compile(r"<[^>]*>|&\w+;|[\w.]{17,}")
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+_BREAK = re.compile(r"(?<=[\w)])(?!\.\w{1,5}(?![\w(.:]))((?:::|[./_(])+|-)(?=\w)")
+"""Not before a suffix of a file."""
+_BREAK_IN_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
+_SHORT = 12
+"""Code of no more letters is not broken."""
 _STYLE = re.compile(r"<style>.*?</style>\s*", re.DOTALL)
 _FOREIGN = re.compile(
     r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b'
@@ -84,8 +92,25 @@ def on_page_content(html_text: str, page: Page, config: Any, files: Files) -> st
         label = f'<svg role="img" aria-label="{image["alt"]}"'
         return f'<figure class="diagram">{svg.strip().replace("<svg", label, 1)}</figure>'
 
-    html_text = _INLINE_CODE.sub(lambda code: _BREAK.sub(r"\1<wbr>", code[0]), html_text)
+    html_text = _INLINE_CODE.sub(_break_code, html_text)
+    html_text = _CELL.sub(lambda cell: _TAG_OR_NAME.sub(_break_name, cell[0]), html_text)
     return _DIAGRAM.sub(inline, html_text)
+
+
+def _break_code(code: re.Match[str]) -> str:
+    text = code["text"]
+    if len(html.unescape(text)) > _SHORT:
+        text = _BREAK.sub(r"\1<wbr>", text)
+    return f"<code>{_OPTION.sub(_keep_together, text)}</code>"
+
+
+def _keep_together(option: re.Match[str]) -> str:
+    return f'<span class="option">{option[0]}</span>'
+
+
+def _break_name(found: re.Match[str]) -> str:
+    """Break a long name in a cell, such as CheckpointNotFoundError; leave tags as they are."""
+    return found[0] if found[0][0] in "<&" else _BREAK_IN_WORD.sub("<wbr>", found[0])
 
 
 def on_post_page(output: str, page: Page, config: Any) -> str:
