@@ -3,7 +3,7 @@
 The pages in docs/ are plain Markdown that a code host shows as well.  While the site is built:
 
 - the Markdown files at the top level and in other directories (`BORROWED`) become pages of the
-  site, and links to them lead there;
+  site, and links to them lead there; links to Markdown files that are no pages become text;
 - diagrams are put into the page itself, so that they take the colours of its palette;
 - long names, in code and in tables, may be broken at a dot, a slash or an underscore, and nowhere
   else;
@@ -29,12 +29,14 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 
 BORROWED = {
+    "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changes.md",
     "benchmarks/README.md": "benchmarks-method.md",
 }
 """Path of a Markdown file outside docs/ -> path of its page."""
 
-_LINK = re.compile(r"(?<=\]\()(?P<path>[^)#:\s]+\.md)(?=[)#])")
+_LINK = re.compile(r"\[(?P<text>[^\[\]]+)\]\((?P<path>[^)#:\s]+\.md)(?P<anchor>#[^)\s]*)?\)")
 _HELP = re.compile(r"^\$ ckptparse (?P<words>[a-z ]*)--help\n\.\.\.$", re.MULTILINE)
 _DIAGRAM = re.compile(
     r'<p><img alt="(?P<alt>[^"]*)" src="[^"]*?(?P<path>diagrams/[^"/]+\.svg)"[^>]*></p>'
@@ -70,8 +72,11 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
 
     def lead_to_page(link: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link["path"]))
+        if target not in BORROWED and not target.startswith("docs/") and (ROOT / target).exists():
+            return link["text"]
         target = BORROWED.get(target, target.removeprefix("docs/"))
-        return posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
+        path = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
+        return f"[{link['text']}]({path}{link['anchor'] or ''})"
 
     markdown = _LINK.sub(lead_to_page, markdown)
     return _HELP.sub(lambda command: f"{command[0][:-4]}\n{_help(command['words'])}", markdown)
