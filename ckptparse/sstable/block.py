@@ -80,7 +80,6 @@ class Block:
             )
         self._contents = contents
         self._stop = nbytes - _RESTART_NBYTES * (count + 1)
-        self._restarts = np.frombuffer(contents, "<u4", count, self._stop)
         self._num_searched = 0
         self._decoded: tuple[Columns, dict[bytes, int]] | None = None
         stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
@@ -88,7 +87,7 @@ class Block:
         self._most_entries += MAX_FREE_ENTRIES
         self._most_key_nbytes = MAX_KEYS_RATIO * stored + MAX_FREE_KEYS_NBYTES
         self._longest_key_nbytes = max(stored, MAX_FREE_KEY_NBYTES)
-        bounds = self._restarts.astype(np.int64)
+        bounds = np.frombuffer(contents, "<u4", count, self._stop).astype(np.int64)
         if bounds[0] != 0 or (bounds[1:] <= bounds[:-1]).any() or bounds[-1] >= max(self._stop, 1):
             raise CorruptCheckpointError(
                 "invalid restarts of a block",
@@ -96,6 +95,7 @@ class Block:
                 expected=f"offsets that increase from 0 to below {self._stop}",
                 found=f"{bounds[:8].tolist()}{' ...' if count > 8 else ''}",
             )
+        self._restarts: list[int] = bounds.tolist()
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
         """Yield all (key, value) in order.
@@ -110,7 +110,7 @@ class Block:
     def _walk(self) -> Iterator[tuple[bytes, int, int]]:
         """Yield (key, start of the value, end of the value) in order; raises as ``iter``."""
         stop = self._stop
-        restarts = iter(self._restarts.tolist())
+        restarts = iter(self._restarts)
         restart = next(restarts)
         previous: bytes | None = None
         pos = 0
@@ -155,7 +155,7 @@ class Block:
         contents = bytes(self._contents)
         columns = decode_usual_columns(
             contents,
-            self._restarts.tolist(),
+            self._restarts,
             self._stop,
             most_entries=self._most_entries,
             most_key_nbytes=self._most_key_nbytes,
@@ -204,7 +204,7 @@ class Block:
         if not stop:
             return None
         key = b""
-        pos = int(self._restarts[self._find_restart(target)])
+        pos = self._restarts[self._find_restart(target)]
         num_entries = key_nbytes = 0
         while pos < stop:
             key, value_pos, value_stop = self._decode_entry(pos, key)
@@ -224,7 +224,13 @@ class Block:
 
     def _restart_key(self, restart: int) -> bytes:
         self._num_searched += 1
-        return self._decode_entry(int(restart), None)[0]
+        contents = self._contents
+        start = restart + 3  # of the key, if three lengths of a byte each are before it
+        if start <= self._stop and not contents[restart]:
+            stop = start + contents[restart + 1]
+            if (contents[restart + 1] | contents[restart + 2]) < 0x80 and stop <= self._stop:
+                return bytes(contents[start:stop])
+        return self._decode_entry(restart, None)[0]
 
     def _decode_entry(self, pos: int, previous: bytes | None) -> tuple[bytes, int, int]:
         """The entry at `pos`: (key, start of the value, end of the value).

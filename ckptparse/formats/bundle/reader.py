@@ -15,8 +15,7 @@ from ckptparse.formats.bundle.entries import Entry
 from ckptparse.formats.bundle.index import BundleIndex, Piece
 from ckptparse.formats.bundle.infos import BundleInfos, is_swapped
 from ckptparse.formats.bundle.payload import copy_numbers, decode_strings, verify_payload
-from ckptparse.formats.bundle.shards import Shards, explained
-from ckptparse.formats.bundle.sharing import TakenBytes
+from ckptparse.formats.bundle.shards import Shards, TakenBytes, explained
 from ckptparse.sources import MemorySource, Source
 from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.assembly import assemble
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 _SMALL_NBYTES = 1 << 20
 """Numbers of more bytes are checked on all cores."""
+_CHECKED_BY_ELEMENT = (STRING, VARIANT, BOOL)
+"""Types whose elements are checked one by one, beside their checksum."""
 _MOST_FORMS = 10_000
 """Pairs of dtype and shape that are remembered as fit for an array."""
 
@@ -147,7 +148,7 @@ class BundleReader:
             return self._read_partitioned(key, entry, index)
         shard = self._shards.require_range(shard_id, offset, nbytes)
         if self._taken is not None:
-            self._taken.add(entry, shard)
+            self._taken.add(shard_id, offset, nbytes, shard)
         if index is Ellipsis and numbers is not False and 0 < nbytes <= _SMALL_NBYTES:
             payload = shard.read(offset, offset + nbytes)
             if not self._verify or key in self._verified:
@@ -266,8 +267,8 @@ class BundleReader:
                 found=f"{taken} bytes in {len(pieces)} slices",
             )
         if self._taken is not None:
-            for piece, shard in zip(pieces, shards):
-                self._taken.add(piece.entry, shard)
+            for (_, _, entry), shard in zip(pieces, shards):
+                self._taken.add(entry.shard_id, entry.offset, entry.nbytes, shard)
         return shards
 
     # Checks
@@ -280,12 +281,17 @@ class BundleReader:
         Raises:
             CheckpointError: what reading the tensor raises, or would if its type were readable.
         """
-        is_known = lookup(entry.dtype).itemsize is not None or entry.dtype in (STRING, VARIANT)
-        if not entry.slices:
-            shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        dtype, _, shard_id, offset, nbytes, crc, slices = entry
+        is_known = lookup(dtype).itemsize is not None or dtype in (STRING, VARIANT)
+        if not slices:
+            shard = self._shards.require_range(shard_id, offset, nbytes)
             if self._taken is not None:
-                self._taken.add(entry, shard)
-            if is_known:
+                self._taken.add(shard_id, offset, nbytes, shard)
+            # Most tensors are small and intact: one comparison is enough for them.
+            is_quick = nbytes <= _SMALL_NBYTES and is_known and dtype not in _CHECKED_BY_ELEMENT
+            if is_quick and mask(crc32c(shard.read(offset, offset + nbytes))) == crc:
+                self._verified.add(key)
+            elif is_known:
                 self._verify_stored(shard, key, entry)
             return is_known
         pieces = self._pieces(key, entry)
@@ -297,12 +303,8 @@ class BundleReader:
 
     def _verify_stored(self, shard: Source, key: bytes, entry: Entry) -> None:
         """Check a tensor, or a slice, that is stored in one piece."""
-        dtype, _, _, offset, nbytes, crc, _ = entry
-        # Most tensors are small and intact: one comparison is enough for them.
-        is_quick = nbytes <= _SMALL_NBYTES and dtype not in (STRING, VARIANT, BOOL)
-        if not is_quick or mask(crc32c(shard.read(offset, offset + nbytes))) != crc:
-            with explained(shard):
-                verify_payload(shard, offset, entry, big_endian=self._big_endian)
+        with explained(shard):
+            verify_payload(shard, entry.offset, entry, big_endian=self._big_endian)
         self._verified.add(key)
 
     def forget_verified(self) -> None:

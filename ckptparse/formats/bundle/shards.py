@@ -9,6 +9,7 @@ from operator import add
 from ckptparse.errors import CorruptCheckpointError, MissingShardError, TruncatedError
 from ckptparse.formats.file_names import data_suffix
 from ckptparse.formats.recognize import name_foreign_format
+from ckptparse.limits import MAX_SHARED_RATIO
 from ckptparse.sources import MOST_KEPT_OPEN, Source
 
 
@@ -91,6 +92,44 @@ class Shards:
         for source in list(self._opened.values()):  # one step, for a thread that opens another
             source.close()
         self._opened.clear()
+
+
+class TakenBytes:
+    """Counts the bytes that one loop over many tensors takes of each data file.
+
+    TensorFlow stores each tensor in bytes of its own.  A crafted index can have a thousand entries
+    for the same megabyte, and make an hour's work of a small file.  A single read is bounded by
+    its data file; a loop is bounded here.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[int, int] = {}
+
+    def add(self, shard_id: int, offset: int, nbytes: int, shard: Source) -> None:
+        """Count the bytes of a tensor, or a slice, before they are read.
+
+        Args:
+            shard_id: number of the data file.
+            offset: where in the data file they begin.
+            nbytes: how many there are.
+            shard: the data file.
+
+        Raises:
+            CorruptCheckpointError: with them, the loop takes many times the bytes of the data
+                file.  They are not counted then.
+        """
+        left = self._left.get(shard_id)
+        if left is None:
+            left = MAX_SHARED_RATIO * shard.nbytes
+        if nbytes > left:
+            raise CorruptCheckpointError(
+                "tensors share the same bytes",
+                file=shard.name,
+                offset=offset,
+                expected=f"at most {MAX_SHARED_RATIO} times the {shard.nbytes} bytes of the file",
+                found=f"{MAX_SHARED_RATIO * shard.nbytes - left + nbytes} bytes so far",
+            )
+        self._left[shard_id] = left - nbytes
 
 
 @contextmanager
