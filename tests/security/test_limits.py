@@ -8,38 +8,38 @@ from ckptparse import limits
 from support.repository import ROOT
 
 ROWS: dict[str, tuple[tuple[str, str], ...]] = {
-    "keys of a block": (
+    "all keys of one block": (
         ("MAX_KEYS_RATIO", "24 times"),
         ("MAX_FREE_KEYS_NBYTES", "4 KiB"),
     ),
-    "a key, or a name of V1": (("MAX_FREE_KEY_NBYTES", "64 KiB"),),
+    "one key, or one name": (("MAX_FREE_KEY_NBYTES", "64 KiB"),),
     "entries of a compressed block": (
-        ("MIN_ENTRY_NBYTES", "one for 6 stored bytes"),
-        ("MAX_FREE_ENTRIES", "and 64"),
+        ("MIN_ENTRY_NBYTES", "one for each 6 stored bytes"),
+        ("MAX_FREE_ENTRIES", "plus 64"),
     ),
     "slices of all tensors": (
-        ("MIN_SLICE_NBYTES", "one for 8 bytes"),
-        ("MAX_FREE_SLICES", "and 1,024"),
-        ("MAX_PARTS_PER_PART", "extents, 2 for each byte"),
+        ("MIN_SLICE_NBYTES", "one for each 8 bytes"),
+        ("MAX_FREE_SLICES", "plus 1,024"),
+        ("MAX_PARTS_PER_PART", "extents: 2 for each byte"),
     ),
     "the header of an index": (("MAX_HEADER_NBYTES", "1 MiB"),),
-    "tensors that share bytes": (("MAX_SHARED_RATIO", "4 times the file"),),
-    "a tiling of slices": (("MAX_FREE_CELLS", "or a million"),),
+    "tensors that share bytes": (("MAX_SHARED_RATIO", "4 times the size"),),
+    "the grid into which": (("MAX_FREE_CELLS", "at least a million"),),
     "a directory without": (
         ("MAX_OPENED_CANDIDATES", "200 files"),
-        ("MAX_SEARCHED_DIRECTORIES", "no more than 100"),
+        ("MAX_SEARCHED_DIRECTORIES", "at most 100"),
     ),
     "a state file": (
         ("MAX_STATE_NBYTES", "4 MiB"),
         ("MAX_FREE_FORM_STATE_NBYTES", "256 KiB"),
     ),
     "a graph as text": (
-        ("MIN_TOKEN_LETTERS", "for 4 letters"),
-        ("MAX_FREE_TOKENS", "and 10,000"),
+        ("MIN_TOKEN_LETTERS", "for each 4 characters"),
+        ("MAX_FREE_TOKENS", "plus 10,000"),
     ),
     "paths of an object graph": (
-        ("MAX_PATH_LETTERS_RATIO", "16 letters for each byte"),
-        ("MAX_FREE_PATH_LETTERS", "or a million"),
+        ("MAX_PATH_LETTERS_RATIO", "16 characters for each byte"),
+        ("MAX_FREE_PATH_LETTERS", "at least a million"),
     ),
     "a report of `verify`": (
         ("MAX_INDEX_ERRORS", "10,000 damaged entries"),
@@ -63,7 +63,7 @@ def value_in(words: str) -> int:
 
 def rows_of_security() -> list[str]:
     text = (ROOT / "SECURITY.md").read_text("utf-8")
-    _, _, table = text.partition("| limit | at |\n| --- | --- |\n")
+    _, _, table = text.partition("| content | limit |\n| --- | --- |\n")
     return table[: table.index("\n\n")].splitlines()
 
 
