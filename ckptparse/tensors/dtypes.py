@@ -1,8 +1,10 @@
-"""TensorFlow's element types and what numpy calls them: one table.
+"""The table of TensorFlow's data types: number, name, kind, numpy type and size of an element.
 
-Numbers and names: tensorflow/core/framework/types.proto and tensorflow/python/framework/dtypes.py.
-The quantised types are the plain integers, as TensorFlow's own readers return them.  The 4- and
+Quantized types are read as plain integers, as TensorFlow's own readers return them.  The 4-bit and
 2-bit types take one byte per element on disk.
+
+Sources: tensorflow/core/framework/types.proto (numbers), tensorflow/python/framework/dtypes.py
+(names, kinds).
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ class DataType(NamedTuple):
 
     Attributes:
         name: TensorFlow's name in Python, such as "float32" or "qint8".
-        numpy_name: attribute of numpy or ml_dtypes; None where arrays of it are objects.
-        itemsize: bytes per element on disk; None where that varies.
+        kind: "float", "complex", "int", "uint", "quantized" or "bool"; the name itself for strings,
+            resources and variants; "unknown" for a number that is not in the table.
+        numpy_name: name of the scalar type in numpy or ml_dtypes; None if arrays of this type have
+            the dtype `object`.
+        itemsize: bytes per element on disk; None if that varies.
     """
 
     name: str
+    kind: str
     numpy_name: str | None
     itemsize: int | None
 
@@ -35,54 +41,54 @@ RESOURCE = 20
 VARIANT = 21
 
 _TABLE = {
-    1: DataType("float32", "float32", 4),
-    2: DataType("float64", "float64", 8),
-    3: DataType("int32", "int32", 4),
-    4: DataType("uint8", "uint8", 1),
-    5: DataType("int16", "int16", 2),
-    6: DataType("int8", "int8", 1),
-    STRING: DataType("string", None, None),
-    8: DataType("complex64", "complex64", 8),
-    9: DataType("int64", "int64", 8),
-    BOOL: DataType("bool", "bool_", 1),
-    11: DataType("qint8", "int8", 1),
-    12: DataType("quint8", "uint8", 1),
-    13: DataType("qint32", "int32", 4),
-    14: DataType("bfloat16", "bfloat16", 2),
-    15: DataType("qint16", "int16", 2),
-    16: DataType("quint16", "uint16", 2),
-    17: DataType("uint16", "uint16", 2),
-    18: DataType("complex128", "complex128", 16),
-    19: DataType("float16", "float16", 2),
-    RESOURCE: DataType("resource", None, None),
-    VARIANT: DataType("variant", None, None),
-    22: DataType("uint32", "uint32", 4),
-    23: DataType("uint64", "uint64", 8),
-    24: DataType("float8_e5m2", "float8_e5m2", 1),
-    25: DataType("float8_e4m3fn", "float8_e4m3fn", 1),
-    26: DataType("float8_e4m3fnuz", "float8_e4m3fnuz", 1),
-    27: DataType("float8_e4m3b11fnuz", "float8_e4m3b11fnuz", 1),
-    28: DataType("float8_e5m2fnuz", "float8_e5m2fnuz", 1),
-    29: DataType("int4", "int4", 1),
-    30: DataType("uint4", "uint4", 1),
-    31: DataType("int2", "int2", 1),
-    32: DataType("uint2", "uint2", 1),
-    33: DataType("float4_e2m1fn", "float4_e2m1fn", 1),
+    1: DataType("float32", "float", "float32", 4),
+    2: DataType("float64", "float", "float64", 8),
+    3: DataType("int32", "int", "int32", 4),
+    4: DataType("uint8", "uint", "uint8", 1),
+    5: DataType("int16", "int", "int16", 2),
+    6: DataType("int8", "int", "int8", 1),
+    STRING: DataType("string", "string", None, None),
+    8: DataType("complex64", "complex", "complex64", 8),
+    9: DataType("int64", "int", "int64", 8),
+    BOOL: DataType("bool", "bool", "bool_", 1),
+    11: DataType("qint8", "quantized", "int8", 1),
+    12: DataType("quint8", "quantized", "uint8", 1),
+    13: DataType("qint32", "quantized", "int32", 4),
+    14: DataType("bfloat16", "float", "bfloat16", 2),
+    15: DataType("qint16", "quantized", "int16", 2),
+    16: DataType("quint16", "quantized", "uint16", 2),
+    17: DataType("uint16", "uint", "uint16", 2),
+    18: DataType("complex128", "complex", "complex128", 16),
+    19: DataType("float16", "float", "float16", 2),
+    RESOURCE: DataType("resource", "resource", None, None),
+    VARIANT: DataType("variant", "variant", None, None),
+    22: DataType("uint32", "uint", "uint32", 4),
+    23: DataType("uint64", "uint", "uint64", 8),
+    24: DataType("float8_e5m2", "float", "float8_e5m2", 1),
+    25: DataType("float8_e4m3fn", "float", "float8_e4m3fn", 1),
+    26: DataType("float8_e4m3fnuz", "float", "float8_e4m3fnuz", 1),
+    27: DataType("float8_e4m3b11fnuz", "float", "float8_e4m3b11fnuz", 1),
+    28: DataType("float8_e5m2fnuz", "float", "float8_e5m2fnuz", 1),
+    29: DataType("int4", "int", "int4", 1),
+    30: DataType("uint4", "uint", "uint4", 1),
+    31: DataType("int2", "int", "int2", 1),
+    32: DataType("uint2", "uint", "uint2", 1),
+    33: DataType("float4_e2m1fn", "float", "float4_e2m1fn", 1),
 }
 
 
 def lookup(number: int) -> DataType:
-    """The row of a DataType number; numbers of a newer TensorFlow get a name and nothing else."""
+    """Return the row of a DataType number; an unknown number has neither numpy type nor size."""
     return _TABLE.get(number) or _unknown(number)
 
 
 @lru_cache(maxsize=256)
 def _unknown(number: int) -> DataType:
-    return DataType(f"unknown dtype {number}", None, None)
+    return DataType(f"unknown dtype {number}", "unknown", None, None)
 
 
 def number_of(name: str) -> int:
-    """The DataType number of a row's name."""
+    """Return the DataType number of a name that `lookup` gave."""
     return _NUMBERS.get(name) or int(name.rpartition(" ")[2])
 
 
@@ -91,13 +97,13 @@ _NUMBERS = {row.name: number for number, row in _TABLE.items()}
 
 @lru_cache(maxsize=256)
 def numpy_dtype(number: int) -> np.dtype[Any]:
-    """The dtype of the arrays of a DataType: `object` for strings and what has no array."""
+    """Return the dtype of arrays of a type: `object` for strings and types without arrays."""
     name = lookup(number).numpy_name
     if name is None:
         return np.dtype(object)
     scalar_type = getattr(np, name, None)
     if scalar_type is None:
-        import ml_dtypes  # only models with such tensors pay for it
+        import ml_dtypes  # imported only for tensors of these types
 
         scalar_type = getattr(ml_dtypes, name)
     dtype: np.dtype[Any] = np.dtype(scalar_type)
@@ -105,7 +111,7 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
 
 
 def require_readable(number: int) -> None:
-    """Raise UnsupportedError for types whose tensors have no form as an array."""
+    """Raise UnsupportedError if tensors of a type cannot be arrays."""
     if number in _TABLE and (lookup(number).itemsize is not None or number == STRING):
         return
     reasons = {

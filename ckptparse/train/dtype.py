@@ -11,11 +11,6 @@ from ckptparse.tensors.dtypes import BOOL, STRING, lookup, numpy_dtype
 _ENUM_NAMES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF"}
 """TensorFlow's names in the enum, where they are not those in Python in capitals."""
 
-_COMPLEX = {8, 18}
-_QUANTISED = {11, 12, 13, 15, 16}
-_FLOATING = {1, 2, 14, 19, *range(24, 29), 33}
-_INTEGER = {3, 4, 5, 6, 9, 17, 22, 23, 29, 30, 31, 32}
-
 
 class DType:
     """A dtype of TensorFlow, equal to numpy's of the same meaning and to its own name.
@@ -48,7 +43,7 @@ class DType:
     @property
     def as_numpy_dtype(self) -> Any:
         """Numpy's scalar type; of quantised types a structured dtype that bears their name."""
-        if self._number in _QUANTISED:
+        if self.is_quantized:
             return np.dtype([(self.name, numpy_dtype(self._number))])
         return numpy_dtype(self._number).type if self._number != STRING else object
 
@@ -76,27 +71,27 @@ class DType:
     @property
     def is_complex(self) -> bool:
         """Whether it is a complex number."""
-        return self._number in _COMPLEX
+        return lookup(self._number).kind == "complex"
 
     @property
     def is_floating(self) -> bool:
         """Whether it is a floating-point number, not a complex one."""
-        return self._number in _FLOATING
+        return lookup(self._number).kind == "float"
 
     @property
     def is_integer(self) -> bool:
         """Whether it is an integer, not a quantised one."""
-        return self._number in _INTEGER
+        return lookup(self._number).kind in ("int", "uint")
 
     @property
     def is_quantized(self) -> bool:
         """Whether it is a quantised integer."""
-        return self._number in _QUANTISED
+        return lookup(self._number).kind == "quantized"
 
     @property
     def is_unsigned(self) -> bool:
         """Whether it is an unsigned integer."""
-        return self.is_integer and self.name.startswith("uint")
+        return lookup(self._number).kind == "uint"
 
     @property
     def is_numpy_compatible(self) -> bool:
