@@ -1,8 +1,15 @@
 """Read TensorFlow checkpoints without TensorFlow.
 
+`open_checkpoint` opens a checkpoint, which is a mapping from tensor names to numpy arrays:
+
 >>> from ckptparse import open_checkpoint
->>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:  # doctest: +SKIP
+>>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
 ...     weights = ckpt["vgg_16/fc6/weights"]
+>>> weights.shape
+(7, 7, 6, 12)
+
+`ckptparse.train` has the functions of `tf.train` that read checkpoints.  The errors are described
+in `ckptparse.errors`.
 """
 
 from __future__ import annotations
@@ -70,10 +77,10 @@ _LOADED_AT_NEED = {
     "MismatchError": "ckptparse.weights.loading",
     "match": "ckptparse.weights.matching",
 }
-"""Exported names that a program which only opens a checkpoint does not load -> their module."""
+"""Exported names that are imported at their first use -> their modules."""
 
 _TENSORFLOW_NAMES = ("compat", "contrib", "pywrap_tensorflow")
-"""For scripts after ``import ckptparse as tf``: where TensorFlow keeps its reading names."""
+"""Modules of TensorFlow that scripts use after ``import ckptparse as tf``."""
 
 
 def __getattr__(name: str) -> Any:

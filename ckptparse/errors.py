@@ -1,26 +1,27 @@
-"""The errors of ckptparse, one tree.
+"""The exceptions of ckptparse, as one tree.
 
 ::
 
     CheckpointError
     ├── NotFoundError
-    │   ├── CheckpointNotFoundError     also FileNotFoundError: nothing at that path
-    │   ├── MissingShardError           also FileNotFoundError: a data file is not there
+    │   ├── CheckpointNotFoundError     also FileNotFoundError: no checkpoint at the path
+    │   ├── MissingShardError           also FileNotFoundError: a data file is missing
     │   └── TensorNotFoundError         also KeyError: no tensor of that name
     ├── DataLossError
-    │   ├── NotACheckpointError         also ValueError: the file is something else
+    │   ├── NotACheckpointError         also ValueError: the file is of another kind
     │   └── CorruptCheckpointError      also ValueError: the file contradicts itself
-    │       ├── ChecksumError           a stored CRC-32C and the bytes disagree
-    │       └── TruncatedError          the file ends before the bytes that it should hold
-    ├── UnsupportedError                also NotImplementedError: sound, but no array
-    ├── UnreadableError                 also OSError: the operating system refused or failed
-    └── MismatchError                   also ValueError: tensors do not fit a target (`transfer`)
+    │       ├── ChecksumError           the bytes do not match their stored CRC-32C
+    │       └── TruncatedError          the file ends before the bytes that it should contain
+    ├── UnsupportedError                also NotImplementedError: intact, but not readable here
+    ├── UnreadableError                 also OSError: the operating system or the storage refused
+    └── MismatchError                   also ValueError: tensors do not fit a target
 
-Each one also is the builtin that callers already catch.  The text always has the same form::
+Each class also inherits from the builtin exception that callers already catch.  `MismatchError` is
+defined in `ckptparse.weights.loading`.  The text of an error always has this form::
 
     FILE, byte OFFSET, tensor NAME: what is wrong
-      expected: what the format, or the rest of the file, asks for
-      found: what is there
+      expected: what the format, or the rest of the file, requires
+      found: what the file contains
 """
 
 from __future__ import annotations
@@ -31,15 +32,31 @@ from contextlib import contextmanager
 
 
 class CheckpointError(Exception):
-    """Base of every error that a checkpoint can cause.
+    """The base class of all errors that a checkpoint can cause.
 
     Attributes:
         file: path or URL of the file, or None.
         offset: byte offset in that file, or None.
-        tensor: name of the tensor concerned, or None.
-        expected, found: the two sides of the contradiction, as text, or None.
-        whole_file: whether it concerns every tensor of the file: one that is missing, cut off,
-            unreadable, or of another kind.
+        tensor: name of the tensor, or None.
+        expected: what the format, or the rest of the file, requires, as text; or None.
+        found: what the file contains, as text; or None.
+        whole_file: whether the error is the same for every tensor in the file, because the file is
+            missing, cut off or unreadable.
+
+    Examples:
+        >>> from ckptparse import CheckpointError, open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/short_data") as ckpt:
+        ...     try:
+        ...         ckpt["layer_2/weights"]
+        ...     except CheckpointError as error:
+        ...         print(error.message)
+        ...         print(error.tensor, error.offset)
+        ...         print("expected:", error.expected)
+        ...         print("found:", error.found)
+        this data file is cut off: it ends before the tensor does
+        layer_2/weights 48
+        expected: 24 bytes up to byte 72
+        found: a file of 68 bytes
     """
 
     whole_file = False
@@ -54,6 +71,15 @@ class CheckpointError(Exception):
         expected: object = None,
         found: object = None,
     ) -> None:
+        """
+        Args:
+            message: a sentence that says what is wrong, without the place.
+            file: path or URL of the file.
+            offset: byte offset in that file.
+            tensor: name of the tensor.
+            expected: what the format, or the rest of the file, requires.
+            found: what the file contains.
+        """
         super().__init__(_shorten(message))
         self.file = file
         self.offset = offset
@@ -63,7 +89,7 @@ class CheckpointError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence that says what is wrong, without the place."""
+        """The sentence that says what is wrong, without file, offset and tensor."""
         message: str = self.args[0]
         return message
 
@@ -71,7 +97,7 @@ class CheckpointError(Exception):
     """The label before `expected` in the text."""
 
     def lines(self) -> list[str]:
-        """Return the text in parts: place and message, then what was expected, what was found."""
+        """Return the lines of the text: place and message, what was expected, what was found."""
         place = []
         if self.file is not None:
             place.append(self.file)
@@ -90,10 +116,15 @@ class CheckpointError(Exception):
         return "\n  ".join(self.lines())
 
     def locate(self, *, file: str | None = None, base: int = 0, tensor: str | None = None) -> None:
-        """Complete the place by what only a caller knows; what is said already is left alone.
+        """Add the parts of the place that are not known yet.
 
-        Decoders of memory know a position in their buffer, not the file or where the buffer lies in
-        it: `base` is that distance in bytes.
+        A function that decodes a buffer knows the position in the buffer, but not the file, nor the
+        buffer's offset in it.  Its caller adds them.
+
+        Args:
+            file: path or URL of the file.
+            base: offset of the buffer in the file; it is added to `offset`.
+            tensor: name of the tensor.
         """
         if self.file is None and file is not None:
             self.file = file
@@ -102,12 +133,12 @@ class CheckpointError(Exception):
             self.tensor = tensor
 
     def forget_frames(self) -> None:
-        """Drop the traceback: a report of many errors cannot keep all those frames."""
+        """Drop the traceback, so that a report of many errors does not keep their frames."""
         self.__traceback__ = self.__cause__ = self.__context__ = None
 
 
 def _shorten(text: str) -> str:
-    """Shorten a value from a file, which can have megabytes, to its beginning."""
+    """Return the beginning of a text that comes from a file and may have megabytes."""
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 
@@ -115,15 +146,44 @@ _MOST_QUOTED = 600
 
 
 class NotFoundError(CheckpointError):
-    """Something that was asked for is not there."""
+    """A checkpoint, a file of it or a tensor does not exist.  The base class of three errors.
+
+    Examples:
+        >>> from ckptparse import NotFoundError, open_checkpoint
+        >>> try:
+        ...     open_checkpoint("fixtures/tf-1.15.5/vgg_16/modle.ckpt")
+        ... except NotFoundError as error:
+        ...     print(type(error).__name__)
+        CheckpointNotFoundError
+    """
 
 
 class DataLossError(CheckpointError):
-    """A file that is there is of no use."""
+    """A file exists, but is not an intact checkpoint.  The base class of four errors.
+
+    Examples:
+        >>> from ckptparse import DataLossError, open_checkpoint
+        >>> try:
+        ...     open_checkpoint("fixtures/README.md")
+        ... except DataLossError as error:
+        ...     print(type(error).__name__)
+        NotACheckpointError
+    """
 
 
 class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
-    """No checkpoint at the given path; the text says what was looked for and what is there."""
+    """There is no checkpoint at the path; also a FileNotFoundError.
+
+    The text says what was looked for and what is there.
+
+    Examples:
+        >>> from ckptparse import CheckpointNotFoundError, open_checkpoint
+        >>> try:
+        ...     open_checkpoint("fixtures/tf-1.15.5/vgg_16/modle.ckpt")
+        ... except CheckpointNotFoundError as error:
+        ...     print(error.message)
+        no such checkpoint. Did you mean fixtures/tf-1.15.5/vgg_16/model.ckpt?
+    """
 
     expected_label = "looked for"
     errno = errno.ENOENT
@@ -131,7 +191,20 @@ class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
 
 
 class MissingShardError(NotFoundError, FileNotFoundError):
-    """The index is there, but a data file that it refers to is not."""
+    """A file that belongs to the checkpoint is missing; also a FileNotFoundError.
+
+    `open_checkpoint` raises it for an incomplete V1 set, reading a tensor for a missing V2 data
+    file.
+
+    Examples:
+        >>> from ckptparse import MissingShardError, open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/no_data") as ckpt:
+        ...     try:
+        ...         ckpt["layer_0/weights"]
+        ...     except MissingShardError as error:
+        ...         print(error.file)
+        fixtures/tf-1.15.5/train_damaged/no_data.data-00000-of-00001
+    """
 
     whole_file = True
     errno = errno.ENOENT
@@ -139,33 +212,110 @@ class MissingShardError(NotFoundError, FileNotFoundError):
 
 
 class TensorNotFoundError(NotFoundError, KeyError):
-    """The checkpoint holds no tensor of that name; the text offers the nearest names."""
+    """The checkpoint has no tensor of that name; also a KeyError.
+
+    The text lists up to three similar names.
+
+    Examples:
+        >>> from ckptparse import TensorNotFoundError, open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        ...     try:
+        ...         ckpt["vgg_16/mean"]
+        ...     except TensorNotFoundError as error:
+        ...         print(error.message)
+        no such tensor. The most similar of 34 names: vgg_16/mean_rgb
+    """
 
 
 class NotACheckpointError(DataLossError, ValueError):
-    """The file is not a TensorFlow checkpoint at all."""
+    """The file is not a TensorFlow checkpoint; also a ValueError.
+
+    The text names the format of the file, if it is a well-known one.
+
+    Examples:
+        >>> from ckptparse import NotACheckpointError, open_checkpoint
+        >>> try:
+        ...     open_checkpoint("fixtures/README.md")
+        ... except NotACheckpointError as error:
+        ...     print(error.file)
+        fixtures/README.md
+    """
 
 
 class CorruptCheckpointError(DataLossError, ValueError):
-    """The file is a checkpoint whose bytes contradict each other."""
+    """The file is a checkpoint whose bytes contradict each other; also a ValueError.
+
+    Examples:
+        >>> from ckptparse import CorruptCheckpointError, open_checkpoint
+        >>> try:
+        ...     open_checkpoint("fixtures/tf-1.15.5/train_damaged/bad_handle")
+        ... except CorruptCheckpointError as error:
+        ...     print(error.message, "at byte", error.offset)
+        invalid varint at byte 157
+    """
 
 
 class ChecksumError(CorruptCheckpointError):
-    """The stored CRC-32C does not fit the bytes."""
+    """The bytes do not match their stored checksum (CRC-32C); also a ValueError.
+
+    Examples:
+        >>> from ckptparse import ChecksumError, open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/bad_checksum") as ckpt:
+        ...     try:
+        ...         ckpt["layer_2/weights"]
+        ...     except ChecksumError as error:
+        ...         print(error.message)
+        the bytes of the tensor do not match the stored checksum
+    """
 
 
 class TruncatedError(CorruptCheckpointError):
-    """The file ends before the bytes that its own structure promises."""
+    """The file ends before the bytes that it should contain; also a ValueError.
+
+    Examples:
+        >>> from ckptparse import TruncatedError, open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/short_data") as ckpt:
+        ...     try:
+        ...         ckpt["layer_2/weights"]
+        ...     except TruncatedError as error:
+        ...         print(error.expected, "but found", error.found)
+        24 bytes up to byte 72 but found a file of 68 bytes
+    """
 
     whole_file = True
 
 
 class UnsupportedError(CheckpointError, NotImplementedError):
-    """A sound file or tensor that has no meaning as a numpy array, or needs a newer reader."""
+    """The file or tensor is intact, but this version cannot read it; also a NotImplementedError.
+
+    It is a tensor that is not an array (a variant or a resource), a tensor of an unknown data type
+    or of a size that numpy cannot have, or a checkpoint for newer readers.
+
+    Examples:
+        >>> from ckptparse import UnsupportedError, open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-2.21.0/variants/model.ckpt") as ckpt:
+        ...     try:
+        ...         ckpt["list"]
+        ...     except UnsupportedError as error:
+        ...         print(error.message)
+        this tensor cannot be read as an array
+    """
 
 
 class UnreadableError(CheckpointError, OSError):
-    """The operating system would not open or read a file (permissions, a failing disk ...)."""
+    """The operating system or the storage does not open or read a file; also an OSError.
+
+    Missing permissions, a failing disk and a server that does not answer are examples.  A path that
+    leads out of the directory of ``confined=True`` is another.
+
+    Attributes:
+        errno: number of the error, as in the module `errno`; or None.
+
+    Examples:
+        >>> from ckptparse import UnreadableError
+        >>> issubclass(UnreadableError, OSError)
+        True
+    """
 
     whole_file = True
     errno: int | None = None
@@ -173,7 +323,7 @@ class UnreadableError(CheckpointError, OSError):
 
     @classmethod
     def because(cls, error: OSError, *, file: str, offset: int | None = None) -> UnreadableError:
-        """The error of ours for one of the operating system."""
+        """Return the UnreadableError for an error of the operating system."""
         unreadable = cls(error.strerror or str(error), file=file, offset=offset)
         unreadable.errno = error.errno
         return unreadable
@@ -181,7 +331,7 @@ class UnreadableError(CheckpointError, OSError):
 
 @contextmanager
 def located(*, file: str | None = None, base: int = 0, tensor: str | None = None) -> Iterator[None]:
-    """`CheckpointError.locate` for every error raised inside."""
+    """Call `CheckpointError.locate` on every error that is raised in this context."""
     try:
         yield
     except CheckpointError as error:
