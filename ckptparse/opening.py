@@ -1,4 +1,4 @@
-"""Open what the user typed: a checkpoint, or the graph beside it."""
+"""Open the checkpoint, or read the graph, that a path refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ckptparse.formats.file_names import INDEX_SUFFIX
 from ckptparse.paths.locate import confine, find_checkpoint
 from ckptparse.sources import MOST_KEPT_OPEN, files_for, is_url
 
-if TYPE_CHECKING:  # imported at first need
+if TYPE_CHECKING:  # imported at first use
     from ckptparse.metagraph import MetaGraph
 
 
@@ -28,37 +28,60 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open a checkpoint that TensorFlow wrote.
 
-    Of a V2 checkpoint this reads the index's footer and two of its blocks, of a V1 checkpoint the
-    table of contents of each file, whatever the number and size of the tensors.
+    Opening reads little, whatever the number and size of the tensors: of a V2 checkpoint the
+    index's footer and two of its blocks, of a V1 checkpoint the table of contents of each file.
 
     Args:
-        path: a prefix (``model.ckpt-200``); a file of the checkpoint (``.index``,
-            ``.data-00000-of-00001``, ``.meta``, a V1 file, a V1 shard or ``-?????-of-00004``); a
-            directory with a ``checkpoint`` state file, meaning its latest one; the directory of a
-            SavedModel or TF-Hub module; or a URL of these (extra `remote`).
-        verify: compare stored checksums with a tensor's bytes at its first access.  False touches
-            no page before you do.  Indexes and tables of contents are always checked.
-        mmap: map data files into memory, so that arrays are views and cost nothing.  False reads
-            copies: the choice for storage whose files others change or take away, where touching
-            a map can end the process with SIGBUS.  Data files from the 129th on are read as copies
-            in any case, so that no number of them uses up the process's file descriptors.
-        format: "v1" or "v2", if both exist under one prefix; without it V2, as TensorFlow does.
-        storage_options: for URLs, what fsspec passes on to the file system.
-        confined: open and look for nothing outside of the directory that `path` names (of a prefix
-            or file the one it is in, else the directory itself), whatever a state file says and
-            wherever symbolic links lead: for checkpoints from strangers.
+        path: the path or URL of a checkpoint (URLs need the extra `remote`):
+
+            - a prefix, such as ``model.ckpt-200``;
+            - a file of the checkpoint: ``.index``, ``.data-00000-of-00001``, ``.meta``, a V1 file,
+              a V1 shard, or ``-?????-of-00004`` for all V1 shards;
+            - a ``checkpoint`` state file or its directory, for the latest checkpoint;
+            - the directory of a SavedModel or a TF-Hub module;
+            - a directory that contains exactly one checkpoint.
+
+        verify: compare the bytes of a tensor with their stored checksum at the first access.
+            False reads no data until an array is used.  Indexes and tables of contents are
+            always checked.
+        mmap: map data files into memory, so that arrays are views of the files and need no copy.
+            False reads copies.  Use False for files that others may shorten or remove: the use of
+            an array over such a file can end the process with SIGBUS.  The 129th and later data
+            files are always read as copies, to limit the number of open files; so are URLs.
+        format: "v1" or "v2", to choose between two checkpoints with the same prefix.  None prefers
+            V2, as TensorFlow does.
+        storage_options: options that fsspec passes to the file system of a URL.
+        confined: open nothing outside one directory: the one that `path` is, or that contains
+            the prefix or file `path`.  State files and symbolic links that lead out of it are not
+            followed.  Use it for checkpoints from strangers.
 
     Returns:
-        A `Checkpoint`; closing it (or ``with``) is good manners, its arrays outlive it.
+        A `Checkpoint`.  Close it, or use it in a ``with`` statement; its arrays stay valid.
 
     Raises:
-        CheckpointNotFoundError: nothing there; the text says what was looked for.
-        MissingShardError: a V1 set that is not complete.
-        NotACheckpointError: a file of another kind.
-        CorruptCheckpointError: a damaged index, table of contents or state file.
-        UnsupportedError: a checkpoint for newer readers only.
-        UnreadableError: the operating system, or the storage, refuses.
-        ImportError: a URL without the extra `remote`.
+        CheckpointNotFoundError: there is no checkpoint, or more than one; the text says what was
+            looked for and what was found.
+        MissingShardError: a file of a V1 set is missing.
+        NotACheckpointError: the file is of another kind.
+        CorruptCheckpointError: an index, a table of contents or a state file is damaged.
+        UnsupportedError: the checkpoint is for newer readers only.
+        UnreadableError: the operating system or the storage refuses, or with `confined` the path
+            leads out of the directory.
+        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
+        ValueError: `format` is not "v1", "v2" or None.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        ...     weights = ckpt["vgg_16/fc6/weights"]
+        >>> weights.shape
+        (7, 7, 6, 12)
+
+        A directory with a state file refers to its latest checkpoint:
+
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16", mmap=False) as ckpt:
+        ...     print(ckpt.path, len(ckpt))
+        fixtures/tf-1.15.5/vgg_16/model.ckpt 34
     """
     if format not in (None, "v1", "v2"):
         raise ValueError(f'format is "v1", "v2" or None, not {format!r}')
@@ -83,7 +106,7 @@ def open_checkpoint(
                 files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
             ]
             return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
-        # An index is copied out of its file block by block, never mapped: what was checked stays.
+        # The index is read block by block, never mapped: bytes that were checked cannot change.
         index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
@@ -101,25 +124,36 @@ def open_checkpoint(
 
 
 def _open_again(path: str, options: dict[str, Any]) -> Checkpoint:
+    """Open the checkpoint of a pickled or copied `Checkpoint`."""
     return open_checkpoint(path, **options)
 
 
 def read_graph(
     path: str, tags: Iterable[str] | None = None, *, confined: bool = False
 ) -> tuple[str, MetaGraph]:
-    """Read the graph that `path` names, or the one beside the checkpoint that it names.
+    """Read a graph file, or the graph file beside a checkpoint.
 
     Args:
-        path: a `.meta` file, a SavedModel's directory or file, or any path of `open_checkpoint`.
-        tags: of a SavedModel, the graph with exactly these tags; None for the first one.
-        confined: as for `open_checkpoint`.
+        path: a `.meta` file, the directory or file of a SavedModel, or any path that
+            `open_checkpoint` takes.
+        tags: choose the graph of a SavedModel that has exactly these tags; None for the first one.
+        confined: as in `open_checkpoint`.
 
     Returns:
-        The path of the graph's file, and the graph.
+        The path of the graph file, and the graph.
 
     Raises:
-        CheckpointNotFoundError: there is neither a graph nor a checkpoint with one.
+        CheckpointNotFoundError: there is no graph, or no checkpoint, at the path; or no graph has
+            these tags.
         CorruptCheckpointError: the graph is damaged.
+
+    Examples:
+        >>> from ckptparse.opening import read_graph
+        >>> path, graph = read_graph("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        >>> path
+        'fixtures/tf-1.15.5/vgg_16/model.ckpt.meta'
+        >>> graph.tensorflow_version
+        '1.15.5'
     """
     from ckptparse.metagraph import find_graph_file, read_graph_file
 
