@@ -53,7 +53,7 @@ class LoadReport:
         mismatched: tensors that both have, with different shapes, or with dtypes or integers that
             cannot be converted.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ckptparse import load_into
         >>> report = load_into({"a": np.zeros(2)}, {"a": np.ones(3), "b": np.ones(2)}, strict=False)
@@ -133,7 +133,7 @@ def load_into(
         TypeError: a value of the target has no dtype, so it is no array.
         CheckpointError: reading the source failed.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ckptparse import load_into, open_checkpoint
         >>> model = {"weights": np.zeros((1, 1, 12, 10)), "biases": np.zeros(10)}

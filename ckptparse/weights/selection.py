@@ -76,7 +76,7 @@ def select(
             `assignment_map` maps a scope to a name or a name to a scope.
         TypeError: a new name is not a string.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
         >>> weights = ckpt.select(
@@ -117,7 +117,7 @@ class Selection(TensorMapping):
     Attributes:
         sources: maps each name of the selection to its name in the source; read-only.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
         >>> weights = ckpt.select(include="*/fc7/*", rename=lambda name: name[len("vgg_16/"):])
@@ -192,7 +192,7 @@ class Selection(TensorMapping):
             ValueError: the transform raised it; the message adds the tensor's name and shape.
             CheckpointError: reading the source failed.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
             >>> biases = ckpt.select(include="*/biases", transform={"*/fc6/*": lambda b: b[::-1]})
@@ -214,7 +214,7 @@ class Selection(TensorMapping):
             ValueError: the transform raised it; the message adds the tensor's name and shape.
             CheckpointError: reading the source failed.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
             >>> flat = ckpt.select(include="*/fc8/weights", transform={"*": lambda w: w[0, 0]})

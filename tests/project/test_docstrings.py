@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 import ckptparse
-
-ROOT = Path(__file__).resolve().parent.parent
+from support.repository import ROOT
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
