@@ -1,4 +1,4 @@
-"""The Python face: a checkpoint as a mapping from names to arrays."""
+"""A checkpoint as a mapping from names to arrays."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ _QUICK_INDEX_NBYTES = 1 << 20
 class Checkpoint(TensorMapping):
     """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
 
-    Names come in the stored order of keys.  Slices of partitioned tensors are not names.  Nothing
-    is read before it is asked for.
+    Names are in the stored order of keys: by unsigned bytes.  Slices of partitioned tensors are
+    not names.  Opening reads a few blocks of the index; a tensor is read when it is asked for.
 
-    Safe to use from several threads, and after a fork.  Two checkpoints are equal only if they are
-    the same object.
+    A checkpoint may be used from several threads at once, and after a fork.  Two checkpoints are
+    equal only if they are the same object.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        ...     print(len(ckpt), ckpt["vgg_16/fc6/biases"].dtype)
+        34 float32
     """
 
     def __init__(
@@ -45,8 +51,8 @@ class Checkpoint(TensorMapping):
         """Use `open_checkpoint`.
 
         Args:
-            reader: of the checkpoint's format.
-            files: where to look for a graph beside the checkpoint.
+            reader: the reader of the checkpoint's format.
+            files: the file system in which a graph beside the checkpoint is looked for.
             again: a function, and its arguments, that open the same checkpoint once more.
         """
         self._open_reader: Reader | None = reader
@@ -54,7 +60,7 @@ class Checkpoint(TensorMapping):
         self._storage = files
         self._names: tuple[str, ...] | None = None
         self.path = reader.path
-        """What the names of its files have in common: the prefix, or the V1 file."""
+        """The prefix of the names of its files, or the V1 file."""
         self.format = reader.format
         """Either "v1" or "v2"."""
 
@@ -66,7 +72,7 @@ class Checkpoint(TensorMapping):
 
     @property
     def files(self) -> list[str]:
-        """Paths of the files that it is made of, in order; data files may be missing."""
+        """Paths of its files: the index and then the data files, which may be missing."""
         return self._reader.files
 
     # Mapping
@@ -81,7 +87,18 @@ class Checkpoint(TensorMapping):
         return isinstance(name, str) and self._reader.find(encode_name(name)) is not None
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The whole tensor, or `default` if there is none of that name."""
+        """Return a whole tensor, or another value if there is none of that name.
+
+        Args:
+            name: the name of a tensor.
+            default: the value to return if there is no such tensor.
+
+        Returns:
+            The array, as `read` returns it, or `default`.
+
+        Raises:
+            CheckpointError: whatever else `read` raises.
+        """
         return self.read(name) if name in self else default
 
     def _all_names(self) -> tuple[str, ...]:
@@ -93,28 +110,38 @@ class Checkpoint(TensorMapping):
     # Tensors
 
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
-        """A tensor, or the part of it that a numpy index takes.
+        """Return a tensor, or the part of it that a numpy index takes.
+
+        Of a partitioned tensor, only the slices that the index needs are read.  Of a tensor that
+        is stored whole, with ``mmap=False``, only the bytes from the first to the last element are
+        read.  With ``verify=True``, the first access checks all bytes of the tensor, or of these
+        slices, once.
 
         Args:
-            name: one of the names.
-            index: whatever numpy takes between square brackets (``np.s_[:, :, 0]``).  Of a
-                partitioned tensor only the slices are read that the index needs; of a tensor
-                stored whole, with ``mmap=False``, only the bytes from the first to the last
-                element.  (A first access with ``verify=True`` checks all bytes of the tensor,
-                or of those slices, once.)
+            name: the name of a tensor.
+            index: anything that numpy takes between square brackets, such as ``np.s_[:, :, 0]``.
 
         Returns:
-            An array, never a bare scalar.  Numbers stored whole: a read-only view over the mapped
-            file, which may be unaligned; a read-only copy with ``mmap=False`` or from a big-endian
-            checkpoint.  Partitioned: a new array.  Strings: a new `object` array of `bytes`.
+            An array, never a bare scalar.  Numbers that are stored whole: a read-only view of the
+            mapped file, which may be unaligned; a read-only copy with ``mmap=False`` or from a
+            big-endian checkpoint.  A partitioned tensor: a new array.  Strings: a new array of
+            `bytes` with the dtype `object`.
 
         Raises:
-            TensorNotFoundError: no such tensor.
-            MissingShardError, TruncatedError: its data file is not there, or ends too early.
+            TensorNotFoundError: there is no such tensor.
+            MissingShardError: its data file is missing.
+            TruncatedError: its data file ends before the tensor does.
             ChecksumError: its bytes are not those that were written (``verify=True``).
-            CorruptCheckpointError: slices with holes or overlaps, lengths that do not add up ...
-            UnsupportedError: a variant, a resource, or a type of a newer TensorFlow.
+            CorruptCheckpointError: its slices have holes or overlaps, or its lengths do not add up.
+            UnsupportedError: it is a variant, a resource, or of a type of a newer TensorFlow.
             IndexError: the index does not fit the shape.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.read("vgg_16/conv1/conv1_1/weights", np.s_[:, :, 0]).shape
+            (3, 3, 4)
         """
         key = encode_name(name)
         reader = self._open_reader or self._reader
@@ -128,7 +155,7 @@ class Checkpoint(TensorMapping):
             raise
 
     __getitem__ = read
-    """The whole tensor."""
+    """Return a whole tensor: ``read(name)``."""
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield (name, array) of several tensors, each read when the loop comes to it.
@@ -140,11 +167,14 @@ class Checkpoint(TensorMapping):
         bytes, but a crafted file can.  A loop that calls `read` for each name has no such bound.
 
         Args:
-            names: the names, each once.
+            names: names of tensors, each once.
+
+        Yields:
+            The name and the array, as `read` returns it.
 
         Raises:
             CorruptCheckpointError: tensors share the same bytes.
-            CheckpointError: whatever `read` raises.
+            CheckpointError: whatever else `read` raises.
         """
         reader = self._reader.one_pass()
         for name in names:
@@ -156,13 +186,29 @@ class Checkpoint(TensorMapping):
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor; reads none of its bytes.
 
+        Args:
+            name: the name of a tensor.
+
+        Returns:
+            Its dtype, shape and sizes, and where it is stored.
+
         Raises:
-            TensorNotFoundError: no such tensor.
+            TensorNotFoundError: there is no such tensor.
+            CorruptCheckpointError: its entry in the index is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.info("vgg_16/fc6/biases").dtype
+            dtype('float32')
         """
         return self._reader.info(*self._find(name))
 
     def infos(self) -> list[TensorInfo]:
-        """`info` of every tensor, in the order of names; reads the whole index.
+        """Return the metadata of all tensors; reads the whole index, and no tensor.
+
+        Returns:
+            What `info` returns for each name, in the order of names.
 
         Raises:
             CorruptCheckpointError: any part of the index is damaged.
@@ -172,7 +218,10 @@ class Checkpoint(TensorMapping):
     def forms(self) -> TensorForms:
         """Return the names, shapes and dtypes of all tensors, column by column.
 
-        Reads the whole index, as `infos` does, in half the time.
+        Reads the whole index, as `infos` does, and makes no `TensorInfo`.
+
+        Returns:
+            Three lists in the order of names: names, shapes, and TensorFlow's names of dtypes.
 
         Raises:
             CorruptCheckpointError: any part of the index is damaged.
@@ -204,10 +253,13 @@ class Checkpoint(TensorMapping):
 
     @cached_property
     def object_graph(self) -> ObjectGraph | None:
-        """The objects that a TF2 or Keras checkpoint was made from; None for one of TF1.
+        """The graph of the objects that TensorFlow 2 or Keras saved; None if there is none.
+
+        It is a tensor of the checkpoint, and is read at the first access.  `tf.train.Saver` of
+        TensorFlow 1 writes none.
 
         Raises:
-            CorruptCheckpointError: it is damaged.
+            CorruptCheckpointError: the graph is damaged.
             CheckpointError: whatever else reading its tensor raises.
         """
         from ckptparse.objectgraph import read_object_graph
@@ -216,18 +268,24 @@ class Checkpoint(TensorMapping):
 
     @cached_property
     def meta_graph(self) -> MetaGraph | None:
-        """The graph beside the tensors, of a `.meta` file or a SavedModel; None without one.
+        """The graph in the `.meta` file or SavedModel beside the tensors; None if there is none.
 
-        Nothing of it is read before it is asked for.  Of a SavedModel this is the first graph;
-        `read_meta_graph` takes tags.
+        It is read at the first access.  Of a SavedModel with several graphs, this is the first
+        one; `read_meta_graph` takes tags.
 
         Raises:
-            CorruptCheckpointError: it is damaged.
+            CorruptCheckpointError: the file is damaged.
         """
         return self.read_meta_graph()
 
     def read_meta_graph(self, tags: Iterable[str] | None = None) -> MetaGraph | None:
-        """The graph with exactly these tags, of a SavedModel that has several.
+        """Return the graph that has exactly these tags, of a SavedModel that has several.
+
+        Args:
+            tags: tags of the graph, such as ``["serve"]``; None for the first graph.
+
+        Returns:
+            The graph; None if there is no `.meta` file and no SavedModel.
 
         Raises:
             CheckpointNotFoundError: no graph has these tags.
@@ -245,17 +303,25 @@ class Checkpoint(TensorMapping):
     def verify(
         self, names: Iterable[str] | None = None, *, progress: Progress | None = None
     ) -> VerifyReport:
-        """Check every stored byte, of the index and of tensors, and report all damage.
+        """Check every stored byte of the index and of tensors, and report all damage.
 
-        Does not stop at the first damage (but after 50,000) and does not raise for any.  Numbers
+        Damage is reported and not raised; the report ends after 50,000 damaged tensors.  Numbers
         are read in pieces, strings and records of V1 one tensor at a time.
 
         Args:
-            names: only these tensors, each once; None for all, and the index.
-            progress: called with (bytes done, bytes in all) after every tensor.
+            names: the tensors to check, each once; None checks all, and the index.
+            progress: called with (bytes checked, bytes in all) after each tensor.
+
+        Returns:
+            A report that lists every damaged tensor; its `ok` is True if there is none.
 
         Raises:
-            TensorNotFoundError: one of `names` is not there.
+            TensorNotFoundError: there is no tensor of one of these names.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt").verify().ok
+            True
         """
         if isinstance(names, str):
             raise TypeError("names is several names: [name]")
@@ -264,7 +330,7 @@ class Checkpoint(TensorMapping):
     # Closing
 
     def close(self) -> None:
-        """Close the files.  Arrays stay valid: a view keeps the map that it needs."""
+        """Close the files.  Arrays stay valid: each view keeps the map that it needs."""
         if self._open_reader is not None:
             self._open_reader.close()
             self._open_reader = None

@@ -15,13 +15,12 @@ Progress = Callable[[int, int], object]
 
 
 class Damage(NamedTuple):
-    """One thing that is wrong.
+    """A damaged tensor, or damage to the index.
 
     Attributes:
-        name: the tensor that cannot be read, None for damage to the index, which may hide any
-            number of tensors.
-        error: what reading it raises.
-        nbytes: size of that tensor, as `TensorInfo.nbytes`; 0 where damage hides it.
+        name: the tensor; None for damage to the index, which may hide any number of tensors.
+        error: the exception that reading it raises.
+        nbytes: the size of the tensor, as `TensorInfo.nbytes`; 0 if the damage hides it.
     """
 
     name: str | None
@@ -30,12 +29,12 @@ class Damage(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Why tensors cannot be read: one file that is missing or cut off, or one damaged place.
+    """A cause of damage: one file that is missing or cut off, or one damaged place.
 
     Attributes:
-        error: what reading the first of these tensors raises.
-        names: the tensors, in the order of the checkpoint; () for damage to the index.
-        nbytes: the size of all these tensors.
+        error: the exception that reading the first of these tensors raises.
+        names: the damaged tensors, in the order of the checkpoint; () for damage to the index.
+        nbytes: the size of these tensors, in all.
     """
 
     error: CheckpointError
@@ -47,9 +46,9 @@ class VerifyReport(NamedTuple):
     """The result of `Checkpoint.verify`.
 
     Attributes:
-        damaged: every damage, in the order of the checkpoint.
-        num_tensors: how many tensors were checked, damaged ones included.
-        nbytes: how many bytes were checked: of tensors that are intact, or have another checksum.
+        damaged: all damage, in the order of the checkpoint.
+        num_tensors: the number of tensors that were checked, including damaged ones.
+        nbytes: the number of bytes whose checksum was compared.
         unchecked: names of tensors of a type whose checksum this version does not know.
     """
 
