@@ -43,7 +43,7 @@ _MOST_SLICED = 4
 """Entries with many slices that are kept: parsing a million of them takes a second."""
 
 
-class Piece(NamedTuple):
+class StoredSlice(NamedTuple):
     """A stored slice of a partitioned tensor."""
 
     key: bytes
@@ -241,7 +241,7 @@ class BundleIndex:
                 "invalid slices", expected=f"keys of at most {most} bytes in all", found=nbytes
             )
 
-    def pieces(self, key: bytes, entry: Entry) -> list[Piece]:
+    def pieces(self, key: bytes, entry: Entry) -> list[StoredSlice]:
         """Return the stored slices of a partitioned tensor.
 
         Raises:
@@ -265,7 +265,7 @@ class BundleIndex:
                     expected=f"{lookup(entry.dtype).name} {list(box.shape)}",
                     found=f"{lookup(found.dtype).name} {list(found.shape)}",
                 )
-            pieces.append(Piece(slice_key, box, found))
+            pieces.append(StoredSlice(slice_key, box, found))
         return pieces
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:

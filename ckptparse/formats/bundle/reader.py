@@ -12,7 +12,7 @@ import numpy as np
 from ckptparse.encoding.crc32c import crc32c, mask
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.formats.bundle.entries import Entry
-from ckptparse.formats.bundle.index import BundleIndex, Piece
+from ckptparse.formats.bundle.index import BundleIndex, StoredSlice
 from ckptparse.formats.bundle.infos import BundleInfos, is_swapped
 from ckptparse.formats.bundle.payload import copy_numbers, decode_strings, verify_payload
 from ckptparse.formats.bundle.shards import Shards, TakenBytes, explained
@@ -226,7 +226,7 @@ class BundleReader:
             copy_slice if index is Ellipsis else None,
         )
 
-    def _copy_stored(self, shard: Source, piece: Piece, target: NDArray[Any]) -> None:
+    def _copy_stored(self, shard: Source, piece: StoredSlice, target: NDArray[Any]) -> None:
         """Copy a slice of numbers into its place."""
         check = self._verify and piece.key not in self._verified
         swapped = self._is_swapped(piece.entry.dtype)
@@ -235,7 +235,7 @@ class BundleReader:
         if check:
             self._verified.add(piece.key)
 
-    def _pieces(self, key: bytes, entry: Entry) -> list[Piece]:
+    def _pieces(self, key: bytes, entry: Entry) -> list[StoredSlice]:
         """Return the slices of a tensor, which cover it exactly once.
 
         Raises:
@@ -245,7 +245,7 @@ class BundleReader:
         require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
         return self._index.pieces(key, entry)
 
-    def _require_bytes_of(self, pieces: list[Piece]) -> list[Source]:
+    def _require_bytes_of(self, pieces: list[StoredSlice]) -> list[Source]:
         """Return the data file of each slice.
 
         Nothing larger than the real bytes is allocated, however often slices point to the same.

@@ -44,14 +44,14 @@ _MOST_KNOWN_NBYTES = 256
 """Longer ones have slices of their own."""
 
 
-class Piece(NamedTuple):
+class SlicePlace(NamedTuple):
     """A stored slice: which part of the tensor, in which of the files."""
 
     extents: Extents
     table: Table
 
 
-class Entry(NamedTuple):
+class SavedTensor(NamedTuple):
     """The entry of a tensor in the table of contents.
 
     `is_whole` tells one that is stored in one piece, `nbytes` is 0 where only the record tells.
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
     dtype: int
     shape: tuple[int, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[SlicePlace, ...]
     is_whole: bool
     nbytes: int
 
@@ -69,7 +69,7 @@ class Entry(NamedTuple):
         return prod(self.shape)
 
 
-def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
+def read_contents(tables: Iterable[Table]) -> dict[bytes, SavedTensor]:
     """Return the tensors of a set of files, in order of names.
 
     Raises:
@@ -77,7 +77,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
         CorruptCheckpointError: contents that do not parse, or files that contradict each other.
         UnsupportedError: a file for a newer reader.
     """
-    found: dict[bytes, list[Entry]] = {}
+    found: dict[bytes, list[SavedTensor]] = {}
     for table in tables:
         with located(file=table.name):
             value = table.get(CONTENTS_KEY)
@@ -95,7 +95,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, Entry]:
     return {name: _join(entries) for name, entries in sorted(found.items())}
 
 
-def _join(entries: list[Entry]) -> Entry:
+def _join(entries: list[SavedTensor]) -> SavedTensor:
     """A tensor of which several files, or several places of one, have slices."""
     first = entries[0]
     if len(entries) == 1:
@@ -104,21 +104,21 @@ def _join(entries: list[Entry]) -> Entry:
     return _make_entry(first.dtype, first.shape, pieces)
 
 
-def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[Piece, ...]) -> Entry:
+def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[SlicePlace, ...]) -> SavedTensor:
     boxes = resolve_all((piece.extents for piece in pieces), shape)
     is_whole = len(boxes) == 1 and boxes[0].shape == shape and not any(boxes[0].start)
     size = min(sum(box.size for box in boxes), prod(shape))  # extents may say what they like
     nbytes = size * (lookup(dtype).itemsize or 0)
-    return Entry(dtype, shape, pieces, is_whole, nbytes)
+    return SavedTensor(dtype, shape, pieces, is_whole, nbytes)
 
 
 class _Contents:
     """The contents of one file while they are decoded."""
 
-    def __init__(self, table: Table, found: dict[bytes, list[Entry]]) -> None:
+    def __init__(self, table: Table, found: dict[bytes, list[SavedTensor]]) -> None:
         self._table = table
         self._found = found
-        self._known: dict[bytes, Entry] = {}
+        self._known: dict[bytes, SavedTensor] = {}
         self._num_pieces = self._key_nbytes = 0
         self._most_key_nbytes = MAX_KEYS_RATIO * table.nbytes
         self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
@@ -194,7 +194,7 @@ class _Contents:
                 found=f"dtype {entry.dtype}, shape {list(entry.shape)}",
             )
 
-    def _parse(self, serialized: bytes) -> tuple[bytes, Entry]:
+    def _parse(self, serialized: bytes) -> tuple[bytes, SavedTensor]:
         if len(serialized) // _MIN_PART_NBYTES > self._most_listed:
             longest = max(self._table.nbytes, MAX_FREE_KEY_NBYTES)
             require_few_parts(serialized, _MESSAGES, self._most_listed, longest)
@@ -206,7 +206,7 @@ class _Contents:
         except CorruptCheckpointError as error:
             error.locate(tensor=decode_name(name))
             raise
-        pieces = tuple(Piece(each, self._table) for each in slices)
+        pieces = tuple(SlicePlace(each, self._table) for each in slices)
         return name, _make_entry(message.type, shape, pieces)
 
 

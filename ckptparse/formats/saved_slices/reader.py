@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError, CorruptCheckpointError
 from ckptparse.formats.recognize import recognized
-from ckptparse.formats.saved_slices.contents import Entry, Piece, read_contents
+from ckptparse.formats.saved_slices.contents import SavedTensor, SlicePlace, read_contents
 from ckptparse.formats.saved_slices.record import (
     decode_values,
     find_values,
@@ -76,15 +76,15 @@ class SavedSlicesReader:
         """Names of all tensors, as bytes, in order."""
         return list(self._entries)
 
-    def find(self, key: bytes) -> Entry | None:
+    def find(self, key: bytes) -> SavedTensor | None:
         """A tensor's entry, None when there is none; reads nothing."""
         return self._entries.get(key)
 
-    def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
+    def surviving_entries(self) -> tuple[list[tuple[bytes, SavedTensor]], list[CheckpointError]]:
         """Return all entries; damage of the contents is an error at opening already."""
         return list(self._entries.items()), []
 
-    def info(self, key: bytes, entry: Entry) -> TensorInfo:
+    def info(self, key: bytes, entry: SavedTensor) -> TensorInfo:
         """What the contents say of a tensor; of its record, at most the byte is read which says
         whether the block is compressed.
         """
@@ -105,7 +105,7 @@ class SavedSlicesReader:
             offset=None,
         )
 
-    def nbytes(self, key: bytes, entry: Entry) -> int:
+    def nbytes(self, key: bytes, entry: SavedTensor) -> int:
         """`TensorInfo.nbytes` of a tensor."""
         return entry.nbytes
 
@@ -122,7 +122,7 @@ class SavedSlicesReader:
             [lookup(entry.dtype).name for entry in entries],
         )
 
-    def _is_viewable(self, key: bytes, entry: Entry) -> bool:
+    def _is_viewable(self, key: bytes, entry: SavedTensor) -> bool:
         (piece,) = entry.pieces
         if not piece.table.mapped or not is_stored_plain(entry.dtype):
             return False
@@ -134,7 +134,7 @@ class SavedSlicesReader:
         """Return this reader: every slice has a key, and so bytes, of its own."""
         return self
 
-    def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+    def read(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
         """Return a tensor or a part of it; see `Checkpoint.read`."""
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
@@ -145,7 +145,7 @@ class SavedSlicesReader:
             array.flags.writeable = False
         return array
 
-    def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+    def _read_partitioned(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
         boxes = self._find_boxes(entry)
         selection = select_elements(index, entry.shape)
         wanted = {piece: box for piece, box in boxes.items() if selection.touches(box)}
@@ -157,7 +157,7 @@ class SavedSlicesReader:
 
         return assemble(selection, list(wanted.values()), numpy_dtype(entry.dtype), read_part)
 
-    def _find_boxes(self, entry: Entry) -> dict[Piece, Box]:
+    def _find_boxes(self, entry: SavedTensor) -> dict[SlicePlace, Box]:
         """The box of each slice of a partitioned tensor; of equal ones, of no elements, once.
 
         Raises:
@@ -168,7 +168,7 @@ class SavedSlicesReader:
         return dict(zip(entry.pieces, boxes))
 
     def _decode(
-        self, key: bytes, entry: Entry, piece: Piece, shape: tuple[int, ...]
+        self, key: bytes, entry: SavedTensor, piece: SlicePlace, shape: tuple[int, ...]
     ) -> NDArray[Any]:
         """One slice: a view over its record where that can be."""
         slice_key = encode_slice_key(key, piece.extents)
@@ -195,7 +195,7 @@ class SavedSlicesReader:
         for table in self._tables:
             table.forget_verified()
 
-    def verify(self, key: bytes, entry: Entry) -> bool:
+    def verify(self, key: bytes, entry: SavedTensor) -> bool:
         """Read and decode every slice of a tensor; True, as every dtype of V1 is known.
 
         Raises:
@@ -216,7 +216,7 @@ class SavedSlicesReader:
             table.close()
 
 
-def _slice_info(entry: Entry, piece: Piece) -> TensorSlice:
+def _slice_info(entry: SavedTensor, piece: SlicePlace) -> TensorSlice:
     box = resolve(piece.extents, entry.shape)
     nbytes = min(box.size, entry.size) * (lookup(entry.dtype).itemsize or 0)
     return TensorSlice(box.start, box.shape, piece.table.name, None, nbytes)
