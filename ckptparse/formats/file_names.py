@@ -32,7 +32,7 @@ V1_SHARD = re.compile(
 )
 
 UNFINISHED = re.compile(r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+", re.DOTALL)
-"""What TensorFlow writes while it saves, and leaves when it is interrupted."""
+"""Names that TensorFlow writes while it saves, and that remain if it is interrupted."""
 
 
 def data_suffix(shard_id: int, num_shards: int) -> str:

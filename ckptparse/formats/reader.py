@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Entry = Any
-"""What a format knows of one tensor; a reader returns it and takes it back."""
+"""The entry of one tensor; each format has a class of its own.  `find` returns it for `read`."""
 
 
 class Reader(Protocol):
@@ -78,7 +78,7 @@ class Reader(Protocol):
         """Return a reader of the same open files for one loop over many tensors.
 
         It bounds the work of the whole loop, where a crafted file could make each tensor cost as
-        much as the file.  What a single `read` returns never depends on earlier ones.
+        much as the file.  The result of a single `read` never depends on earlier ones.
         """
         ...
 

@@ -1,7 +1,7 @@
 """TensorFlow's sorted string table: the container of `.index` files and of whole V1 checkpoints.
 
-`layout` says where blocks lie in a file and reads one, `block` what stands in a block, entry by
-entry, `columns` all of it at once, `table` finds a key among the blocks.
+`layout` describes where blocks are in a file and reads one.  `block` decodes the entries of a
+block, `columns` all of them at once.  `table` finds the block of a key.
 """
 
 from ckptparse.sstable.columns import Columns

@@ -8,7 +8,7 @@
            | last `non_shared` bytes of the key | value
     key:   the first `shared` bytes of the key before, then the suffix
 
-At a restart offset stands an entry that shares nothing, so that a search can begin there.  Keys
+The entry at a restart offset shares nothing, so that a search can begin there.  Keys
 increase strictly, by unsigned bytes.  TensorFlow writes a restart every 16 entries into data
 blocks and at every entry of index blocks; any distance is read.  An empty block has one restart,
 at 0.

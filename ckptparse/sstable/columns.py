@@ -73,7 +73,7 @@ def decode_usual_columns(
             if pos == stop:
                 break
             run_stop = next(run_stops)
-            key = b""  # of which the first entry of a run can share nothing
+            key = b""  # the first entry of a run shares nothing
         entry_pos = pos
         shared, non_shared, value_nbytes = contents[pos], contents[pos + 1], contents[pos + 2]
         pos += 3

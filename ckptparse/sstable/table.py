@@ -46,8 +46,8 @@ class Table:
         """
         Args:
             source: the table's bytes.
-            verify: False leaves data blocks unchecked, but for the first one: V1 checkpoints hold
-                whole tensors in the others.
+            verify: False does not check data blocks except the first one.  In V1 checkpoints, the
+                other blocks contain the tensors.
 
         Raises:
             NotACheckpointError, TruncatedError: see `layout.read_footer`.

@@ -1,4 +1,4 @@
-"""Apply numpy indexes to arrays that are in a file, or in pieces.
+"""Apply numpy indexes to arrays that are stored in a file, or in slices.
 
 `select_elements` turns an index into a selection, which answers for any box of the array: which
 part of the box is wanted, and where in the result does it go?

@@ -1,6 +1,6 @@
 """Partitioned tensors: how slices are named, and whether they make up the whole.
 
-A slice is one extent, (start, length), per dimension; length -1 stands for a whole dimension.
+A slice is one extent, (start, length), per dimension; length -1 means the whole dimension.
 Its key in the table is, in ordered code (see `coding`)::
 
     uint 0 | string name | uint rank | for each dimension: int start, int length
@@ -42,7 +42,7 @@ def count_most_slices(nbytes: int) -> int:
 
 
 def encode_slice_key(name: bytes, extents: Extents) -> bytes:
-    """The key under which a slice of a tensor is stored."""
+    """Return the key under which a slice of a tensor is stored."""
     return encode_slice_key_name(name) + encode_extents(extents)
 
 
@@ -60,7 +60,7 @@ def encode_extents(extents: Extents) -> bytes:
 
 
 def decode_slice_key_name(key: bytes) -> bytes | None:
-    """The tensor's name in a key that could be a slice key; None in any other key."""
+    """Return the tensor's name in a key that could be a slice key; None for any other key."""
     if not key.startswith(KEY_PREFIX):
         return None
     try:
@@ -70,7 +70,7 @@ def decode_slice_key_name(key: bytes) -> bytes | None:
 
 
 def resolve(extents: Extents, shape: tuple[int, ...]) -> Box:
-    """The box that a slice covers, WHOLE dimensions in numbers."""
+    """Return the box that a slice covers, with WHOLE dimensions as numbers."""
     return Box(
         tuple([start for start, _ in extents]),
         tuple([size if n == WHOLE else n for (_, n), size in zip(extents, shape)]),
@@ -78,7 +78,7 @@ def resolve(extents: Extents, shape: tuple[int, ...]) -> Box:
 
 
 def resolve_all(slices: Iterable[Extents], shape: tuple[int, ...]) -> list[Box]:
-    """The boxes of slices; equal slices have one box."""
+    """Return the boxes of slices; equal slices have the same box."""
     slices = list(slices)
     known = {extents: resolve(extents, shape) for extents in set(slices)}
     return list(map(known.__getitem__, slices))
@@ -137,5 +137,5 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
 
 
 def describe(box: Box) -> str:
-    """A box in numpy's notation: [0:3, 4:8]."""
+    """Return a box in numpy's notation: [0:3, 4:8]."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(box.start, box.shape)) + "]"

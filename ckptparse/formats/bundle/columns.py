@@ -2,8 +2,8 @@
 
 TensorFlow writes nearly every entry in one form: dtype, shape, perhaps shard_id, offset and size,
 and crc32c at the end.  Numpy decodes these side by side.  Dtype and shape, the first bytes of an
-entry, are the same in many of them and decoded once.  Entries of any other form are left to
-`entries.decode_entry`, and so are all that look wrong: its errors are the precise ones.
+entry, are the same in many of them and decoded once.  `entries.decode_entry` decodes entries of any
+other form, and entries that look wrong: its errors say what is wrong.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class EntryColumns(NamedTuple):
     others: dict[int, Entry]
 
     def slices_and_owners(self) -> list[tuple[bytes, Entry]]:
-        """Entries that could be those of slices, and entries that have slices."""
+        """Return entries that could be those of slices, and entries that have slices."""
         found = [(self.keys[i], entry) for i, entry in self.others.items() if entry.slices]
         if self.keys and self.keys[0][:1] == KEY_PREFIX:
             entries = zip(self.keys, self.entries())
@@ -68,7 +68,7 @@ class EntryColumns(NamedTuple):
         return found
 
     def entries(self) -> list[Entry]:
-        """An `Entry` for each key."""
+        """Return an `Entry` for each key."""
         starts = list(map(self.common.__getitem__, self.starts))
         entries = make_records(
             Entry,
@@ -86,7 +86,7 @@ class EntryColumns(NamedTuple):
 
 
 def decode_entries(block: Columns, num_shards: int, most_slices: int = sys.maxsize) -> EntryColumns:
-    """The entries of a block.
+    """Decode all entries of a block.
 
     Args:
         block: its keys and values.
@@ -145,5 +145,5 @@ def decode_entries(block: Columns, num_shards: int, most_slices: int = sys.maxsi
 def _decode_start(start: bytes) -> Start:
     try:
         return decode_start(start) or _UNUSUAL
-    except CorruptCheckpointError:  # whose entry it is will be said where it is decoded alone
+    except CorruptCheckpointError:  # decode_entry raises it again, with the tensor's name
         return _UNUSUAL

@@ -89,7 +89,7 @@ class BundleIndex:
             return decode_header(value)
 
     def keys(self) -> list[bytes]:
-        """Keys of all tensors, in order.
+        """Return the keys of all tensors, in order.
 
         Raises:
             CorruptCheckpointError: a damaged block of the index.
@@ -104,7 +104,7 @@ class BundleIndex:
         return keys
 
     def find(self, key: bytes) -> Entry | None:
-        """A tensor's entry, None when `keys` does not have it; reads one block of the index."""
+        """Return a tensor's entry, None if there is none; reads one block of the index."""
         entry = self.entry(key)
         if entry is None or key[:1] != KEY_PREFIX:
             return entry

@@ -88,7 +88,7 @@ class BundleReader:
         shards = range(min(self._shards.num_shards, 100_000))
         return [self._index.name, *(self._shards.path(shard_id) for shard_id in shards)]
 
-    # What is known of tensors
+    # Metadata
 
     @property
     def index_nbytes(self) -> int:

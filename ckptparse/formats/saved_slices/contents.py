@@ -96,7 +96,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, SavedTensor]:
 
 
 def _join(entries: list[SavedTensor]) -> SavedTensor:
-    """A tensor of which several files, or several places of one, have slices."""
+    """Return one entry for a tensor whose slices are listed in several places."""
     first = entries[0]
     if len(entries) == 1:
         return first

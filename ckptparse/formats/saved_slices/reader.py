@@ -1,4 +1,4 @@
-"""Tensors of a V1 checkpoint."""
+"""Read the tensors of a V1 checkpoint."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SavedSlicesReader:
         """The paths of all files, in order."""
         return [table.name for table in self._tables]
 
-    # What is known of tensors
+    # Metadata
 
     @property
     def index_nbytes(self) -> int:
@@ -85,8 +85,9 @@ class SavedSlicesReader:
         return list(self._entries.items()), []
 
     def info(self, key: bytes, entry: SavedTensor) -> TensorInfo:
-        """What the contents say of a tensor; of its record, at most the byte is read which says
-        whether the block is compressed.
+        """Return the metadata of a tensor, from the contents.
+
+        Of its record, at most the byte is read that says whether the block is compressed.
         """
         slices: tuple[TensorSlice, ...] = ()
         if not entry.is_whole:
