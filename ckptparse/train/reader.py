@@ -50,7 +50,8 @@ class CheckpointReader:
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
         """Return the dtype of every tensor, equal to numpy's, by name."""
         names, _, dtypes = self._forms
-        return dict(zip(names, map(_dtype_of, dtypes)))
+        known = {name: _dtype_of(name) for name in set(dtypes)}
+        return dict(zip(names, map(known.__getitem__, dtypes)))
 
     @cached_property
     def _forms(self) -> TensorForms:

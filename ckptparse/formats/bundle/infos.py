@@ -57,7 +57,8 @@ class BundleInfos:
             start = len(forms.names)
             dtypes = {start: lookup(common.dtype).name for start, common in block.common.items()}
             forms.names.extend(decode_names(block.keys))
-            forms.shapes.extend([block.common[start].shape for start in block.starts])
+            shapes = {start: common.shape for start, common in block.common.items()}
+            forms.shapes.extend(map(shapes.__getitem__, block.starts))
             forms.tensorflow_dtypes.extend(map(dtypes.__getitem__, block.starts))
             for i, entry in block.others.items():
                 forms.shapes[start + i] = entry.shape
