@@ -1,8 +1,8 @@
-"""Byte sources: where the bytes of a checkpoint come from.
+"""Byte sources: read the files of a checkpoint by position.
 
-`Files` answers what is there and opens a `Source`, which gives bytes by position.  Above this
-layer nothing knows a memory map from a read or a disk from a bucket; below it nothing knows what
-bytes mean.
+A `Files` lists and opens files: local ones (`LocalFiles`) or those at URLs (`RemoteFiles`).  It
+opens a file as a `Source`: a memory map, or a file that is read by position.  The layers above use
+only these two protocols; this layer does not interpret the bytes.
 """
 
 from ckptparse.sources.base import MOST_KEPT_OPEN, Files, Source, is_url
@@ -27,13 +27,19 @@ __all__ = [
 
 
 def files_for(path: str, *, mmap: bool, storage_options: dict[str, object] | None = None) -> Files:
-    """The files that a path or URL speaks of.
+    """Return the file system of a path or URL.
+
+    Args:
+        path: a path, or a URL for fsspec.
+        mmap: whether local files are mapped; without effect for URLs.
+        storage_options: options that fsspec passes to the file system of a URL.
 
     Raises:
-        ImportError: a URL, and the extra `remote` is not installed.
+        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
+        UnreadableError: fsspec knows no such file system, or cannot reach it.
     """
     if not is_url(path):
         return LocalFiles(mmap=mmap)
-    from ckptparse.sources.remote import RemoteFiles  # fsspec is an extra
+    from ckptparse.sources.remote import RemoteFiles  # fsspec is an optional dependency
 
     return RemoteFiles(path, storage_options or {})
