@@ -1,4 +1,4 @@
-"""The protocols of byte sources and of places where files are."""
+"""The protocols `Source` (the bytes of a file) and `Files` (a file system)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Protocol
 from ckptparse.errors import TruncatedError
 
 MOST_KEPT_OPEN = 128
-"""Data files of one checkpoint that are kept open, or mapped, which takes a descriptor as well.
-Those with higher numbers are opened for every read: a process may have 1,024 files open, or 256."""
-
+"""How many data files of one checkpoint are kept open or mapped; both take a file descriptor each.
+Files with higher numbers are opened for every read: many systems limit a process to 1,024 open
+files, some to 256."""
 
 _URL = re.compile(r"[a-z][a-z0-9]*::|.*://", re.DOTALL)
 
@@ -21,12 +21,14 @@ def is_url(path: str) -> bool:
 
 
 class Source(Protocol):
-    """A file's bytes, read by position.
+    """The bytes of one file, read by position.
 
     Attributes:
         name: path or URL, for messages.
-        nbytes: size when it was opened.
-        mapped: whether `read` returns views over a memory map, which cost nothing to keep.
+        nbytes: size of the file when it was opened.
+        mapped: whether `read` returns views of a memory map instead of copies.
+        octets: the whole map as an array; None if the source is not mapped.  Call `read` for a
+            range before slicing it here: `read` checks that the file still has that range.
     """
 
     name: str
@@ -34,22 +36,24 @@ class Source(Protocol):
     mapped: bool
 
     def read(self, start: int, stop: int) -> bytes | memoryview:
-        """Exactly the bytes start..stop, immutable, from any thread.
+        """Return exactly the bytes from `start` to `stop`.
 
-        The result stays valid after `close`.
+        Any thread may call it.  The result is immutable and stays valid after `close`.
 
         Raises:
             TruncatedError: the range is not, or no longer, inside the file.
+            UnreadableError: the operating system or the storage fails.
+            ValueError: the source is closed.
         """
         ...
 
     def close(self) -> None:
-        """Give up the source's own hold on the file; what was read stays valid."""
+        """Close the file.  Bytes that were read stay valid: a view keeps its map open."""
         ...
 
 
 class Files(Protocol):
-    """A file system: lists and opens files.
+    """A file system that lists and opens files.
 
     Attributes:
         mapped: whether sources from `open` are memory maps.
@@ -58,28 +62,29 @@ class Files(Protocol):
     mapped: bool
 
     def within(self, directory: str) -> Files:
-        """Return the same files, restricted to one directory.
+        """Return the same file system, confined to one directory.
 
-        Nothing outside is opened or asked for, whatever a path says and wherever links lead:
-        `is_file` and `is_directory` are False for a path that leads out by its words, the rest is
-        an UnreadableError.
+        It neither opens nor queries a path outside of the directory.  For a path whose text leads
+        out, `is_file` and `is_directory` return False, and `open` and the listings raise
+        UnreadableError.  For a path that leads out through a symbolic link, all of these raise
+        UnreadableError.
         """
         ...
 
     def allows(self, path: str) -> bool:
-        """Return whether the text of a path stays in the directory."""
+        """Return whether the text of a path stays in the directory; does not follow links."""
         ...
 
     def is_file(self, path: str) -> bool:
         """Return whether a path is a regular file.
 
         Raises:
-            UnreadableError: there is no telling: a failing disk, a network that does not answer.
+            UnreadableError: the storage fails, so that the answer is unknown.
         """
         ...
 
     def is_directory(self, path: str) -> bool:
-        """Return whether a path is a directory; raises as `is_file`."""
+        """Return whether a path is a directory; raises the same errors as `is_file`."""
         ...
 
     def list_names(self, directory: str) -> list[str]:
@@ -91,40 +96,40 @@ class Files(Protocol):
         ...
 
     def modified(self, path: str) -> float:
-        """Return when a file was last changed, in seconds; 0 where that is not known."""
+        """Return a file's time of modification in seconds since the epoch; 0 if unknown."""
         ...
 
     def join(self, directory: str, name: str) -> str:
-        """Return the path of a name in a directory; `join(*split(path))` is `path` again."""
+        """Return the path of a name in a directory, the inverse of `split`."""
         ...
 
     def split(self, path: str) -> tuple[str, str]:
-        """Return the directory of a path, "" for the current one, and its last part."""
+        """Return the directory of a path ("" for the current one) and the last part of it."""
         ...
 
     def append(self, path: str, suffix: str) -> str:
-        """Return the path of the file whose name is longer by a suffix."""
+        """Return a path with a suffix added to its file name."""
         ...
 
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
-        """A file's bytes.
+        """Open a file.
 
         Args:
-            path: the file.
+            path: path or URL of the file.
             mapped: False asks for a source that copies, even where `Files.mapped` is True.
-            kept: False asks for a source that takes no file descriptor between reads; it gives
-                copies.
+            kept: False asks for a source that opens the file for every read and so takes no file
+                descriptor in between; it copies.
 
         Raises:
-            FileNotFoundError: no such file; the caller knows which of its errors that is.
+            FileNotFoundError: no such file; the caller chooses the error class for it.
             NotACheckpointError: a directory, FIFO, device or socket.
-            UnreadableError: any other refusal.
+            UnreadableError: the operating system or the storage refuses for another reason.
         """
         ...
 
 
 def closed_error(name: str) -> ValueError:
-    """For a read after `close`: a mistake of the caller, as with any file, not of the bytes."""
+    """Return the error for a read after `close`: a ValueError, as for Python's own files."""
     return ValueError(f"read of a closed file: {name}")
 
 
