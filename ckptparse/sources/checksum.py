@@ -1,7 +1,7 @@
-"""CRC-32C of a range of a source, read in pieces by all cores.
+"""Compute the CRC-32C of a range of a source, in pieces on all cores.
 
-Checksums of the parts of something give that of the whole.  Take bits as polynomials over two
-numbers, 0 and 1; then following a part by n bytes multiplies its checksum by x**(8 n), modulo the
+The checksums of two parts give the checksum of the whole.  With bits as the coefficients of
+polynomials over GF(2), appending n bytes to a part multiplies its checksum by x**(8 n), modulo the
 Castagnoli polynomial:
 
     crc(a + b) = crc(a) * x**(8 len(b))  xor  crc(b)
@@ -38,9 +38,16 @@ def crc32c_of_range(
     stop: int,
     look: Callable[[int, bytes | memoryview], object] | None = None,
 ) -> int:
-    """CRC-32C of the bytes start..stop of a source, read in pieces by all cores.
+    """Return the CRC-32C of the bytes from `start` to `stop` of a source.
 
-    `look` is shown each piece, with its distance from `start`, by whichever thread has it.
+    Args:
+        source: the source.
+        start: first byte of the range.
+        stop: byte after the range.
+        look: called with each piece and its offset from `start`, by the thread that reads it.
+
+    Raises:
+        CheckpointError: as `Source.read`, or what `look` raises.
     """
 
     def crc32c_between(piece_start: int, piece_stop: int) -> int:
@@ -57,7 +64,7 @@ def crc32c_of_range(
     while piece_nbytes * _ENOUGH_PIECES < nbytes and piece_nbytes < most_nbytes:
         piece_nbytes *= 2
     count = nbytes // piece_nbytes
-    first_stop = start + nbytes - (count - 1) * piece_nbytes  # the first piece takes what is over
+    first_stop = start + nbytes - (count - 1) * piece_nbytes  # the first piece takes the rest
 
     def crc32c_of_piece(i: int) -> int:
         piece_stop = first_stop + i * piece_nbytes
@@ -76,12 +83,12 @@ def crc32c_of_range(
 _POLYNOMIAL = 0x82F63B78
 
 _ONE = 1 << 31
-"""The polynomial 1: bits are reflected, the highest is that of x**0."""
+"""The polynomial 1.  Bits are reflected: the highest bit is the coefficient of x**0."""
 
 
 @lru_cache(maxsize=64)
 def _power_of_x(exponent: int) -> int:
-    """x**exponent modulo the polynomial, for a power of two from 2 on."""
+    """Return x**exponent modulo the polynomial; `exponent` is a power of two."""
     if exponent == 1:
         return _ONE >> 1
     root = _power_of_x(exponent // 2)
@@ -89,7 +96,7 @@ def _power_of_x(exponent: int) -> int:
 
 
 def _multiply(a: int, b: int) -> int:
-    """The product of two polynomials modulo the polynomial."""
+    """Return the product of two polynomials modulo the polynomial."""
     product = 0
     while a:
         if a & _ONE:
