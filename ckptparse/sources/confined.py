@@ -1,4 +1,4 @@
-"""One directory, and nothing else."""
+"""Confine paths to one directory, with symbolic links resolved."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import re
 from ckptparse.errors import UnreadableError
 
 _MOST_LINKS = 40
-"""As many as Linux follows in one path."""
+"""The number of links that Linux follows in one path."""
 
 _SEPARATORS = re.compile(r"[\\/]" if os.name == "nt" else "/")
 _VERBATIM = "\\\\?\\"
-"""What Windows puts before the target of a link."""
+"""The prefix of a link's target on Windows."""
 
 
 class Confinement:
-    """Says where paths really lead, and refuses those that lead out of a directory.
+    """Resolves paths, and refuses those that lead out of a directory.
 
-    A path is followed here link by link, and refused before anything outside is asked for: not even
-    whether it exists.
+    A path is resolved link by link, and refused before the file system is asked about anything
+    outside, even whether it exists.
     """
 
     def __init__(self, directory: str) -> None:
-        """`directory` is absolute; links on the way to it are the user's own."""
+        """Confine to an absolute path.  Links in that path itself are trusted and followed."""
         self.directory = directory
         self._given = os.path.normpath(directory)
         self._real = os.path.realpath(directory)
@@ -34,12 +34,17 @@ class Confinement:
         return self._relative(place) is not None
 
     def resolve(self, place: str, name: str) -> str:
-        """The path, free of links, of what an absolute path means.
+        """Return an absolute path with all its links resolved.
 
-        Where nothing is there it is the path of the first part that is missing.
+        If a part of the path does not exist, return the path that ends with that part.
+
+        Args:
+            place: the absolute path.
+            name: the path for error messages.
 
         Raises:
-            UnreadableError: it leads out, by its words or through links; or the links have no end.
+            UnreadableError: the path leads out, by its text or through links, or has more than 40
+                links.
         """
         relative = self._relative(place)
         if relative is None:
@@ -61,7 +66,7 @@ class Confinement:
                 target = os.readlink(below).removeprefix(_VERBATIM)
             except (OSError, ValueError) as error:
                 here = below
-                if getattr(error, "errno", None) != errno.EINVAL:  # no link: there is nothing
+                if getattr(error, "errno", None) != errno.EINVAL:  # EINVAL: not a link
                     break
                 continue
             num_links += 1
@@ -70,7 +75,7 @@ class Confinement:
                     OSError(errno.ELOOP, os.strerror(errno.ELOOP)), file=name
                 )
             if os.path.isabs(target):
-                inside = _behind(self._real, target)
+                inside = _after(self._real, target)
                 if inside is None:
                     raise outside_error(name, self.directory, target)
                 here, target = self._real, inside
@@ -78,14 +83,14 @@ class Confinement:
         return here
 
     def _relative(self, place: str) -> str | None:
-        """Return the part of a path after the directory, however the directory is written."""
+        """Return a path relative to the directory; None if it is outside."""
         place = os.path.normpath(place)
-        given = _behind(self._given, place)
-        return _behind(self._real, place) if given is None else given
+        given = _after(self._given, place)
+        return _after(self._real, place) if given is None else given
 
 
 def outside_error(name: str, directory: str, place: str) -> UnreadableError:
-    """For a path that leads out of the directory that reading is confined to."""
+    """Return the error for a path that leads out of the directory of confined reading."""
     error = UnreadableError(
         "this path leads out of the directory that reading is confined to",
         file=name,
@@ -96,8 +101,8 @@ def outside_error(name: str, directory: str, place: str) -> UnreadableError:
     return error
 
 
-def _behind(directory: str, path: str) -> str | None:
-    """The rest of a path after a directory; None where that is not its beginning."""
+def _after(directory: str, path: str) -> str | None:
+    """Return the part of a path after a directory; None if the path is not in the directory."""
     root, whole = os.path.normcase(directory), os.path.normcase(path)
     if whole == root:
         return ""
