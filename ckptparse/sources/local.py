@@ -1,4 +1,4 @@
-"""Files of this machine."""
+"""Local files: look them up, and open them as mapped or copying sources."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OPEN_FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for its writer
-    | getattr(os, "O_NOCTTY", 0)  # nor may a terminal become this process's own
+    | getattr(os, "O_NONBLOCK", 0)  # do not wait for the writer of a FIFO
+    | getattr(os, "O_NOCTTY", 0)  # do not get a controlling terminal
 )
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -28,18 +28,18 @@ _TROUBLE = {
     for name in ("EACCES", "EIO", "ENOMEM", "ESTALE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
     if hasattr(errno, name)
 }
-"""Errors that do not say whether a file is there; all others mean that none is within reach."""
+"""Errors after which it is unknown whether a file exists.  After any other error it does not."""
 
 
 class LocalFiles:
-    """Files by their paths, mapped or read by position."""
+    """The local file system; see `Files`."""
 
     def __init__(self, *, mmap: bool) -> None:
         self.mapped = mmap
         self._confinement: Confinement | None = None
         try:
-            self._directory = os.getcwd()  # a relative path stays where it was, wherever one goes
-        except OSError:  # there is none any more
+            self._directory = os.getcwd()  # relative paths stay valid after os.chdir
+        except OSError:  # the working directory was removed
             self._directory = ""
 
     def within(self, directory: str) -> LocalFiles:
@@ -58,7 +58,7 @@ class LocalFiles:
         return stat.S_ISDIR(self._mode(path))
 
     def _mode(self, path: str) -> int:
-        """The mode of what is at a path, 0 for nothing."""
+        """Return the mode of a file or directory; 0 if it does not exist or is outside."""
         if not self.allows(path):
             return 0
         place = self._place(path)
@@ -68,7 +68,7 @@ class LocalFiles:
             if error.errno in _TROUBLE:
                 raise UnreadableError.because(error, file=path) from error
             return 0
-        except ValueError:  # NUL, or what the file system cannot spell
+        except ValueError:  # a NUL, or a name that the file system cannot encode
             return 0
 
     def list_names(self, directory: str) -> list[str]:
@@ -87,7 +87,7 @@ class LocalFiles:
             raise UnreadableError.because(error, file=directory) from error
 
     def _is_open_directory(self, entry: os.DirEntry[str]) -> bool:
-        """Return whether an entry is a directory; a link does not count if reading is confined."""
+        """Return whether an entry is a directory; in confined reading, links are not."""
         try:
             return entry.is_dir(follow_symlinks=self._confinement is None)
         except OSError:
@@ -126,7 +126,7 @@ class LocalFiles:
         return descriptor
 
     def _require_unmoved(self, path: str, place: str, descriptor: int) -> None:
-        """Raise UnreadableError unless an open file is what stands at its place without links."""
+        """Raise UnreadableError unless `place` still leads, without links, to the open file."""
         try:
             is_there = os.path.samestat(os.fstat(descriptor), os.lstat(place))
         except OSError as error:
@@ -135,7 +135,11 @@ class LocalFiles:
             raise UnreadableError("this file was moved while it was opened", file=path)
 
     def _place(self, path: str) -> str:
-        """Resolve a path; raises UnreadableError if it leads outside."""
+        """Return the absolute path to open; in confined reading, with links resolved.
+
+        Raises:
+            UnreadableError: the path leads out of the directory of confined reading.
+        """
         place = self._join_directory(path)
         return place if self._confinement is None else self._confinement.resolve(place, path)
 
@@ -144,15 +148,18 @@ class LocalFiles:
 
 
 def _as_source(path: str, descriptor: int, *, mmap: bool) -> Source:
-    """A source over an open file, which becomes its own."""
+    """Return a source over an open file, and take over its descriptor.
+
+    A file that cannot be mapped is read by position.
+    """
     try:
         if mmap:
             try:
                 return MappedSource(path, descriptor)
-            except (OSError, ValueError):  # cannot be mapped, or became empty meanwhile
+            except (OSError, ValueError):  # not mappable, or empty by now
                 pass
         source = PreadSource(path, descriptor)
-        descriptor = -1  # its now
+        descriptor = -1  # the source closes it
         return source
     finally:
         if descriptor >= 0:
@@ -172,7 +179,7 @@ def open_file(path: str, place: str, flags: int = 0) -> int:
         NotACheckpointError: a directory, FIFO, device or socket.
         UnreadableError: the operating system refuses for another reason.
     """
-    _require_regular(path, place)  # a device is not even opened: that alone can have effects
+    _require_regular(path, place)  # before opening, which can have effects on a device
     try:
         descriptor = os.open(place, _OPEN_FLAGS | flags)
     except FileNotFoundError:
@@ -188,7 +195,7 @@ def open_file(path: str, place: str, flags: int = 0) -> int:
 
 
 def _require_regular(path: str, file: str | int) -> None:
-    """Raise NotACheckpointError for what is no regular file."""
+    """Raise NotACheckpointError unless a path or descriptor is a regular file."""
     try:
         mode = os.stat(file).st_mode
     except FileNotFoundError:
