@@ -1,4 +1,4 @@
-"""A local file through a memory map."""
+"""Local files that are mapped into memory."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ckptparse.sources.base import closed_error, require_inside
 
 
 class MappedSource:
-    """The whole file as one read-only map; `read` returns views and copies nothing.
+    """A file as one read-only memory map; `read` returns views.
 
-    The map lives as long as any view of it, so arrays outlive `close`.  The file's size is asked
-    for again at every `read`; a page that is lost later than that still ends the process with
-    SIGBUS when it is touched, which no program over `mmap` can turn into an exception.
+    The map stays open as long as a view of it exists, so arrays stay valid after `close`.  `read`
+    compares the range with the present size of the file.  If the file is shortened after that,
+    access to a lost page ends the process with SIGBUS, which Python cannot turn into an exception.
     """
 
     mapped = True
 
     def __init__(self, name: str, descriptor: int) -> None:
-        """Map an open file; the descriptor stays the caller's."""
+        """Map an open file.  The caller keeps the descriptor, and closes it."""
         self.name = name
         map_: mmap.mmap | bytes = b""
         if os.fstat(descriptor).st_size:  # an empty file cannot be mapped
             map_ = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         self.nbytes = len(map_)
         size = map_.size if isinstance(map_, mmap.mmap) else map_.__len__
-        # One attribute, so that a thread which closes leaves another one both or none.
+        # In one attribute, so that `read` gets both or none while another thread closes.
         self._open: tuple[memoryview, Callable[[], int]] | None = memoryview(map_), size
 
     def read(self, start: int, stop: int) -> memoryview:
@@ -37,7 +37,7 @@ class MappedSource:
             raise closed_error(self.name)
         view, file_nbytes = opened
         try:
-            nbytes = file_nbytes()  # now
+            nbytes = file_nbytes()  # the present size
         except OSError as error:
             raise UnreadableError.because(error, file=self.name) from error
         if not 0 <= start <= stop <= nbytes or stop > self.nbytes:
@@ -45,5 +45,5 @@ class MappedSource:
         return view[start:stop]
 
     def close(self) -> None:
-        # Not mmap.close(), which refuses while views exist: the last view unmaps.
-        self._open = None
+        # Not mmap.close(), which raises while views exist.  The last view closes the map.
+        self._open = self.octets = None
