@@ -1,4 +1,4 @@
-"""Bytes that are in memory already."""
+"""Bytes in memory as a source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ckptparse.sources.base import closed_error, require_inside
 
 
 class MemorySource:
-    """A source over a bytes object."""
+    """A source over bytes in memory; `read` returns views."""
 
     mapped = False
 
