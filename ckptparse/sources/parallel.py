@@ -1,8 +1,9 @@
-"""Run functions that release the interpreter's lock on all cores, with threads.
+"""Run tasks on all cores with a pool of threads.
 
-Checksums, copies and reads of large pieces do.  The threads are started at the first such work and
-then wait for more; the caller's own thread always takes part, so that work gets done where no
-thread can be started, and inside of other work.
+The tasks must release the interpreter's lock for most of their time, as checksums, copies and reads
+of large pieces do.  The threads are started at first use and then wait for more jobs.  The calling
+thread always takes part, so that a job is finished even if no thread can be started, or if a task
+runs tasks itself.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 _MOST_WORKERS = 16
-"""Cores that together are as fast as memory."""
+"""More threads than this are limited by the speed of memory."""
 
 Result = TypeVar("Result")
 
 
 def run_on_all_cores(task: Callable[[int], Result], count: int) -> list[Result]:
-    """``[task(0), ..., task(count - 1)]``, in whatever order and on several threads.
+    """Return ``[task(0), ..., task(count - 1)]``, computed by several threads in any order.
 
     Raises:
-        Exception: what a task raised, the first in order of their numbers; the others are done
-            all the same.  An interrupt of the caller's thread ends it at once.
+        Exception: the exception of the task with the lowest number, after all tasks have ended.
+            An exception that is no `Exception` in the calling thread (KeyboardInterrupt) is raised
+            at once.
     """
     job = _Job(task, count)
     crew = _crew()
@@ -35,7 +37,7 @@ def run_on_all_cores(task: Callable[[int], Result], count: int) -> list[Result]:
 
 
 class _Job(Generic[Result]):
-    """Numbered tasks, each taken by whoever is free."""
+    """Numbered tasks, of which each thread takes the next one that is left."""
 
     def __init__(self, task: Callable[[int], Result], count: int) -> None:
         self._task = task
@@ -45,7 +47,7 @@ class _Job(Generic[Result]):
         self._done: SimpleQueue[tuple[int, Result | None, BaseException | None]] = SimpleQueue()
 
     def work(self, kept: type[BaseException] = BaseException) -> None:
-        """Do tasks until none is left; errors of the kind that is `kept` are for `finish`."""
+        """Do tasks until none is left.  Errors of the class `kept` are stored for `finish`."""
         while True:
             with self._lock:
                 i = next(self._left, None)
@@ -57,10 +59,10 @@ class _Job(Generic[Result]):
                 self._done.put((i, None, error))
 
     def finish(self) -> list[Result]:
-        """Do what is left, and wait for what others are doing."""
+        """Do the remaining tasks, wait for the other threads, and return all results."""
         try:
             self.work(Exception)
-        except BaseException:  # an interrupt of this thread: the others need not go on
+        except BaseException:  # an interrupt of this thread: leave no tasks for the others
             with self._lock:
                 self._left = iter(())
             raise
@@ -82,7 +84,7 @@ class _Crew:
             for _ in range(size):
                 Thread(target=self._work, name="ckptparse", daemon=True).start()
                 self.size += 1
-        except RuntimeError:  # no more threads here, or none at all
+        except RuntimeError:  # the system starts no more threads, or none at all
             pass
 
     def _work(self) -> None:
@@ -96,11 +98,11 @@ def _crew() -> _Crew:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_crew.cache_clear)  # threads stay with the parent
+    os.register_at_fork(after_in_child=_crew.cache_clear)  # a child process has no threads
