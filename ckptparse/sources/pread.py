@@ -1,4 +1,4 @@
-"""A local file read by position, without a memory map."""
+"""Local files that are read by position, without a memory map."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _AT_ONCE_NBYTES = 1 << 30
 
 
 class PreadSource:
-    """Reads copies, by `os.pread`: no file position is shared between threads or forks.
+    """An open file; `read` returns copies.
 
-    A file that shrinks gives an error here, never a signal.
+    It uses `os.pread`, so that threads and forked processes share no file position.  If the file is
+    shortened, `read` raises an error.
     """
 
     mapped = False
@@ -28,8 +29,8 @@ class PreadSource:
         self._file: _OpenFile | None = _OpenFile(descriptor)
 
     def read(self, start: int, stop: int) -> bytes:
-        # The local reference keeps the descriptor from being closed, and its number from being
-        # given to another file, while this thread reads and another one closes.
+        # The local reference keeps the descriptor open during this read, even if another thread
+        # closes the source; otherwise its number could be reused for another file.
         file = self._file
         if file is None:
             raise closed_error(self.name)
@@ -42,7 +43,7 @@ class PreadSource:
 
 
 def file_status(name: str, descriptor: int) -> os.stat_result:
-    """Size and identity of an open file, now."""
+    """Return the present status of an open file; raises UnreadableError."""
     try:
         return os.fstat(descriptor)
     except OSError as error:
@@ -50,10 +51,10 @@ def file_status(name: str, descriptor: int) -> os.stat_result:
 
 
 def read_at(name: str, descriptor: int, start: int, stop: int) -> bytes:
-    """Exactly the bytes start..stop of an open file, in as many reads as it takes.
+    """Return exactly the bytes from `start` to `stop` of an open file.
 
     Raises:
-        TruncatedError: it ends before them.
+        TruncatedError: the file ends before `stop`.
         UnreadableError: the operating system fails.
     """
     pieces = []
@@ -63,7 +64,7 @@ def read_at(name: str, descriptor: int, start: int, stop: int) -> bytes:
             piece = _pread(descriptor, min(stop - position, _AT_ONCE_NBYTES), position)
         except OSError as error:
             raise UnreadableError.because(error, file=name, offset=position) from error
-        if not piece:  # shortened after its size was asked for
+        if not piece:  # the file was shortened meanwhile
             require_inside(name, start, stop, position)
         pieces.append(piece)
         position += len(piece)
@@ -71,7 +72,7 @@ def read_at(name: str, descriptor: int, start: int, stop: int) -> bytes:
 
 
 class _OpenFile:
-    """Owns a descriptor: closed when nobody refers to this object any more."""
+    """Owns a file descriptor, and closes it when the last reference is gone."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -87,7 +88,7 @@ _seek_lock = allocate_lock()
 
 
 def _seek_and_read(descriptor: int, nbytes: int, position: int) -> bytes:
-    """`os.pread` where there is none (Windows, which has no fork either)."""
+    """Do the work of `os.pread` on Windows, which has neither `os.pread` nor `fork`."""
     with _seek_lock:
         os.lseek(descriptor, position, os.SEEK_SET)
         return os.read(descriptor, nbytes)
