@@ -1,6 +1,7 @@
-"""Files at URLs, through fsspec (extra `remote`).
+"""Files at URLs, read through fsspec (extra `remote`).
 
-fsspec chains file systems with "::".  Only one part of such a URL is the path of a file::
+fsspec chains file systems with "::".  Only one part of such a URL is the path of a file, here
+called its place::
 
     zip://dir/m.ckpt::simplecache::s3://bucket/file.zip      head ""
     ------------------                                       place "zip://dir/m.ckpt"
@@ -8,7 +9,7 @@ fsspec chains file systems with "::".  Only one part of such a URL is the path o
     simplecache::s3://bucket/m.ckpt                          head "simplecache::"
                  ------------------                          place "s3://bucket/m.ckpt"
 
-Suffixes and names are added to that part; the rest stays as it is.
+Suffixes and names are added to the place; the rest of the URL is left unchanged.
 
 Source: fsspec's documentation, "URL chaining" and "Caching Files Locally".
 """
@@ -34,23 +35,23 @@ except ImportError as error:
 
 
 _CACHES = ("simplecache", "filecache", "blockcache", "cached")
-"""Protocols whose path is that of the file system after them in the chain."""
+"""Protocols of caches, which have no path of their own: the next part of the chain is the place."""
 
 
 class ChainedUrl(NamedTuple):
-    """A URL, cut around the part that is a path in the first file system of its chain."""
+    """A URL in three parts: what precedes the place, the place, and what follows it."""
 
     head: str
     place: str
     tail: str
 
     def with_place(self, place: str) -> str:
-        """Return the URL of another path in the same file system."""
+        """Return the URL of another place in the same file system."""
         return f"{self.head}{place}{self.tail}"
 
 
 def split_chain(url: str) -> ChainedUrl:
-    """Cut a URL around its path; a URL without "::" is all path."""
+    """Split a URL around its place; without "::" the whole URL is the place."""
     parts = url.split("::")
     i = 0
     while i + 1 < len(parts) and parts[i].removesuffix("://") in _CACHES:
@@ -66,7 +67,7 @@ def split_chain(url: str) -> ChainedUrl:
 
 
 class RemoteFiles:
-    """Files of the file system that a URL names, by their URLs."""
+    """The file system of a URL; see `Files`."""
 
     mapped = False
 
@@ -74,10 +75,10 @@ class RemoteFiles:
         """
         Args:
             url: any URL of the file system.
-            storage_options: what fsspec passes on to it (credentials, endpoint ...).
+            storage_options: options that fsspec passes to it (credentials, endpoint ...).
 
         Raises:
-            UnreadableError: no such file system, or it cannot be reached.
+            UnreadableError: there is no such file system, or it cannot be reached.
             ImportError: the package of that file system is not installed.
         """
         self._directory: str | None = None
@@ -87,14 +88,16 @@ class RemoteFiles:
             raise UnreadableError(str(error), file=url) from error
 
     def within(self, directory: str) -> RemoteFiles:
-        """See `Files`; what the storage itself follows, such as redirects, is not seen here.
+        """Return the file system confined to one directory; see `Files.within`.
+
+        Redirects that the storage itself follows are not visible here, and not refused.
 
         Raises:
-            UnsupportedError: `file://`, behind which links of this machine would not be seen.
+            UnsupportedError: a `file://` URL, because its symbolic links are not visible here.
         """
         protocols = self._system.protocol
         protocols = {protocols} if isinstance(protocols, str) else {*protocols}
-        protocols.add(split_chain(directory).place.partition("://")[0])  # behind a cache
+        protocols.add(split_chain(directory).place.partition("://")[0])  # also below a cache
         if {"file", "local"} & protocols:
             raise UnsupportedError(
                 "confined reading of a file:// URL is not supported. Give the path", file=directory,
@@ -108,7 +111,7 @@ class RemoteFiles:
         if self._directory is None:
             return True
         allowed, asked = split_chain(self._directory), split_chain(path)
-        # A server may take %2e for a dot, and %2f or a backslash for a slash.
+        # A server may read %2e as a dot, and %2f or a backslash as a slash.
         if ".." in unquote(asked.place).replace("\\", "/").split("/"):
             return False
         return (asked.head, asked.tail) == (allowed.head, allowed.tail) and _as_directory(
@@ -122,6 +125,7 @@ class RemoteFiles:
         return self.allows(path) and self._is(self._system.isdir, path)
 
     def _is(self, question: Any, path: str) -> bool:
+        """Return the answer to a yes-or-no query; False for a missing file."""
         try:
             return bool(self._ask(question, path))
         except FileNotFoundError:
@@ -134,7 +138,7 @@ class RemoteFiles:
         return [name for name, kind in self._list(directory) if kind == "directory"]
 
     def _list(self, directory: str) -> list[tuple[str, str]]:
-        """Return name and type of what is in a directory, sorted by name."""
+        """Return the names and types of the entries of a directory, sorted by name."""
         try:
             found = self._ask(self._system.ls, directory, detail=True)
         except FileNotFoundError:
@@ -152,7 +156,7 @@ class RemoteFiles:
     def modified(self, path: str) -> float:
         try:
             return float(self._ask(self._system.modified, path).timestamp())
-        except (UnreadableError, FileNotFoundError, AttributeError):  # many do not know
+        except (UnreadableError, FileNotFoundError, AttributeError):  # many do not know it
             return 0.0
 
     def join(self, directory: str, name: str) -> str:
@@ -172,7 +176,7 @@ class RemoteFiles:
         return url.with_place(url.place + suffix)
 
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
-        """A file's bytes; FileNotFoundError if there is no such file."""
+        """Open a file; see `Files.open`."""
         said = self._ask(self._system.info, path)
         try:
             nbytes = int(said["size"])
@@ -183,33 +187,35 @@ class RemoteFiles:
         return RemoteSource(self._system, path, self._strip(path), nbytes)
 
     def _strip(self, path: str) -> str:
-        """Return the path that the file system itself uses for a URL."""
+        """Return the path of a URL in fsspec's form, without the protocol."""
         return str(self._system._strip_protocol(split_chain(path).place))
 
     def _ask(self, question: Any, path: str, **options: object) -> Any:
-        """A question to the file system; its other troubles become errors of ours."""
+        """Call a method of the file system; convert its errors, except FileNotFoundError."""
         if self._directory is not None and not self.allows(path):
             raise outside_error(path, self._directory, path)
         try:
             return question(self._strip(path), **options)
         except FileNotFoundError:
             raise
-        except Exception as error:  # every file system has its own
+        except Exception as error:  # every file system has errors of its own
             raise _storage_error(error, path) from error
 
 
 def _as_directory(place: str) -> str:
+    """Return a place that ends with a slash."""
     return place if place.endswith("/") else f"{place}/"
 
 
 def _storage_error(error: Exception, path: str, offset: int | None = None) -> UnreadableError:
+    """Return the UnreadableError for an error of a file system."""
     unreadable = UnreadableError(f"{type(error).__name__}: {error}", file=path, offset=offset)
     unreadable.errno = getattr(error, "errno", None)
     return unreadable
 
 
 class RemoteSource:
-    """Byte ranges of one file, a request each."""
+    """One remote file; each `read` is one request for a byte range."""
 
     mapped = False
 
@@ -227,7 +233,7 @@ class RemoteSource:
             return b""
         try:
             contents = bytes(self._system.cat_file(self._place, start=start, end=stop))
-        except Exception as error:  # every file system has its own
+        except Exception as error:  # every file system has errors of its own
             raise _storage_error(error, self.name, start) from error
         if len(contents) > stop - start:
             raise UnreadableError(
