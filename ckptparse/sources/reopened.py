@@ -1,4 +1,4 @@
-"""A local file that is opened for every read: between reads it takes no descriptor."""
+"""Local files that are opened for every read, and so take no descriptor between reads."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from ckptparse.sources.base import closed_error, require_inside
 from ckptparse.sources.pread import file_status, read_at
 
 _Identity = tuple[int, int, int]
-"""Device, inode and time of change.  The inode alone would not do: that of a file which nobody
-holds open is given to another one as soon as it is deleted."""
+"""Device, inode and time of modification.  The inode alone is not enough: after a file that is not
+open has been deleted, a new file may get its inode."""
 
 
 class ReopenedSource:
-    """Reads copies.  For checkpoints of more data files than a process may have open.
+    """A file that is opened for every read; `read` returns copies.
 
-    A source that holds its file open goes on with the old one when another takes its place; this
-    one cannot, and says so rather than mix the two.
+    For checkpoints with more data files than a process may have open.  If the file is changed or
+    replaced after the first opening, `read` raises UnreadableError instead of mixing old and new
+    bytes.
     """
 
     mapped = False
@@ -28,10 +29,11 @@ class ReopenedSource:
         """
         Args:
             name: path, for messages.
-            open_file: gives a new descriptor of the file, or raises.
+            open_file: opens the file and returns a new descriptor.
 
         Raises:
-            FileNotFoundError, CheckpointError: what `open_file` raises.
+            FileNotFoundError: `open_file` raised it.
+            CheckpointError: `open_file` raised it, or the operating system fails.
         """
         self.name = name
         self._open_file: Callable[[], int] | None = open_file
