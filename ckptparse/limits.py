@@ -47,7 +47,10 @@ MAX_HEADER_NBYTES = 1 << 20
 """A header, or a version, may take 1 MiB; TensorFlow's take some ten bytes."""
 
 MAX_SHARED_RATIO = 4
-"""All tensors of one loop may take 4 times the bytes of their data file; TensorFlow's take 1."""
+"""All tensors of one loop may take 4 times the bytes of their data file.
+
+In files that TensorFlow writes, each byte belongs to one tensor.
+"""
 
 MAX_FREE_CELLS = 1 << 20
 """Slices may cut a tensor into as many cells as the index has bytes, or a million.

@@ -20,7 +20,7 @@ class Reader(Protocol):
 
     @property
     def format(self) -> str:
-        """Either "v1" or "v2"."""
+        """The name of the format: "v1" or "v2"."""
         ...
 
     @property

@@ -27,8 +27,6 @@ class Source(Protocol):
         name: path or URL, for messages.
         nbytes: size of the file when it was opened.
         mapped: whether `read` returns views of a memory map instead of copies.
-        octets: the whole map as an array; None if the source is not mapped.  Call `read` for a
-            range before slicing it here: `read` checks that the file still has that range.
     """
 
     name: str

@@ -46,4 +46,4 @@ class MappedSource:
 
     def close(self) -> None:
         # Not mmap.close(), which raises while views exist.  The last view closes the map.
-        self._open = self.octets = None
+        self._open = None

@@ -64,7 +64,7 @@ class Table:
             _require_places(self._handles, source.nbytes - FOOTER_NBYTES)
         self._verify = verify
         self._verified: set[int] = set()
-        self._recent: dict[int, Block] = {}
+        self._recent: dict[int, tuple[Block, bool]] = {}  # a block, and whether it was verified
 
     @property
     def num_blocks(self) -> int:
@@ -76,27 +76,31 @@ class Table:
         i = bisect_left(self._separators, key)
         return i if i < len(self._separators) else None
 
-    def get(self, key: bytes) -> bytes | memoryview | None:
-        """The value of a key, None when there is none.  Touches one block.
+    def get(self, key: bytes, *, verify: bool = False) -> bytes | memoryview | None:
+        """Return the value of a key, None if there is none; reads one block.
+
+        Args:
+            key: the key.
+            verify: check the block also if the table is opened without checks.
 
         Raises:
             CorruptCheckpointError: the block that would hold the key is damaged.
         """
         i = self.find_block(key)
-        return None if i is None else self.get_from(i, key)
+        return None if i is None else self.get_from(i, key, verify=verify)
 
-    def get_from(self, i: int, key: bytes) -> bytes | memoryview | None:
-        """The value of a key whose block is known, from `find_block`; the rest as `get`."""
+    def get_from(self, i: int, key: bytes, *, verify: bool = False) -> bytes | memoryview | None:
+        """Return the value of a key in the block that `find_block` returned; see `get`."""
         try:
-            return self._block(i).get(key)
+            return self._block(i, verify=verify).get(key)
         except CheckpointError as error:
             self._locate(error, i)
             raise
 
     def is_decoded(self, i: int) -> bool:
         """Return whether data block `i` was searched so often that it is decoded as a whole."""
-        block = self._recent.get(i)
-        return block is not None and block.is_decoded
+        kept = self._recent.get(i)
+        return kept is not None and kept[0].is_decoded
 
     def columns(self, i: int) -> Columns:
         """Return data block `i`, all at once.
@@ -160,20 +164,21 @@ class Table:
                 found=repr(key),
             )
 
-    def _block(self, i: int) -> Block:
-        """Data block `i`; the last few that were used are kept."""
-        block = self._recent.get(i)
-        if block is None:
-            verify = i == 0 or (self._verify and i not in self._verified)
+    def _block(self, i: int, *, verify: bool = False) -> Block:
+        """Return data block `i`; the last few blocks that were used are kept."""
+        verify = verify or self._verify or i == 0
+        block, was_verified = self._recent.get(i, (None, False))
+        if block is None or (verify and not was_verified):
+            check = verify and i not in self._verified
             handle = self._handles[i]
-            block = Block(read_block(self._source, handle, verify=verify), handle.nbytes)
+            block = Block(read_block(self._source, handle, verify=check), handle.nbytes)
             if verify and self._source.mapped:
                 self._verified.add(i)
             if self._source.mapped or handle.nbytes <= _MOST_LAST_NBYTES:
                 for other in list(self._recent):  # single steps, for threads
                     if not self._source.mapped and self._handles[other].nbytes > _MOST_KEPT_NBYTES:
                         self._recent.pop(other, None)
-                self._recent[i] = block
+                self._recent[i] = block, verify
                 for oldest in list(self._recent)[:-_MOST_KEPT]:
                     self._recent.pop(oldest, None)
         elif self._source.mapped:  # its pages may be gone: the source compares sizes again

@@ -1,7 +1,7 @@
 """Partitioned tensors: how slices are named, and whether they make up the whole.
 
 A slice is one extent, (start, length), per dimension; length -1 means the whole dimension.
-Its key in the table is, in ordered code (see `coding`)::
+Its key in the table is, in ordered code (see `encoding.ordered_code`)::
 
     uint 0 | string name | uint rank | for each dimension: int start, int length
 

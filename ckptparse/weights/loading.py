@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptparse.errors import CheckpointError
+from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import read_each
-from ckptparse.weights.selection import Arrays, info_of
+from ckptparse.weights.selection import Arrays, info_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +148,13 @@ def load_into(
     missing = tuple(name for name in target if name not in source)
     unexpected = tuple(name for name in source if name not in target)
     fitting, mismatched = [], []
-    for name in target:
-        if name in source:
-            mismatch = _compare(name, source, target[name])
-            if mismatch is None:
-                fitting.append(name)
-            else:
-                mismatched.append(mismatch)
+    common = [name for name in target if name in source]
+    for name, info in zip(common, info_each(source, common)):
+        mismatch = _compare(name, info, target[name])
+        if mismatch is None:
+            fitting.append(name)
+        else:
+            mismatched.append(mismatch)
     report = LoadReport((), missing, unexpected, tuple(mismatched))
     if strict and not report.ok:
         raise MismatchError(report)
@@ -173,11 +174,10 @@ def load_into(
     return report
 
 
-def _compare(name: str, source: Arrays, value: Any) -> Mismatch | None:
+def _compare(name: str, info: TensorInfo, value: Any) -> Mismatch | None:
     """Return how a source's tensor and a target's value differ, or None if they fit."""
     if not hasattr(value, "dtype"):
         raise TypeError(f"{name!r} in the target is no array, but {type(value).__name__}")
-    info = info_of(source, name)
     shape, dtype = tuple(value.shape), _numpy_dtype(value)
     can_cast = dtype is not None and np.can_cast(info.dtype, dtype, "same_kind")
     if can_cast and shape == info.shape:

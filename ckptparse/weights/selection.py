@@ -222,9 +222,25 @@ class Selection(TensorMapping):
             >>> info.shape, str(info.dtype), info.nbytes
             ((12, 10), 'float32', 480)
         """
-        if name in self._transforms:
-            return _describe(name, self[name])
-        return info_of(self._source, self._source_name(name))._replace(name=name)
+        (info,) = self.info_each([name])
+        return info
+
+    def infos(self) -> list[TensorInfo]:
+        """Return `info` of every tensor, in the order of names."""
+        return list(self.info_each(self))
+
+    def info_each(self, names: Iterable[str]) -> Iterator[TensorInfo]:
+        """Yield `info` of several tensors; those with a transform are read in one loop."""
+        names = list(names)
+        sources = {name: self._source_name(name) for name in names}
+        arrays = self.read_each(name for name in names if name in self._transforms)
+        others = [sources[name] for name in names if name not in self._transforms]
+        infos = info_each(self._source, others)
+        for name in names:
+            if name in self._transforms:
+                yield _describe(name, next(arrays)[1])
+            else:
+                yield next(infos)._replace(name=name)
 
     def _source_name(self, name: str) -> str:
         """Return the name in the source of a name here."""
@@ -248,11 +264,18 @@ class Selection(TensorMapping):
         return f"<Selection of {len(self)} tensors>"
 
 
-def info_of(source: Arrays, name: str) -> TensorInfo:
-    """Return the metadata of a tensor; it is read only if `source` is no `TensorMapping`."""
-    if isinstance(source, TensorMapping):
-        return source.info(name)
-    return _describe(name, source[name])
+def info_each(source: Arrays, names: Iterable[str]) -> Iterator[TensorInfo]:
+    """Yield the metadata of several tensors of any mapping, in the order of names.
+
+    Arrays that have to be read for it are read in one loop; see `Checkpoint.read_each`.
+    """
+    if isinstance(source, Selection):
+        yield from source.info_each(names)
+    elif isinstance(source, TensorMapping):
+        yield from map(source.info, names)
+    else:
+        for name, array in read_each(source, names):
+            yield _describe(name, array)
 
 
 def _describe(name: str, array: NDArray[Any]) -> TensorInfo:

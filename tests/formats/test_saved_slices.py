@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptparse import CheckpointError, CorruptCheckpointError, UnsupportedError, open_checkpoint
+from ckptparse import (
+    CheckpointError,
+    ChecksumError,
+    CorruptCheckpointError,
+    UnsupportedError,
+    open_checkpoint,
+)
 from ckptparse.formats.saved_slices.contents import read_contents
 from ckptparse.formats.saved_slices.record import decode_values, find_values
 from ckptparse.messages.common import decode_shape, decode_slices
@@ -53,6 +59,25 @@ def write_v1(folder: Path, entries: dict[bytes, bytes]) -> Path:
 
 def packed(values: Sequence[int]) -> bytes:
     return b"".join(varint(value % 2**64) for value in values)
+
+
+@pytest.mark.parametrize("mmap", [True, False], ids=["mmap", "pread"])
+@pytest.mark.parametrize("crc_xor", [0, 1], ids=["sound", "damaged"])
+def test_verify_checks_what_reading_without_checks_does_not(
+    tmp_path: Path, crc_xor: int, mmap: bool
+) -> None:
+    values = np.arange(4, dtype="<f4")
+    blocks = (
+        [(b"", contents(tensor_entry(b"x", (4,), FLOAT, [[None]])))],
+        [(slice_key(b"x", [None]), record(bytes_field(FLOAT_VAL, values.tobytes())))],
+    )
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(table(*blocks, crc_xors={1: crc_xor}))
+    with open_checkpoint(path, verify=False, mmap=mmap) as ckpt:
+        for _ in range(2):  # the block is kept, and neither answer changes the other
+            assert ckpt["x"].tolist() == values.tolist()
+            damaged = [(damage.name, type(damage.error)) for damage in ckpt.verify().damaged]
+            assert damaged == [("x", ChecksumError)] * crc_xor
 
 
 class TestRecord:

@@ -899,11 +899,20 @@ def load_all(ckpt: Checkpoint) -> list[str]:
     return list(load_into(target, ckpt).loaded)
 
 
+def load_selected(ckpt: Checkpoint) -> list[str]:
+    """The shapes of transformed tensors are known only once they are read."""
+    target = {name: np.zeros(ckpt.info(name).shape, ckpt.info(name).dtype) for name in ckpt}
+    chosen = ckpt.select(transform=lambda name, array: array)
+    assert len(chosen.infos()) == len(ckpt)
+    return list(load_into(target, chosen).loaded)
+
+
 LOOPS: Mapping[str, Callable[[Checkpoint], list[str]]] = {
     "items": read_items,
     "values": read_values,
     "selection": read_selected,
     "load_into": load_all,
+    "load_into of a selection": load_selected,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ckptparse import ChecksumError, TensorNotFoundError, open_checkpoint
-from ckptparse.weights.selection import info_of, select
+from ckptparse.weights.selection import info_each, select
 from support.damage import copy_case, flip_bit
 from support.ids import short
 from support.oracle import FC6, VGG, load_case
@@ -282,7 +282,7 @@ class TestInfo:
         ],
     )
     def test_of_plain_arrays(self, array: np.ndarray, tensorflow_dtype: str) -> None:
-        info = info_of({"a": array}, "a")
+        (info,) = info_each({"a": array}, ["a"])
         assert (info.name, info.shape, info.dtype) == ("a", array.shape, array.dtype)
         assert info.tensorflow_dtype == tensorflow_dtype
 

@@ -1,8 +1,8 @@
 """The V2 format, "tensor bundle": an index table and data shards.
 
-`index` finds entries, `entries` decodes one and `columns` all of a block, `infos` says what they
-say; `shards` opens data files, `payload` decodes the two kinds of tensors that are not plain bytes,
-and `reader` puts them together.
+`index` finds entries, `entries` decodes one and `columns` all of a block.  `infos` makes the
+metadata of tensors from entries.  `shards` opens data files, `payload` checks and decodes the bytes
+of a tensor, and `reader` implements the protocol of formats with them.
 """
 
 from ckptparse.formats.bundle.reader import BundleReader

@@ -5,7 +5,7 @@ Key -> value, in unsigned byte order of keys:
     empty key           BundleHeaderProto: number of shards, byte order of tensors, versions
     name                BundleEntryProto: dtype, shape, and where the bytes are (shard, offset,
                         size, masked CRC-32C) -- or, for a partitioned tensor, its slices
-    slice key           BundleEntryProto of one slice; see `slices` for the key
+    slice key           BundleEntryProto of one slice; see `tensors.partitions` for the key
 
 Fields of default value are not written.  Unknown fields are skipped.  A dimension of size 0 is an
 empty message, and so is the shape of a scalar.  An entry that has slices has no data of its own,
@@ -104,7 +104,8 @@ def decode_entry(
         most_slices: how many slices it may have.
 
     Raises:
-        CorruptCheckpointError: it does not parse or contradicts itself.  An unknown dtype is none.
+        CorruptCheckpointError: it does not parse or contradicts itself.  An unknown dtype is no
+            error here.
     """
     entry = _decode_usual_entry(bytes(serialized))
     if entry is None:
@@ -213,7 +214,7 @@ def decode_start(start: bytes) -> Start | None:
     Many tensors of a model have these in common.
 
     Raises:
-        CorruptCheckpointError: see `shapes.require_sizes`.
+        CorruptCheckpointError: see `messages.common.require_sizes`.
     """
     if len(start) < 4:
         return None

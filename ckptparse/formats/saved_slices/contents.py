@@ -4,8 +4,8 @@ Key -> value of the table, every value a SavedTensorSlices message:
 
     empty key           field 1, SavedTensorSliceMeta: for each tensor of this file its name, whole
                         shape, dtype and the slices that are in this file; and versions
-    slice key           field 2, SavedSlice: the values of one slice; see `slices` for the key and
-                        `record` for the value
+    slice key           field 2, SavedSlice: the values of one slice; see `tensors.partitions` for
+                        the key and `record` for the value
 
 A tensor that was not partitioned has one slice, of whole dimensions.  In a sharded checkpoint every
 file has its own contents, and several can name a tensor, with different slices.  Before April 2016

@@ -169,11 +169,17 @@ class SavedSlicesReader:
         return dict(zip(entry.pieces, boxes))
 
     def _decode(
-        self, key: bytes, entry: SavedTensor, piece: SlicePlace, shape: tuple[int, ...]
+        self,
+        key: bytes,
+        entry: SavedTensor,
+        piece: SlicePlace,
+        shape: tuple[int, ...],
+        *,
+        verify: bool = False,
     ) -> NDArray[Any]:
-        """One slice: a view over its record where that can be."""
+        """Return one slice: a view of its record, or decoded numbers."""
         slice_key = encode_slice_key(key, piece.extents)
-        record = piece.table.get(slice_key)
+        record = piece.table.get(slice_key, verify=verify)
         if record is None:
             raise CorruptCheckpointError(
                 "invalid slice",
@@ -197,7 +203,7 @@ class SavedSlicesReader:
             table.forget_verified()
 
     def verify(self, key: bytes, entry: SavedTensor) -> bool:
-        """Read and decode every slice of a tensor; True, as every dtype of V1 is known.
+        """Read, check and decode every slice; return True, because all dtypes of V1 are known.
 
         Raises:
             CheckpointError: what reading the tensor raises.
@@ -205,10 +211,10 @@ class SavedSlicesReader:
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
         if entry.is_whole:
-            self._decode(key, entry, entry.pieces[0], entry.shape)
+            self._decode(key, entry, entry.pieces[0], entry.shape, verify=True)
             return True
         for piece, box in self._find_boxes(entry).items():
-            self._decode(key, entry, piece, box.shape)
+            self._decode(key, entry, piece, box.shape, verify=True)
         return True
 
     def close(self) -> None:
