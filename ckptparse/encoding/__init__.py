@@ -1,1 +1,1 @@
-"""Encodings of numbers, keys and checksums, in memory only."""
+"""Decode and encode integers, keys and checksums in memory."""
