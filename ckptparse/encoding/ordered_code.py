@@ -1,4 +1,4 @@
-"""The ordered code: coded keys sort in the order of their values.
+"""The ordered code: encoded keys sort in the order of their values.
 
 ====================  ======================================================================
 unsigned integer n    one byte k, then k bytes big-endian without leading zeros (0 is ``00``)
@@ -8,8 +8,8 @@ signed integer v>=0   smallest L with v < 2**(7*L-1); L bytes big-endian whose t
 signed integer v<0    the bitwise complement of the code of -1-v
 ====================  ======================================================================
 
-A decoder takes a buffer and a position and returns the value and the position after it.  Bytes that
-are no such code raise CorruptCheckpointError.
+A decoder takes a buffer and a position, and returns the value and the position after it.  It raises
+CorruptCheckpointError for invalid bytes.
 
 Source: tensorflow/core/lib/strings/ordered_code.cc.
 """
@@ -20,13 +20,13 @@ from ckptparse.errors import CorruptCheckpointError
 
 
 def encode_ordered_uint(value: int) -> bytes:
-    """Ordered code of a non-negative integer."""
+    """Return the ordered code of a non-negative integer."""
     digits = value.to_bytes((value.bit_length() + 7) // 8, "big")
     return bytes([len(digits)]) + digits
 
 
 def encode_ordered_string(value: bytes) -> bytes:
-    """Ordered code of a byte string, with its terminator."""
+    """Return the ordered code of a byte string, with its terminator."""
     if b"\x00" in value or b"\xff" in value:
         value = b"".join(_ESCAPES.get(byte, bytes([byte])) for byte in value)
     return value + b"\x00\x01"
@@ -36,10 +36,14 @@ _ESCAPES = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
 
 
 def decode_ordered_string(buffer: bytes, pos: int) -> tuple[bytes, int]:
-    """An ordered-code string at `pos`: (its bytes, position after the terminator)."""
+    """Decode a string at `pos`; return its bytes and the position after the terminator.
+
+    Raises:
+        CorruptCheckpointError: there is no valid string at `pos`.
+    """
     end = buffer.find(b"\x00", pos)
     if end >= 0 and buffer[end + 1 : end + 2] == b"\x01" and buffer.find(b"\xff", pos, end) < 0:
-        return buffer[pos:end], end + 2  # nothing is escaped
+        return buffer[pos:end], end + 2  # no escaped bytes
     out = bytearray()
     start = pos
     while pos + 1 < len(buffer):
@@ -64,8 +68,8 @@ _ONE_BYTE = [bytes([0x80 | value]) for value in range(1 << 6)]
 
 
 def encode_ordered_int(value: int) -> bytes:
-    """Ordered code of a signed 64-bit integer."""
-    if 0 <= value < 1 << 13:  # most are
+    """Return the ordered code of a signed 64-bit integer."""
+    if 0 <= value < 1 << 13:  # most values are this small
         return (0xC000 | value).to_bytes(2, "big") if value >> 6 else _ONE_BYTE[value]
     magnitude = ~value if value < 0 else value
     nbytes = magnitude.bit_length() // 7 + 1
