@@ -1,10 +1,7 @@
-"""Varints, as protocol buffers and leveldb's tables have them.
+"""Varints: the integers of protocol buffers and of leveldb's tables.
 
-Base 128, little-endian groups of 7 bits, the high bit set on all bytes but the last; at most 10
-bytes for 64 bits, 5 for 32.
-
-A decoder takes a buffer and a position and returns the value and the position after it.  A buffer
-that ends too early and a varint that does not end raise CorruptCheckpointError.
+Groups of 7 bits, the lowest first; the high bit is set in all bytes but the last.  A varint has at
+most 10 bytes for 64 bits, 5 bytes for 32 bits.
 
 Source: tensorflow/core/lib/core/coding.cc.
 """
@@ -20,7 +17,21 @@ MAX_VARINT64_NBYTES = 10
 def decode_varint(
     buffer: bytes | memoryview, pos: int, stop: int, max_nbytes: int = MAX_VARINT64_NBYTES
 ) -> tuple[int, int]:
-    """One varint at `pos`, no byte of it at or after `stop`: (value, position after it)."""
+    """Decode one varint.
+
+    Args:
+        buffer: the bytes.
+        pos: position of the varint.
+        stop: position before which it must end.
+        max_nbytes: `MAX_VARINT32_NBYTES` or `MAX_VARINT64_NBYTES`.
+
+    Returns:
+        The value, and the position after the varint.
+
+    Raises:
+        CorruptCheckpointError: the varint does not end before `stop`, has more than `max_nbytes`
+            bytes, or is too large for 32 or 64 bits.
+    """
     value = 0
     last = min(stop, pos + max_nbytes)
     for i in range(pos, last):
