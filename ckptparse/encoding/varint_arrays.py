@@ -1,9 +1,9 @@
-"""Many varints, decoded by numpy: one after another, or at known places.
+"""Decode many varints with numpy: consecutive ones, or ones at known positions.
 
-A varint takes 7 bits of each byte; the high bit of a byte says that another one follows.  So bytes
-below 80 are last bytes, and tell where the varints are.  The 8 bytes from each first byte on are
-taken as one number, what does not belong to the varint is cut off, and the groups of 7 bits are
-pushed together: four pairs of groups, two pairs of these, and one.
+A varint has 7 bits in each byte; the high bit says that another byte follows.  So every byte below
+0x80 is the last byte of a varint, and these bytes give the positions of all varints.  The 8 bytes
+from the first byte of a varint on are loaded as one 64-bit word, the bytes after the varint are
+masked out, and the groups of 7 bits are joined in pairs, three times.
 """
 
 from __future__ import annotations
@@ -19,28 +19,34 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 _PIECE_NBYTES = 1 << 17
-"""Decoded at a time: all that is needed for it stays in the processor's cache."""
+"""How many bytes are decoded at a time, so that all arrays stay in the processor's cache."""
 _WORD_NBYTES = 8
 
 _KEPT_BITS = np.array(
     [0x7F7F_7F7F_7F7F_7F7F >> 8 * max(_WORD_NBYTES - n, 0) for n in range(1, 11)], np.uint64
 )
-"""Bits of a word that belong to a varint of n bytes, at n - 1."""
+"""Masks: element n - 1 has the bits of a word that belong to a varint of n bytes."""
 
 
 def decode_varints(
     buffer: bytes | memoryview, count: int, dtype: DTypeLike = np.uint64
 ) -> tuple[NDArray[Any], int]:
-    """The first `count` varints of a buffer: (values, bytes that they take).
+    """Decode the first `count` varints of a buffer.
 
-    Values go into an integer type by their low bits, as protobuf's casts do, and into booleans by
-    whether any is set; what is over 64 bits is cut off.
+    Args:
+        buffer: the varints, one directly after the other.
+        count: how many to decode.
+        dtype: dtype of the result.  An integer type keeps the low bits of a value, as protobuf's
+            casts do; a boolean is True for any value but 0.  Bits above the 64th are dropped.
+
+    Returns:
+        A new array of `count` values, and the number of bytes that they take in the buffer.
 
     Raises:
-        CorruptCheckpointError: there are fewer, or one of more than 10 bytes.
+        CorruptCheckpointError: the buffer has fewer varints, or one of more than 10 bytes.
     """
     coded = np.frombuffer(buffer, np.uint8)
-    if count > len(coded):  # before anything is allocated for it
+    if count > len(coded):  # checked before memory for `count` is allocated
         raise CorruptCheckpointError(
             "invalid varints", expected=f"{count} of them", found=f"{len(coded)} bytes"
         )
@@ -58,7 +64,7 @@ def decode_varints(
                 found=f"{done}, and one that does not end",
             )
         target = values[done : done + len(last_bytes)]
-        if last_bytes[-1] + 1 == len(last_bytes):  # each is one byte
+        if last_bytes[-1] + 1 == len(last_bytes):  # all varints have one byte
             target[:] = piece[: len(last_bytes)]
         else:
             scratch.decode(piece, last_bytes, pos, target)
@@ -74,10 +80,18 @@ def decode_varint_each(
     *,
     where: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """The varint at each position: (values, positions after them, which do not end in time).
+    """Decode one varint at each of many positions.
 
-    Takes up to 9 bytes of each, and never reads after the last one of `octets`.  Where `where` is
-    False the value is 0 and the position stays.
+    Args:
+        octets: the bytes.
+        pos: positions of the varints.
+        max_nbytes: how many bytes of a varint to read, at most 9.  Nothing is read after the end of
+            `octets`.
+        where: False for positions to leave out: their value is 0 and their position is unchanged.
+
+    Returns:
+        Three arrays: the values, the positions after the varints, and whether a varint has more
+        than `max_nbytes` bytes.
     """
     going_on = np.ones(len(pos), bool) if where is None else where
     values = np.zeros(len(pos), np.int64)
@@ -92,11 +106,11 @@ def decode_varint_each(
 
 
 class _Scratch:
-    """Arrays that are used for every piece again: new ones would cost more than the work."""
+    """Arrays that are reused for every piece, because allocation would take more time."""
 
     def __init__(self, nbytes: int) -> None:
         self._octets = np.zeros(nbytes + _WORD_NBYTES, np.uint8)
-        # The word that begins at each byte, unaligned and aligned.
+        # The word at each byte of `_octets`: unaligned views, and an aligned copy of them.
         self._overlapping: NDArray[np.uint64] = np.ndarray(nbytes, "<u8", self._octets, 0, (1,))
         self._words = np.empty(nbytes, np.uint64)
         self._first_bytes = np.zeros(nbytes, np.intp)
@@ -111,7 +125,17 @@ class _Scratch:
         offset: int,
         target: NDArray[Any],
     ) -> None:
-        """The varints of a piece, which begins with one, by the positions of their last bytes."""
+        """Decode the varints of a piece.
+
+        Args:
+            piece: the bytes; the first one begins a varint.
+            last_bytes: positions of the last bytes of the varints.
+            offset: position of the piece in the buffer, for errors.
+            target: array for the values, one for each of `last_bytes`.
+
+        Raises:
+            CorruptCheckpointError: a varint has more than 10 bytes.
+        """
         count, nbytes = len(last_bytes), int(last_bytes[-1]) + 1
         first_bytes, following = self._first_bytes[:count], self._following[:count]
         np.add(last_bytes[:-1], 1, out=first_bytes[1:])  # the first one stays 0
@@ -144,7 +168,7 @@ class _Scratch:
 def _join_groups(
     values: NDArray[np.uint64], upper: NDArray[np.uint64], most_following: int
 ) -> None:
-    """Push the groups of 7 bits in each value together; `upper` is for use on the way."""
+    """Join the groups of 7 bits in each value, in place; `upper` is scratch space."""
     np.bitwise_and(values, np.uint64(0x7F00_7F00_7F00_7F00), out=upper)
     upper >>= np.uint64(1)
     values -= upper
