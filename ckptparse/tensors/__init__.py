@@ -1,1 +1,1 @@
-"""Tensors of any file format: dtypes, names, metadata, numpy indexes, partitions, arrays."""
+"""Tensors, whatever the file format: data types, names, metadata, indexes, partitions, arrays."""
