@@ -1,4 +1,4 @@
-"""Bytes of a file as arrays of numbers."""
+"""Read arrays of numbers from a source."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUMPY_MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
-"""Dimensions that numpy's arrays can have."""
+"""How many dimensions an array can have in this version of numpy."""
 
 _MAX_NBYTES = 2**63 - 1
+"""How many bytes an array can have on a 64-bit machine: numpy counts them in a signed integer."""
 
 
 def require_shape(shape: tuple[int, ...], itemsize: int) -> None:
-    """Raise UnsupportedError for a shape that no array of numpy can have.
+    """Raise UnsupportedError for a shape that numpy's arrays cannot have.
 
-    Numpy counts the bytes of an array as if its dimensions of 0 were not there.
+    Dimensions of size 0 are left out of the product, as in numpy's own check.
     """
     if len(shape) > NUMPY_MAX_RANK:
         raise UnsupportedError(
@@ -49,11 +50,27 @@ def read_part(
     *,
     swapped: bool,
 ) -> NDArray[Any]:
-    """Read the part that an index takes of the row-major array at `offset`, read-only.
+    """Read a part of a row-major array.
 
-    A view where the source gives views, the byte order is the machine's and the index takes no
-    arrays; its place in memory need not be aligned.  Of a source that copies, only the bytes
-    between the first and the last element taken are read; an index by arrays reads all.
+    From a mapped source nothing is read.  From a source that copies, a basic index reads the bytes
+    from the first to the last element that it selects, and an index with arrays reads all bytes.
+
+    Args:
+        source: the source that contains the array.
+        offset: position of the array in the source, which need not be aligned.
+        dtype: dtype of the array in the machine's byte order.
+        shape: shape of the whole array.
+        index: numpy index of the part; ``...`` for the whole array.
+        swapped: whether the stored byte order is not the machine's.
+
+    Returns:
+        A read-only array.  It is a view of a mapped source, unless the index has arrays or the
+        bytes were swapped.
+
+    Raises:
+        CheckpointError: as `Source.read`.
+        UnsupportedError: the array has no elements, and numpy cannot make its shape.
+        IndexError: the index does not fit the shape.
     """
     nbytes = prod(shape) * dtype.itemsize
     is_view = index is Ellipsis or (source.mapped and nbytes)
@@ -70,10 +87,10 @@ def read_part(
 
 
 def take(array: NDArray[Any], index: Index) -> NDArray[Any]:
-    """Return the part of an array that an index takes; never a bare scalar.
+    """Return the part of an array that an index selects, never a bare scalar.
 
-    Of an array without elements, numpy makes room for the result before it looks whether the index
-    is inside: for the index [0] of the shape (0, 2**53), 2**53 elements.
+    Empty arrays are not indexed by numpy, because it allocates the result before it checks the
+    index: 2**53 elements for the index [0] of the shape (0, 2**53).
     """
     if index is Ellipsis:
         return array
@@ -87,16 +104,17 @@ def take(array: NDArray[Any], index: Index) -> NDArray[Any]:
 def _view(
     payload: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any]:
-    if not len(payload):  # numpy takes no empty buffer
+    """Return an array over bytes, without a copy."""
+    if not len(payload):  # np.frombuffer refuses an empty buffer
         return _empty(shape, dtype)
     return np.frombuffer(payload, dtype).reshape(shape)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array without elements."""
+    """Return an empty array."""
     try:
         return np.empty(shape, dtype)
-    except MemoryError as error:  # numpy 1 wants memory for the other dimensions
+    except MemoryError as error:  # numpy 1 allocates memory for the other dimensions
         raise UnsupportedError(
             "the shape is too large for this version of numpy", found=f"{shape}"
         ) from error
@@ -109,6 +127,7 @@ def _read_span(
     shape: tuple[int, ...],
     selection: BasicSelection,
 ) -> NDArray[Any]:
+    """Read the elements of a basic selection, and no bytes before the first or after the last."""
     if 0 in selection.shape:
         return selection.finish(_empty(selection.shape, dtype))
     span = selection.span(shape)
@@ -125,12 +144,12 @@ def _read_span(
 
 
 def swap_bytes(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy with every number's bytes in the other order (complex: of each component)."""
+    """Return a copy with the bytes of every number swapped (complex: of each component)."""
     if array.dtype.itemsize == 1:
         return array.copy()
     if array.dtype.kind != "V":
         swapped: NDArray[Any] = array.byteswap()
         return swapped
-    # numpy does not know how to swap a type of ml_dtypes; all that are wider than a byte have two.
+    # numpy cannot swap the types of ml_dtypes; those that are wider than a byte have two bytes.
     swapped = np.ascontiguousarray(array).view(np.uint16).byteswap()
     return swapped.view(array.dtype).reshape(array.shape)
