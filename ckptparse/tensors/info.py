@@ -1,4 +1,4 @@
-"""Metadata of tensors."""
+"""The metadata of tensors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ class TensorSlice:
     """One stored slice of a partitioned tensor.
 
     Attributes:
-        start: first index of the slice in the tensor, per dimension.
-        shape: its size, per dimension.
-        file: path of the file that holds it; None when the checkpoint lacks the slice.
-        offset: byte offset in that file; None when the checkpoint lacks the slice, and in V1.
-        nbytes: as `TensorInfo.nbytes`.
+        start: first index of the slice in the tensor, for each dimension.
+        shape: size of the slice, for each dimension.
+        file: path of the file that contains the slice; None if the slice is not in the checkpoint.
+        offset: byte offset in that file; None if the slice is not in the checkpoint, and in V1.
+        nbytes: number of bytes of its elements, as `TensorInfo.nbytes`.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-2.21.0/slices/model.ckpt") as ckpt:
+        ...     info = ckpt.info("rows")
+        >>> info.shape
+        (7, 4)
+        >>> [(part.start, part.shape, part.offset) for part in info.slices]
+        [((0, 0), (3, 4), 4), ((3, 0), (4, 4), 52)]
     """
 
     start: tuple[int, ...]
@@ -28,17 +37,24 @@ class TensorSlice:
 
     @property
     def index(self) -> tuple[slice, ...]:
-        """The numpy index of this slice in the whole tensor."""
+        """The numpy index of this slice in the whole tensor.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> with open_checkpoint("fixtures/tf-2.21.0/slices/model.ckpt") as ckpt:
+            ...     ckpt.info("rows").slices[1].index
+            (slice(3, 7, None), slice(0, 4, None))
+        """
         return tuple(slice(a, a + n) for a, n in zip(self.start, self.shape))
 
 
 class TensorForms(NamedTuple):
-    """Names, shapes and dtypes of many tensors, column by column.
+    """Names, shapes and data types of many tensors, as three lists of equal length.
 
     Attributes:
-        names: their names.
-        shapes: () for a scalar.
-        tensorflow_dtypes: TensorFlow's names of the stored types, as in `TensorInfo`.
+        names: names of the tensors.
+        shapes: their shapes; () for a scalar.
+        tensorflow_dtypes: TensorFlow's names of the stored data types, such as "float32".
     """
 
     names: list[str]
@@ -47,24 +63,36 @@ class TensorForms(NamedTuple):
 
 
 class TensorInfo(NamedTuple):
-    """The metadata of a tensor; none of its bytes were read for this.
+    """A tensor's metadata.  The tensor itself is not read for it.
 
     Attributes:
-        name: name in the checkpoint; bytes that are not UTF-8 become lone surrogates
+        name: name in the checkpoint.  Bytes that are not UTF-8 are lone surrogates
             ("surrogateescape").
-        dtype: numpy dtype of the array that reading gives; `object` for strings (of `bytes`) and
-            for what cannot be read (variants, resources, types of a newer TensorFlow).
-        tensorflow_dtype: TensorFlow's name of the stored type: "float32", "string", "qint8" ...
-        shape: () for a scalar.
+        dtype: numpy dtype of the array that reading returns.  `object` for strings, whose elements
+            are `bytes`, and for tensors that cannot be read: variants, resources and data types
+            of a newer TensorFlow.
+        tensorflow_dtype: TensorFlow's name of the stored data type, such as "float32", "string" or
+            "qint8".
+        shape: shape; () for a scalar.
         size: number of elements.
-        nbytes: bytes that its elements take, in V2 on disk (which is in memory as well, but for
-            strings).  0 for strings of V1 and for what is not readable there: only reading tells.
-        slices: the stored slices of a partitioned tensor; () for one stored whole.
-        mapped: whether reading gives a view over the mapped file instead of a copy, as far as can
-            be told without reading.
-        file: path of the file that holds it; None for a partitioned tensor.
-        offset: byte offset in that file; None for a partitioned tensor and in V1, where elements
-            stand inside of records.
+        nbytes: number of bytes of the elements.  In V2 the size on disk, which for all types but
+            strings is also the size in memory.  In V1 the size in memory; 0 for strings and for
+            tensors that cannot be read, whose size is known only after reading.
+        slices: the stored slices of a partitioned tensor; () for a tensor stored whole.
+        mapped: whether reading returns a view of the mapped file instead of a copy, as far as this
+            is known without reading.
+        file: path of the file that contains the tensor; None for a partitioned tensor.
+        offset: byte offset in that file; None for a partitioned tensor and in V1, where the
+            elements are inside of records.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        ...     info = ckpt.info("vgg_16/fc6/weights")
+        >>> info.dtype.name, info.shape, info.size, info.nbytes
+        ('float32', (7, 7, 6, 12), 3528, 14112)
+        >>> info.mapped, info.file, info.slices
+        (True, 'fixtures/tf-1.15.5/vgg_16/model.ckpt.data-00000-of-00001', ())
     """
 
     name: str
@@ -80,17 +108,25 @@ class TensorInfo(NamedTuple):
 
 
 class OutlineRow(NamedTuple):
-    """A row of a tree of tensors: a scope, an object, a tensor, an optimizer's slots, or an alias.
+    """One row of a tree of tensors: a scope, object, tensor, group of slot variables, or alias.
 
     Attributes:
-        depth: how far from the root.
-        name: the last part of its path, as paths have it.
-        path: its path.
-        num_tensors: how many tensors it and all below it have; 0 for an alias.
-        nbytes: how many bytes those take.
-        info: the tensor, if it is a variable.
-        same_as: of an alias the path under which the object is listed; else None.
-        saver: who saved it, if not TensorFlow.
+        depth: distance from the root, which has depth 0.
+        name: last part of the path, with special characters escaped as in the path.
+        path: path of the row; "" for the root.
+        num_tensors: number of tensors of the row and of all rows below it; 0 for an alias.
+        nbytes: number of bytes of those tensors.
+        info: metadata of the tensor, if the row is a tensor; else None.
+        same_as: for an alias, the path under which the object is listed; else None.
+        saver: name of the registered saver that saved the object; None for TensorFlow's own.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-2.21.0/backbone_head/model.ckpt") as ckpt:
+        ...     infos = {info.name: info for info in ckpt.infos()}
+        ...     rows = ckpt.object_graph.outline(infos)
+        >>> [(row.path, row.num_tensors, row.nbytes) for row in rows if row.depth == 1]
+        [('backbone', 6, 112), ('head', 4, 140), ('optimizer', 6, 152), ('', 1, 2433)]
     """
 
     depth: int
