@@ -42,7 +42,7 @@ def decode_names(keys: list[bytes]) -> list[str]:
 
 
 def encode_name(name: str) -> bytes:
-    """Return the key of a name.  A name that cannot be a key gives b"", which is no tensor's key."""
+    """Return the key of a name; b"", the key of no tensor, for a name that cannot be a key."""
     try:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
