@@ -25,7 +25,7 @@ TARGET = ROOT / "ckptparse" / "messages" / "compiled.py"
 HEAD = '''\
 """The compiled protos: made by tools/build_messages.py from protos/, not to be edited.
 
-Each value is a serialized FileDescriptorProto; a file stands behind those that it imports.
+Each value is a serialized FileDescriptorProto.  A file is listed after those that it imports.
 """
 
 FILES = {

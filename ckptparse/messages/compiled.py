@@ -1,6 +1,6 @@
 """The compiled protos: made by tools/build_messages.py from protos/, not to be edited.
 
-Each value is a serialized FileDescriptorProto; a file stands behind those that it imports.
+Each value is a serialized FileDescriptorProto.  A file is listed after those that it imports.
 """
 
 FILES = {
