@@ -1,1 +1,1 @@
-"""Protocol-buffer messages: their classes, their bytes, and their text form."""
+"""Protocol-buffer messages: their classes, their binary form and their text form."""
