@@ -1,9 +1,9 @@
-"""Messages that several formats share: VersionDef, TensorShapeProto, TensorSliceProto.
+"""Check and decode messages of several formats: VersionDef, TensorShapeProto, TensorSliceProto.
 
-A VersionDef says which producer wrote a file, the oldest consumer that may read it, and single
-consumers that must not.
+A VersionDef has the version of the producer that wrote a file, the oldest version of a consumer
+that may read it (`min_consumer`), and versions of consumers that must not (`bad_consumers`).
 
-Source: tensorflow/core/framework/versions.cc, ``CheckVersions``; the numbers are those of
+Sources: tensorflow/core/framework/versions.cc, ``CheckVersions``; for the version numbers
 tensorflow/core/util/tensor_bundle/tensor_bundle.h and core/public/version.h.
 """
 
@@ -17,14 +17,21 @@ from ckptparse.limits import MAX_HEADER_NBYTES
 from ckptparse.tensors.partitions import WHOLE, Extents
 
 READER_VERSION = 1
-"""What this reader is, for V1 and for V2."""
+"""The version of this consumer, for V1 and for V2."""
+
+MAX_NBYTES = 1 << 20
+"""Limit on the size of a version, or of a header with one.  Usually they have about ten bytes."""
 
 
 def require_short(what: str, serialized: bytes | memoryview) -> None:
-    """Check that a version, or a header with one, is one before it is parsed.
+    """Check the size of a version, or of a header with one, before it is parsed.
+
+    Args:
+        what: the sentence of the error.
+        serialized: the message.
 
     Raises:
-        CorruptCheckpointError: it is longer than any.
+        CorruptCheckpointError: the message has more than `MAX_NBYTES` bytes.
     """
     if len(serialized) > MAX_HEADER_NBYTES:
         raise CorruptCheckpointError(
@@ -33,11 +40,11 @@ def require_short(what: str, serialized: bytes | memoryview) -> None:
 
 
 def require_version(version: Any) -> None:
-    """Check a VersionDef; one without fields is that of files before 2016-04, and fine.
+    """Check a VersionDef.  One without fields is valid: files from before 2016-04 have none.
 
     Raises:
-        CorruptCheckpointError: a producer that cannot be.
-        UnsupportedError: the file asks for a newer reader, or names this one as unfit.
+        CorruptCheckpointError: the version of the producer is negative.
+        UnsupportedError: the file requires a newer reader, or excludes this version of it.
     """
     if version.producer < 0:
         raise CorruptCheckpointError(
@@ -58,16 +65,17 @@ def require_version(version: Any) -> None:
 
 
 MAX_RANK = 254
-"""TensorShape::MaxDimensions of tensorflow/core/framework/tensor_shape.h."""
+"""Source: TensorShape::MaxDimensions in tensorflow/core/framework/tensor_shape.h."""
 
 _MAX_SIZE = 2**63 - 1
+"""TensorFlow counts the elements of a tensor in a signed 64-bit integer."""
 
 
 def decode_shape(message: Any) -> tuple[int, ...]:
-    """The sizes of a TensorShapeProto.
+    """Return the shape in a TensorShapeProto.
 
     Raises:
-        CorruptCheckpointError: an unknown rank, too many dimensions, a negative or absurd size.
+        CorruptCheckpointError: the rank is unknown, or the shape is invalid as in `require_sizes`.
     """
     if message.unknown_rank:
         raise CorruptCheckpointError(
@@ -82,10 +90,11 @@ def decode_shape(message: Any) -> tuple[int, ...]:
 
 
 def require_sizes(shape: tuple[int, ...]) -> None:
-    """Check the sizes of a shape.
+    """Check the dimensions of a shape.
 
     Raises:
-        CorruptCheckpointError: too many dimensions, a negative or absurd size.
+        CorruptCheckpointError: there are more than `MAX_RANK` dimensions, a size is negative, or
+            the product of the sizes other than 0 is 2**63 or more.
     """
     if len(shape) > MAX_RANK:
         raise CorruptCheckpointError(
@@ -98,10 +107,14 @@ def require_sizes(shape: tuple[int, ...]) -> None:
 
 
 def decode_slices(messages: Any, rank: int) -> tuple[Extents, ...]:
-    """The extents of TensorSliceProtos of a tensor of some rank.
+    """Return the extents of each TensorSliceProto of a tensor.
+
+    Args:
+        messages: the TensorSliceProtos.
+        rank: number of dimensions of the tensor.
 
     Raises:
-        CorruptCheckpointError: another number of dimensions, an extent that is no range.
+        CorruptCheckpointError: a slice has another number of dimensions, or an invalid extent.
     """
     known: dict[bytes, Extents] = {}
     decoded = []
@@ -115,6 +128,7 @@ def decode_slices(messages: Any, rank: int) -> tuple[Extents, ...]:
 
 
 def _decode_extents(message: Any, rank: int) -> Extents:
+    """Return start and length of a slice in each dimension."""
     extents = tuple(
         [
             (extent.start, extent.length if extent.HasField("length") else WHOLE)
