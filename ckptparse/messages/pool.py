@@ -1,9 +1,10 @@
-"""Protocol-buffer messages, in a descriptor pool of our own.
+"""Load protocol-buffer message classes, and parse messages.
 
-TensorFlow registers its own messages in the default pool; ours live apart, so both work in one
-process whichever is imported first.  Message classes do not leave the format layer.
+The messages are in a descriptor pool of their own, because TensorFlow registers its messages in the
+default pool.  So both work in one process, in either order of import.  The objects that users get
+have no protocol-buffer messages in them, except `ckptparse.train.get_checkpoint_state`'s result.
 
-Protobuf itself is imported at the first need: the index of most checkpoints is read without it.
+Protobuf is imported at first use, because the index of most checkpoints is read without it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ckptparse.errors import CorruptCheckpointError
 
 @lru_cache(maxsize=1)
 def _pool() -> Any:
+    """Return the descriptor pool with all of the compiled protos."""
     from google.protobuf.descriptor_pool import DescriptorPool
 
     from ckptparse.messages.compiled import FILES
@@ -28,11 +30,11 @@ def _pool() -> Any:
 
 @lru_cache(maxsize=None)
 def load(file_name: str) -> dict[str, Any]:
-    """The message classes of one of the protos, by name; nested ones as "Outer.Inner".
+    """Return the message classes of a proto file by name; nested ones are named "Outer.Inner".
 
-    Classes are made at the first call for their file, and kept for good, together with those of
-    the files that it imports: protobuf before 4.25 crashes when it reads a field whose class nobody
-    holds (github.com/protocolbuffers/protobuf, issue 12047).
+    Classes are made at the first call for their file.  They are never freed, and the result also
+    has the classes of imported files: protobuf before 4.25 crashes when it reads a field whose
+    class has been freed (github.com/protocolbuffers/protobuf, issue 12047).
     """
     from google.protobuf.message_factory import GetMessageClass
 
@@ -50,17 +52,17 @@ def load(file_name: str) -> dict[str, Any]:
 
 
 def parse(message_class: Any, serialized: bytes | memoryview) -> Any:
-    """A message from its bytes.
+    """Return the message of a class that bytes encode.
 
     Raises:
-        CorruptCheckpointError: they are not such a message.
+        CorruptCheckpointError: the bytes are not such a message.
     """
     try:
         return message_class.FromString(bytes(serialized))
     except Exception as error:
-        from google.protobuf.message import DecodeError  # every entry of an index may come by here
+        from google.protobuf.message import DecodeError  # not on the fast path
 
-        # RecursionError: protobuf 4 in pure Python counts no depth.
+        # RecursionError: the pure-Python protobuf 4 does not limit the depth of messages.
         if not isinstance(error, (DecodeError, RecursionError)):
             raise
         raise CorruptCheckpointError(
