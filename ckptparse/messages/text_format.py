@@ -1,6 +1,7 @@
-"""The text form of protocol-buffer messages, prepared for protobuf's own parser.
+"""Prepare the text form of protocol-buffer messages for protobuf's own parser.
 
-That parser takes time in the square of some inputs: these are refused or rewritten first.
+That parser takes quadratic time for some inputs.  They are refused, or rewritten so that it takes
+linear time.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from ckptparse.limits import MAX_FREE_TOKENS, MIN_TOKEN_LETTERS
 
 
 def require_sparse(text: str) -> None:
-    """Check that the text of a message is no denser than writers make it.
+    """Check that the text of a message has no more tokens than a writer's text of that length.
 
     Protobuf's parser takes two seconds for a megabyte of ``a:1``.  TensorFlow's text has 8 bytes
-    for a token, and 5 if it is written in one line.
+    per token, or 5 if it is written in one line; the limit is one token per 4 letters.
 
     Raises:
-        CorruptCheckpointError: it has more tokens.
+        CorruptCheckpointError: the text has more tokens.
     """
     most = len(text) // MIN_TOKEN_LETTERS + MAX_FREE_TOKENS
     found = next(islice(_TOKEN.finditer(text), most, None), None)
@@ -32,8 +33,13 @@ def require_sparse(text: str) -> None:
         )
 
 
+_MIN_TOKEN_LETTERS = 4
+
+_FREE_TOKENS = 10_000
+"""Short texts may have this number of tokens in any case."""
+
 _ALL = "+" if sys.version_info >= (3, 11) else ""
-"""Takes as much as it can and gives nothing back, for which sre would remember each escape."""
+"""Makes a quantifier possessive, so that `re` stores no position for each escape."""
 
 _STRING = rf"""
     "[^"\\\n]*{_ALL}(?:\\.[^"\\\n]*{_ALL})*{_ALL}"?  # closed or not
@@ -44,15 +50,15 @@ _TOKEN = re.compile(rf"{_STRING}|\#[^\n]*|[\w.+-]+|[^\s\w]", re.VERBOSE)
 
 
 def ease_text(text: str) -> str:
-    """Rewrite a message's text so that protobuf parses it in linear time."""
+    """Return an equivalent text that protobuf parses in linear time."""
     return break_lines(spread_backslashes(text))
 
 
 def spread_backslashes(text: str) -> str:
-    r"""Rewrite a message's text without long runs of backslashes.
+    r"""Return an equivalent text without long runs of backslashes.
 
-    Protobuf takes time in the square of such a run to decode a string (in `text_encoding`): 64 KiB
-    of them take half a minute.  In a string ``\\`` and ``\134`` are the same.
+    Protobuf takes quadratic time to decode a run of backslashes in a string (in `text_encoding`):
+    half a minute for 64 KiB.  In a string, ``\\`` and ``\134`` mean the same.
     """
     return text.replace(r"\\", r"\134") if _LONG_RUN in text else text
 
@@ -61,11 +67,11 @@ _LONG_RUN = "\\" * 64
 
 
 def break_lines(text: str) -> str:
-    """Rewrite a message's text without long lines, except comments.
+    """Return an equivalent text without long lines, except comments.
 
-    Protobuf takes time in the square of a line's tokens: 240 kB of ``a:1`` take half a minute.
-    Between tokens a new line is as good as a space, or nothing.  Of a string it remembers every
-    escape until it has seen the end; strings one after the other are one.
+    Protobuf takes quadratic time in the number of tokens of a line: half a minute for 240 kB of
+    ``a:1``.  A newline may be added between any two tokens.  A long string is split into several,
+    because its parser stores each escape of a string; adjacent strings are joined by it.
     """
     if max(map(len, text.split("\n"))) <= _LONG_LINE:
         return text
@@ -73,13 +79,14 @@ def break_lines(text: str) -> str:
 
 
 def _end_line(found: re.Match[str]) -> str:
+    """Return a token followed by a newline, a long string as several strings."""
     token = found[0]
     if token[0] == "#":
         return token
     if len(token) > _LONG_LINE and token[0] in "\"'":
         quote, inside = token[0], token[1:-1]
         pieces = _PIECE.findall(inside)
-        if token[-1] == quote and sum(map(len, pieces)) == len(inside):  # else it is not closed
+        if token[-1] == quote and sum(map(len, pieces)) == len(inside):  # else not closed
             token = "\n".join(f"{quote}{piece}{quote}" for piece in pieces)
     return token + "\n"
 
@@ -87,7 +94,7 @@ def _end_line(found: re.Match[str]) -> str:
 _LONG_LINE = 4096
 
 _TOKEN_END = re.compile(rf"{_STRING}|\#[^\n]*|[\ \t]+|[,;{{}}\[\]<>]", re.VERBOSE)
-"""Comments are not looked into."""
+"""Tokens after which a newline is added.  A comment is one token, so that none is added in it."""
 
 _PIECE = re.compile(
     r"""(?:
@@ -96,4 +103,4 @@ _PIECE = re.compile(
     ){1,1000}""",
     re.VERBOSE,
 )
-"""A part of a string that does not end inside of an escape."""
+"""A part of a string that does not end within an escape."""
