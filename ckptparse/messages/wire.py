@@ -1,6 +1,7 @@
-"""Protocol buffers on the wire: where fields are, without parsing what is in them.
+"""Find the fields of a serialized protocol-buffer message without parsing their contents.
 
-A message is a sequence of fields, each a varint tag (field number << 3 | wire type) and a payload:
+A message is a sequence of fields.  A field is a varint tag (field number << 3 | wire type) and a
+payload, whose form depends on the wire type:
 
     0  varint
     1  8 bytes
@@ -31,7 +32,7 @@ _FIXED_NBYTES = {FIXED64: 8, FIXED32: 4}
 
 
 class Field(NamedTuple):
-    """One field: its number and wire type, and where in the buffer its payload is."""
+    """A field: its number, its wire type, and start and stop of its payload in the buffer."""
 
     number: int
     wire_type: int
@@ -40,10 +41,15 @@ class Field(NamedTuple):
 
 
 def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterator[Field]:
-    """The fields of the message at start..stop of a buffer.
+    """Yield the fields of the message between two positions of a buffer.
+
+    Args:
+        buffer: the bytes.
+        start: position of the message.
+        stop: position after the message.
 
     Raises:
-        CorruptCheckpointError: a field that does not end inside, an unknown wire type.
+        CorruptCheckpointError: a field ends after `stop`, has the number 0 or an unknown wire type.
     """
     pos = start
     while pos < stop:
@@ -79,17 +85,24 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
         pos = field_stop
 
 
-def count_most_messages(serialized: bytes | memoryview, fields: frozenset[int]) -> int:
-    """Return a number that the messages of these fields do not exceed, at whatever depth.
+PARTS_PER_PART = 16
+"""The inner messages may have this number of fields for each one that the outer may have."""
 
-    Counts the bytes with which a tag of such a field can begin, wherever they are: a hundred times
-    as fast as going through the fields.  Fields below 16 only; their tags may be longer than need
-    be.
+
+def count_most_messages(serialized: bytes | memoryview, fields: frozenset[int]) -> int:
+    """Return an upper bound on the number of messages in some fields, at any depth.
+
+    It counts all bytes that can begin a tag of these fields, wherever they are, which is a hundred
+    times as fast as iterating over the fields.
+
+    Args:
+        serialized: the outer message.
+        fields: numbers of the fields, below 16.
     """
     begins = np.zeros(256, bool)
     for number in fields:
         tag = number << 3 | LENGTH_DELIMITED
-        begins[[tag, tag | 0x80]] = True
+        begins[[tag, tag | 0x80]] = True  # the second one begins a tag that is longer than needed
     return int(np.count_nonzero(begins[np.frombuffer(serialized, np.uint8)]))
 
 
@@ -99,19 +112,19 @@ def require_few_parts(
     most: int,
     longest_nbytes: int = sys.maxsize,
 ) -> None:
-    """Check that a message is not made of too many or too long parts, before it is parsed.
+    """Check the number and length of a message's fields before it is parsed.
 
-    A part of two bytes becomes an object of sixty, and a block that is stored compressed can hold
-    22 times its size.
+    A parsed field takes far more memory than its bytes: a field of two bytes becomes an object of
+    sixty, and a compressed block can contain 22 times its size.
 
     Args:
         serialized: the message.
-        messages: numbers of its fields that are messages; what these consist of is counted, too.
-        most: how many parts there may be; theirs may be 16 times as many.
-        longest_nbytes: how long those may be that are no messages.
+        messages: numbers of the fields that are messages; the fields of those are counted as well.
+        most: limit on the number of fields; the inner messages may have 16 times as many.
+        longest_nbytes: limit on the length of the fields that are not messages.
 
     Raises:
-        CorruptCheckpointError: there are more, or it is no message.
+        CorruptCheckpointError: a limit is exceeded, or the bytes are not a message.
     """
     num_inner = 0
     fields = iterate_fields(serialized, 0, len(serialized))
