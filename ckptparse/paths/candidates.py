@@ -1,4 +1,4 @@
-"""List the checkpoints of a directory, and describe for errors what is near a path."""
+"""List the checkpoints of a directory, and for errors what is near a path."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ from ckptparse.sources import Files
 from ckptparse.sstable import is_table
 
 _MARKS = {STATE_FILE_NAME, INDEX_SUFFIX, *SAVED_MODEL_NAMES}
-"""Names in a directory that make the directory itself mean a checkpoint."""
+"""If a directory contains one of these names, the directory itself refers to a checkpoint."""
 
+_MAX_OPENED = 200
+"""How many files of a directory are opened to check whether they are V1 checkpoints."""
+_MAX_FOLDERS = 100
+"""A directory with more subdirectories than this is not searched."""
 _MAX_NAMES = 10_000
+"""How many names of a directory are considered for an error's text."""
 _MAX_COMPARED = 500
 _MAX_LETTERS = 200
+"""How many prefixes, and how many letters of the wanted name, are compared for similarity."""
 _MAX_LISTED = 6
+"""How many names an error's text lists."""
 
 
 def list_candidates(files: Files, directory: str) -> list[str]:
-    """Return the paths of the checkpoints in a directory that says nothing of itself.
+    """Return the paths of the checkpoints in a directory that has no state file or SavedModel.
 
-    These are the prefixes and V1 files in it; if there are none, those of its directories that
-    mean a checkpoint, and the prefixes in the others.
+    These are the prefixes and V1 files in the directory.  If there are none, they are the
+    subdirectories that refer to a checkpoint, and the prefixes and V1 files in the others.
 
     Raises:
         UnreadableError: the directory cannot be listed.
@@ -58,13 +65,13 @@ def list_candidates(files: Files, directory: str) -> list[str]:
 
 
 def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
-    """Return the names that can be opened: V2 prefixes, V1 sets and V1 files, sorted."""
+    """Return the names of checkpoints among `names`: V2 prefixes, V1 sets and V1 files, sorted."""
     known = set(names)
     prefixes = set()
     num_opened = 0
     for name in names:
         shard = V1_SHARD.fullmatch(name)
-        if name.startswith("._") or UNFINISHED.fullmatch(name):  # "._": what macOS packs along
+        if name.startswith("._") or UNFINISHED.fullmatch(name):  # "._": macOS's metadata
             continue
         if name.endswith(INDEX_SUFFIX):
             prefixes.add(name.removesuffix(INDEX_SUFFIX))
@@ -81,6 +88,7 @@ def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
 
 
 def _is_v1_file(files: Files, path: str) -> bool:
+    """Return whether a file is a table; False if it cannot be read."""
     try:
         if not files.is_file(path):
             return False
@@ -94,7 +102,7 @@ def _is_v1_file(files: Files, path: str) -> bool:
 
 
 def describe(files: Files, path: str) -> str:
-    """Say what is at and around a path that means no checkpoint, the nearest names first."""
+    """Return a text about what exists at and around a path, the most similar names first."""
     if files.is_directory(path):
         return _list(files, path, "")
     folder, name = files.split(path)
@@ -105,7 +113,7 @@ def describe(files: Files, path: str) -> str:
 
 
 def find_nearest(files: Files, path: str) -> str | None:
-    """Return the checkpoint beside a path whose name is most like the path's, None without one."""
+    """Return the checkpoint in a path's directory with the most similar name; None if none is."""
     folder, name = files.split(path)
     try:
         names = files.list_names(folder) if files.is_directory(folder) else []
@@ -116,12 +124,14 @@ def find_nearest(files: Files, path: str) -> str | None:
 
 
 def _nearest_first(wanted: str, prefixes: list[str], most: int) -> list[str]:
-    from difflib import get_close_matches  # only errors need it
+    """Return up to `most` prefixes that are similar to `wanted`, the most similar first."""
+    from difflib import get_close_matches  # imported only for errors
 
     return get_close_matches(wanted[:_MAX_LETTERS], prefixes[:_MAX_COMPARED], most)
 
 
 def _list(files: Files, folder: str, wanted: str) -> str:
+    """Return a text that lists the checkpoints, or else the files, in a directory."""
     try:
         names = files.list_names(folder)
     except UnreadableError as error:
