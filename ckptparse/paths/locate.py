@@ -1,7 +1,7 @@
 """Find the format and the files of the checkpoint that a path refers to.
 
 ====================================================  ==========================================
-given                                                 means
+path                                                  refers to
 ====================================================  ==========================================
 ``dir/model.ckpt-200``                                the V2 prefix, when ``.index`` is beside it;
                                                       else the V1 file of that name; else the V1
@@ -17,9 +17,11 @@ a directory with exactly one checkpoint, in it or     that checkpoint
 in one of its directories
 ====================================================  ==========================================
 
-Paths are literal but for the five question marks of a V1 set.  Names are looked at, state files
-read, and of files that may be V1 checkpoints the first or last bytes.  TensorFlow's order is that
-of tensorflow/python/training/py_checkpoint_reader.py and core/util/tensor_slice_reader.cc.
+Paths are literal, except the five question marks of a V1 set.  The search uses the names of files,
+the contents of state files, and the first or last bytes of files that may be V1 checkpoints.
+
+Sources, for TensorFlow's order: tensorflow/python/training/py_checkpoint_reader.py and
+tensorflow/core/util/tensor_slice_reader.cc.
 """
 
 from __future__ import annotations
@@ -51,17 +53,18 @@ from ckptparse.sources import Files
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[\\/]|\w+://")
 
 _MAX_DATED = 1_000
-"""Candidates whose times of change are asked for, which at URLs is a request each."""
+"""More candidates than this are not sorted by time: at a URL that is a request for each."""
 _MAX_LISTED = 10
+"""How many candidates an error's text lists."""
 
 
 class Found(NamedTuple):
-    """A checkpoint that is there.
+    """A checkpoint that exists.
 
     Attributes:
         format: "v1" or "v2".
-        prefix: what its files' names have in common.
-        shards: V1: every file, in order; V2: ().
+        prefix: the common beginning of the paths of its files.
+        shards: paths of all files of a V1 checkpoint, in order; () for V2.
     """
 
     format: str
@@ -70,7 +73,10 @@ class Found(NamedTuple):
 
 
 def confine(files: Files, path: str, format: str | None = None) -> Files:
-    """The files of the directory that a user's path names: of a name its parent, else itself."""
+    """Return a file system that is confined to the directory of a user's path.
+
+    That is the directory that contains the prefix or file `path`, or else the directory `path`.
+    """
     beside = files.within(files.split(path)[0])
     is_named = _find_named(beside, path, format) is not None
     return beside if is_named or not files.is_directory(path) else files.within(path)
@@ -80,15 +86,16 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
     """Find the checkpoint that a path refers to.
 
     Args:
-        files: where to look.
-        path: what the user gave; see above.
-        format: "v1" or "v2" restricts the search to one format.
+        files: the file system.
+        path: the user's path; the table at the top of this module lists its forms.
+        format: "v1" or "v2" to search for one format only; None for both.
 
     Raises:
-        CheckpointNotFoundError: there is none, or more than one; the text says what was looked for
-            and what is there.
-        MissingShardError: a V1 set without some of its files.
-        CorruptCheckpointError: a state file that does not parse.
+        CheckpointNotFoundError: there is no checkpoint, or more than one; the text says what was
+            looked for and what was found.
+        MissingShardError: a file of a V1 set is missing.
+        CorruptCheckpointError: a state file is damaged.
+        UnreadableError: the operating system or the storage refuses.
     """
     if not path:
         raise CheckpointNotFoundError(
@@ -105,6 +112,7 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
 
 
 def _not_found(files: Files, path: str, format: str | None) -> CheckpointNotFoundError:
+    """Return the error for a path that refers to no checkpoint."""
     folder, name = files.split(path)
     part = V2_PART.fullmatch(name)
     is_there = files.is_file(path)
@@ -134,18 +142,19 @@ def _not_found(files: Files, path: str, format: str | None) -> CheckpointNotFoun
 
 
 def _v1_names(files: Files, path: str) -> list[str]:
+    """Return what a V1 checkpoint at a path would be called, for an error's text."""
     shards = files.append(path, shard_suffix(None, "?????"))
     return [f"a V1 file {path}", f"V1 shards {shards}"]
 
 
 def _find_named(files: Files, path: str, format: str | None) -> Found | None:
-    """Find the checkpoint for a path that is a prefix or a file of a checkpoint."""
+    """Find the checkpoint of a path that is a prefix or a file of a checkpoint; else None."""
     if format != "v1" and files.is_file(files.append(path, INDEX_SUFFIX)):
         return Found("v2", path)
     folder, name = files.split(path)
     part = V2_PART.fullmatch(name)
     if part:
-        if not files.is_file(path):  # a name that was mistyped means nothing
+        if not files.is_file(path):  # the file itself must exist
             return None
         prefix = files.join(folder, part["prefix"])
         if format != "v1" and files.is_file(files.append(prefix, INDEX_SUFFIX)):
@@ -166,7 +175,12 @@ def _find_named(files: Files, path: str, format: str | None) -> Found | None:
 
 
 def _find_shards(files: Files, folder: str, name: str, count: str) -> Found | None:
-    """The V1 set of a base name and a count of files ("?????" for any)."""
+    """Find the V1 set of a base name and a number of files ("?????" for any); None without one.
+
+    Raises:
+        CheckpointNotFoundError: there are several sets.
+        MissingShardError: a file of the set is missing.
+    """
     if not name or not files.is_directory(folder):
         return None
     sets: dict[str, set[int]] = {}
@@ -201,7 +215,7 @@ def _find_shards(files: Files, folder: str, name: str, count: str) -> Found | No
 
 
 def _find_in_directory(files: Files, directory: str, format: str | None) -> Found:
-    """Find the checkpoint that a directory means."""
+    """Find the checkpoint that a directory refers to."""
     models = [name for name in SAVED_MODEL_NAMES if files.is_file(files.join(directory, name))]
     state_path = files.join(directory, STATE_FILE_NAME)
     own_prefix = files.join(directory, "")
@@ -237,7 +251,7 @@ def _find_only(files: Files, directory: str, format: str | None) -> Found:
     """Find the only checkpoint in a directory that has no state file."""
     for name in {STATE_FILE_NAME, *SAVED_MODEL_NAMES}.intersection(files.list_names(directory)):
         path = files.join(directory, name)
-        if not files.is_directory(path):  # a pipe, or a link to nothing: it may have said more
+        if not files.is_directory(path):  # a FIFO or a broken link: its contents are unknown
             raise CheckpointNotFoundError(
                 f"{name} in this directory is not a regular file",
                 file=path,
@@ -265,14 +279,15 @@ def _find_only(files: Files, directory: str, format: str | None) -> Found:
 
 
 def _is_of_format(files: Files, path: str, format: str | None) -> bool:
+    """Return whether a candidate is a directory or a checkpoint of a format."""
     try:
         return files.is_directory(path) or _find_named(files, path, format) is not None
-    except CheckpointError:  # a set without one of its files is a checkpoint, too
+    except CheckpointError:  # an incomplete set is a checkpoint, too
         return True
 
 
 def _modified(files: Files, path: str) -> float:
-    """When a candidate was last saved."""
+    """Return the time when a candidate was saved; 0 if unknown."""
     try:
         found = _find_named(files, path, None) or find_checkpoint(files, path)
     except CheckpointError:
@@ -281,6 +296,7 @@ def _modified(files: Files, path: str) -> float:
 
 
 def _not_in_directory(files: Files, directory: str) -> CheckpointNotFoundError:
+    """Return the error for a directory without a checkpoint."""
     return CheckpointNotFoundError(
         "no checkpoint in this directory",
         file=directory,
@@ -291,11 +307,12 @@ def _not_in_directory(files: Files, directory: str) -> CheckpointNotFoundError:
 
 
 def _names_nothing(files: Files, state_path: str) -> bool:
-    """Return whether the latest checkpoint has an empty name: its path ends in a slash."""
+    """Return whether a state file's latest checkpoint has no name: its path ends in a slash."""
     return last_part(read_state(files, state_path).model_checkpoint_path) in ("", ".")
 
 
 def _find_in_saved_model(files: Files, directory: str, format: str | None) -> Found:
+    """Find the variables of a SavedModel."""
     folder = files.join(directory, "variables")
     prefix = files.join(folder, "variables")
     found = _find_named(files, prefix, format)
@@ -310,9 +327,9 @@ def _find_in_saved_model(files: Files, directory: str, format: str | None) -> Fo
 
 
 def _find_latest(files: Files, state_path: str, format: str | None) -> Found:
-    """Find the checkpoint that a state file names as the latest.
+    """Find the latest checkpoint of a state file.
 
-    Never an older one in its place, even if the latest is gone.
+    If it is missing, this raises an error; it never takes an older one instead.
     """
     directory, _ = files.split(state_path)
     latest = read_state(files, state_path).model_checkpoint_path
@@ -340,13 +357,13 @@ def _find_latest(files: Files, state_path: str, format: str | None) -> Found:
 
 
 def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
-    """Yield the places where the checkpoint of a recorded path may be, likeliest first.
+    """Yield the paths at which the checkpoint of a recorded path may be, in order of search.
 
-    Beside the state file comes before an absolute path: a directory that was moved or copied means
-    its own files.
+    The directory of the state file is searched before an absolute path, so that a moved or copied
+    directory refers to its own files.
     """
     _, name = os.path.splitdrive(last_part(recorded))
-    # Without a name: saved under the prefix "folder/", into the folder.
+    # The name is empty for a checkpoint with the prefix "folder/", whose files are in the folder.
     beside = files.join(directory, "" if name == ".." else name)
     whole = recorded if _is_absolute(recorded) else files.join(directory, recorded)
     places = [beside, whole] if _is_absolute(recorded) else [whole, beside]
@@ -356,15 +373,16 @@ def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
 
 
 def _is_followed(files: Files, directory: str, recorded: str) -> bool:
-    """Return whether a recorded path is used unchanged.
+    """Return whether a recorded path is followed.
 
-    A relative one is if it stays below the directory of the state file.  An absolute one is, as
-    TensorFlow does; but from a URL only to the same storage, and from this machine to no URL.
+    A relative path is followed if it stays in the directory of the state file.  An absolute path is
+    followed, as TensorFlow does, if it is local and the state file is, or if both are URLs with the
+    same scheme.  In confined reading, both must stay in the directory.
     """
     if _is_absolute(recorded):
         return _storage(recorded) == _storage(directory) and files.allows(recorded)
     depth = 0
-    if _storage(directory):  # a server may take %2e for a dot
+    if _storage(directory):  # a server may read %2e as a dot
         from urllib.parse import unquote
 
         recorded = unquote(recorded)
@@ -376,10 +394,11 @@ def _is_followed(files: Files, directory: str, recorded: str) -> bool:
 
 
 def _is_absolute(recorded: str) -> bool:
-    drive, _ = os.path.splitdrive(recorded)  # "C:x", which only Windows takes for a place
+    """Return whether a path is absolute on any system, or is a URL."""
+    drive, _ = os.path.splitdrive(recorded)  # "C:x" has a drive on Windows only
     return bool(drive or _ABSOLUTE.match(recorded))
 
 
 def _storage(path: str) -> str:
-    """The scheme of a URL, "" of a path of this machine."""
+    """Return the scheme of a URL; "" for a local path."""
     return path.partition("://")[0] if "://" in path else ""
