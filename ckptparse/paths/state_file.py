@@ -1,18 +1,18 @@
-r"""The state file of a directory of checkpoints, usually called ``checkpoint``.
+r"""Read the state file of a directory of checkpoints, usually called ``checkpoint``.
 
 It is a CheckpointState in the text format of protocol buffers::
 
     model_checkpoint_path: "ckpt-3"              the latest checkpoint
-    all_model_checkpoint_paths: "ckpt-2"         those that are kept, oldest first
+    all_model_checkpoint_paths: "ckpt-2"         the checkpoints that are kept, oldest first
     all_model_checkpoint_paths: "ckpt-3"
-    all_model_checkpoint_timestamps: 1795163889.9944375      only tf.train.CheckpointManager's
-    last_preserved_timestamp: 1795163888.966639              likewise
+    all_model_checkpoint_timestamps: 1795163889.9944375      only from tf.train.CheckpointManager
+    last_preserved_timestamp: 1795163888.966639              only from tf.train.CheckpointManager
 
-A path is a V2 prefix, a V1 file or a V1 glob (``...-?????-of-00003``); absolute, relative to the
-directory of the state file, or, in files of 2015 and 2016, relative to wherever the writer ran.
-Old writers escape what is not ASCII (``\303\251``).
+A path is a V2 prefix, a V1 file or a V1 glob (``...-?????-of-00003``).  It is absolute, relative to
+the directory of the state file, or, in files of 2015 and 2016, relative to the working directory of
+the writer.  Old writers escape letters that are not ASCII (``\303\251``).
 
-Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management.py.
+Sources: tensorflow/python/training/checkpoint_state.proto, checkpoint_management.py.
 """
 
 from __future__ import annotations
@@ -25,20 +25,28 @@ from ckptparse.limits import MAX_FREE_FORM_STATE_NBYTES, MAX_STATE_NBYTES
 from ckptparse.messages.pool import load
 from ckptparse.sources import Files
 
+MAX_NBYTES = 1 << 22
+"""Limit on the size of a state file, which usually names a few checkpoints."""
+
+_MAX_FREE_FORM_NBYTES = 1 << 18
+"""Protobuf's parser of text takes microseconds and a hundred bytes for each letter.  A larger state
+file, from a manager that keeps thousands of checkpoints, must have the form that TensorFlow writes:
+one field on each line."""
+
 _PLAIN_LINE = re.compile(r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))')
 
 _BEGINNING = re.compile(rb"\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:")
 _BEGINNING_NBYTES = 256
 
 CheckpointState = Any
-"""A CheckpointState message, its fields as above; paths are as they are written in the file."""
+"""A CheckpointState message with the fields listed above; paths are as in the file."""
 
 
 def is_state_file(files: Files, path: str) -> bool:
-    """Return whether a file begins like a state file; reads its first bytes.
+    """Return whether the first bytes of a file are those of a state file.
 
     Raises:
-        UnreadableError: the operating system refuses.
+        UnreadableError: the operating system or the storage refuses.
     """
     try:
         source = files.open(path, mapped=False)
@@ -52,11 +60,13 @@ def is_state_file(files: Files, path: str) -> bool:
 
 
 def read_state(files: Files, path: str) -> CheckpointState:
-    """A state file.
+    """Read a state file.
 
     Raises:
-        CheckpointNotFoundError: no such file.
-        CorruptCheckpointError: something else than a state file.
+        CheckpointNotFoundError: there is no such file.
+        CorruptCheckpointError: it is not a state file, or has more than 4 MiB.
+        NotACheckpointError: the path is a directory, FIFO, device or socket.
+        UnreadableError: the operating system or the storage refuses.
     """
     try:
         source = files.open(path, mapped=False)
@@ -75,12 +85,15 @@ def read_state(files: Files, path: str) -> CheckpointState:
 
 
 def parse_state(text: bytes) -> CheckpointState:
-    """A state file's contents; `model_checkpoint_path` is "" where the file has none.
+    """Parse the contents of a state file.
+
+    Returns:
+        The message; its `model_checkpoint_path` is "" if the file has none.
 
     Raises:
-        CorruptCheckpointError: it is not such a text.
+        CorruptCheckpointError: the text is not a CheckpointState.
     """
-    from google.protobuf import text_format  # only directories need it
+    from google.protobuf import text_format  # imported only for state files
 
     from ckptparse.messages.text_format import ease_text
 
@@ -96,10 +109,13 @@ def parse_state(text: bytes) -> CheckpointState:
 
 
 def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
-    """A large state file: one field in each line, and hardly anything escaped.
+    """Parse a large state file line by line, plain lines without protobuf.
+
+    A plain line is one field without escapes.
 
     Raises:
-        CorruptCheckpointError: a line that is no field, or too many that are not plain.
+        CorruptCheckpointError: a line is not a field, or the other lines have more than
+            `_MAX_FREE_FORM_NBYTES` letters.
     """
     from google.protobuf import text_format
 
@@ -128,6 +144,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
 
 
 def _add(message: CheckpointState, field: str, path: str | None, number: str | None) -> None:
+    """Set a field of a message, or append to a repeated one."""
     value = path if number is None else float(number)
     if field.startswith("all_"):
         getattr(message, field).append(value)
@@ -139,5 +156,5 @@ _MOST_QUOTED = 100
 
 
 def last_part(path: str) -> str:
-    """Return the part after the last slash or backslash: state files travel between systems."""
+    """Return the part after the last slash or backslash, whichever system wrote the path."""
     return path.replace("\\", "/").rpartition("/")[2]
