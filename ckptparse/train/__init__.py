@@ -1,8 +1,12 @@
-"""The reading half of `tf.train`, by the same names and with the same results.
+"""The functions of `tf.train` that read checkpoints, with the same names and results.
 
 Code written for TensorFlow runs after ``import ckptparse as tf``, or with ``from ckptparse import
-train`` in place of ``tf.train``.  Where TensorFlow is worse than it needs to be the right answer is
-given instead; docs/train.md lists these differences.
+train`` instead of ``tf.train``.  Where TensorFlow refuses or returns something wrong, the right
+answer is given; docs/train.md lists all differences.
+
+>>> from ckptparse import train
+>>> train.load_variable("fixtures/tf-1.15.5/vgg_16/model.ckpt", "vgg_16/mean_rgb").shape
+(3,)
 
 Sources: tensorflow/python/training/{checkpoint_utils,py_checkpoint_reader,checkpoint_management}.py
 and tensorflow/c/checkpoint_reader.cc.
