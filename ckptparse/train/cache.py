@@ -1,7 +1,7 @@
-"""Checkpoints kept open between calls that each name a path.
+"""Keep checkpoints open between calls that each get a path.
 
-Converters call `load_variable(path, name)` thousands of times; TensorFlow opens and parses the
-checkpoint each time.
+Converters call `load_variable(path, name)` thousands of times.  TensorFlow opens and parses the
+checkpoint each time; this module keeps the last `MOST_KEPT` checkpoints open.
 """
 
 from __future__ import annotations
@@ -16,33 +16,38 @@ from ckptparse.sources import is_url
 MOST_KEPT = 4
 
 _Signature = tuple[tuple[int, int, int] | None, ...]
-"""Size, time of change and inode of each file; None for one that is not there."""
+"""Size, time of modification and inode of each file; None for a file that does not exist."""
 
 _kept: dict[str, tuple[tuple[str, ...], _Signature, Checkpoint]] = {}
 
 
 def recent_checkpoint(path: str) -> Checkpoint:
-    """The open checkpoint of a path: a new one if there is none, or if any of its files changed.
+    """Return the checkpoint at a path, which is kept open for later calls.
 
-    Safe in threads: at the worst a checkpoint is opened twice.
+    It is opened again if one of its files, or a file that decides which checkpoint the path refers
+    to, has changed.  Checkpoints at URLs are opened at every call.  Several threads may call this;
+    at worst a checkpoint is opened twice.
+
+    Raises:
+        CheckpointError: as `open_checkpoint`.
     """
     if is_url(path):
         return open_checkpoint(path)
     key = os.path.abspath(path)
     kept = _kept.pop(key, None)
     if kept is not None and _sign(kept[0]) == kept[1]:
-        _kept[key] = kept  # the latest used is the last
+        _kept[key] = kept  # the most recently used is the last
         return kept[2]
-    # What decides which checkpoint a path means, and the checkpoint's own files.
+    # The files that decide which checkpoint the path refers to; its other files are added below.
     files: tuple[str, ...] = (path, path + INDEX_SUFFIX, os.path.join(path, STATE_FILE_NAME))
     before = _sign(files)
     checkpoint = open_checkpoint(path)
-    if checkpoint.path != path:  # it was another file that was read: once more, signed before
+    if checkpoint.path != path:  # other files were read: open it again, after signing them
         files = (*files, os.path.dirname(checkpoint.path), *checkpoint.files)
         before = _sign(files)
         checkpoint = open_checkpoint(path)
-    if _sign(files) == before:  # nobody saved meanwhile
-        # Data files are read later, and signed before.
+    if _sign(files) == before:  # no file has changed meanwhile
+        # Data files are signed now, before tensors are read from them.
         files = (*files, *checkpoint.files)
         _kept[key] = files, _sign(files), checkpoint
         for oldest in list(_kept)[:-MOST_KEPT]:
@@ -51,10 +56,12 @@ def recent_checkpoint(path: str) -> Checkpoint:
 
 
 def _sign(files: tuple[str, ...]) -> _Signature:
+    """Return the signature of files."""
     return tuple(map(_sign_file, files))
 
 
 def _sign_file(path: str) -> tuple[int, int, int] | None:
+    """Return size, time of modification and inode of a file; None if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:
