@@ -1,4 +1,7 @@
-"""Finding checkpoints, as `tf.train` does."""
+"""Find checkpoints in directories, as `tf.train` does.
+
+Source: tensorflow/python/training/checkpoint_management.py.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,29 @@ _POLL_SECONDS = 1
 def get_checkpoint_state(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> CheckpointState | None:
-    """`tf.train.get_checkpoint_state`: what the state file of a directory says.
+    """Return the contents of a directory's state file, as `tf.train.get_checkpoint_state` does.
+
+    Args:
+        checkpoint_dir: the directory, a local path.
+        latest_filename: name of the state file; None for "checkpoint".
 
     Returns:
-        A message with `model_checkpoint_path`, `all_model_checkpoint_paths`,
-        `all_model_checkpoint_timestamps` and `last_preserved_timestamp`; relative paths are made
-        relative to where the directory's are.  None if there is no state file, or (with a warning)
-        if it does not parse.
+        A message with `model_checkpoint_path` (the latest checkpoint),
+        `all_model_checkpoint_paths`, `all_model_checkpoint_timestamps` (seconds since the epoch)
+        and `last_preserved_timestamp`.  Relative paths in the file are joined to `checkpoint_dir`.
+        None if there is no state file, or, with a warning, if it is damaged or unreadable.
 
     Raises:
-        ValueError: the state file names no checkpoint.
+        CorruptCheckpointError: the state file names no checkpoint, or is not UTF-8; also a
+            ValueError.
+
+    Examples:
+        >>> from ckptparse import train
+        >>> state = train.get_checkpoint_state("fixtures/tf-1.15.5/train_iterator/two")
+        >>> state.model_checkpoint_path
+        'fixtures/tf-1.15.5/train_iterator/two/model.ckpt-2'
+        >>> len(state.all_model_checkpoint_paths)
+        2
     """
     directory = os.fsdecode(checkpoint_dir)
     path = os.path.join(directory, latest_filename or STATE_FILE_NAME)
@@ -54,10 +70,26 @@ def get_checkpoint_state(
 def latest_checkpoint(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> str | None:
-    """`tf.train.latest_checkpoint`: the path of a directory's latest checkpoint.
+    """Return the path of a directory's latest checkpoint, as `tf.train.latest_checkpoint` does.
 
-    None if the state file is missing or names a checkpoint that is not there.  After a move of the
-    directory, that is the checkpoint's new place.
+    If the directory was moved, and the checkpoint is no longer at the path in the state file, this
+    returns its new path beside the state file.  TensorFlow returns None then.
+
+    Args:
+        checkpoint_dir: the directory, a local path.
+        latest_filename: name of the state file; None for "checkpoint".
+
+    Returns:
+        The path; None if there is no state file or the checkpoint that it names does not exist.
+
+    Raises:
+        CorruptCheckpointError: the state file names no checkpoint, or is not UTF-8; also a
+            ValueError.
+
+    Examples:
+        >>> from ckptparse import train
+        >>> train.latest_checkpoint("fixtures/tf-1.15.5/train_iterator/two")
+        'fixtures/tf-1.15.5/train_iterator/two/model.ckpt-2'
     """
     state = get_checkpoint_state(checkpoint_dir, latest_filename)
     if state is None:
@@ -66,20 +98,32 @@ def latest_checkpoint(
     if _exists(path):
         return path
     beside = os.path.join(os.fsdecode(checkpoint_dir), last_part(path))
-    # Saved under the prefix "dir/", its path ends in a slash: then only an index will do.
+    # The path of a checkpoint with the prefix "dir/" ends in a slash: only its index counts.
     is_there = _exists(beside) if last_part(path) else os.path.exists(beside + INDEX_SUFFIX)
     return beside if is_there else None
 
 
 def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
-    """`tf.train.checkpoint_exists`: whether a V2 prefix, or any file of that name, is there.
+    """Return whether a checkpoint exists, as `tf.train.checkpoint_exists` does.
 
-    The prefix may be a pattern; a name that is there literally is found in any case.
+    Args:
+        checkpoint_prefix: a local path; glob patterns are expanded, if no file has that very name.
+
+    Returns:
+        True if there is a V2 index of that prefix, or any file or directory of that name.
+
+    Examples:
+        >>> from ckptparse import train
+        >>> train.checkpoint_exists("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        True
+        >>> train.checkpoint_exists("fixtures/tf-1.15.5/vgg_16/other.ckpt")
+        False
     """
     return _exists(os.fsdecode(checkpoint_prefix))
 
 
 def _exists(path: str) -> bool:
+    """Return whether a V2 index or a file of a name exists, literally or as a pattern."""
     return any(
         os.path.exists(candidate) or bool(glob.glob(candidate))
         for candidate in (path + INDEX_SUFFIX, path)
@@ -93,14 +137,30 @@ def checkpoints_iterator(
     timeout: float | None = None,
     timeout_fn: Callable[[], bool] | None = None,
 ) -> Iterator[str]:
-    """`tf.train.checkpoints_iterator`: every new latest checkpoint of a directory, as it appears.
+    """Yield each new latest checkpoint of a directory, as `tf.train.checkpoints_iterator` does.
+
+    The state file is read once a second.  Checkpoints that appear and are replaced by a later one
+    in the meantime are not yielded.
 
     Args:
-        checkpoint_dir: where the state file is, or will be.
-        min_interval_secs: least time between two checkpoints.
-        timeout: seconds to wait for the next one; None to wait for ever.
-        timeout_fn: called after every checkpoint and after every wait that ended without one; the
-            iteration ends if it returns True.  Without it, it ends at the first such wait.
+        checkpoint_dir: the directory that has, or will have, the state file; a local path.
+        min_interval_secs: minimum time between two checkpoints, in seconds.
+        timeout: how long to wait for the next checkpoint, in seconds; None to wait without limit.
+        timeout_fn: called after each checkpoint, and after each wait that ended without one.  The
+            iteration ends if it returns True.  If it is None, the iteration ends after the first
+            wait without a checkpoint.
+
+    Yields:
+        The path of the latest checkpoint, as `latest_checkpoint` returns it.
+
+    Raises:
+        CorruptCheckpointError: as `latest_checkpoint`.
+
+    Examples:
+        >>> from ckptparse import train
+        >>> for path in train.checkpoints_iterator("fixtures/tf-1.15.5/vgg_16", timeout=0):
+        ...     print(path)
+        fixtures/tf-1.15.5/vgg_16/model.ckpt
     """
     latest: str | None = None
     while True:
@@ -121,7 +181,7 @@ def checkpoints_iterator(
 def _wait_for_other(
     directory: str | os.PathLike[str], known: str | None, timeout: float | None
 ) -> str | None:
-    """The latest checkpoint as soon as it is another than `known`; None after the timeout."""
+    """Wait until the latest checkpoint is not `known`, and return it; None after the timeout."""
     began = time.time()
     while True:
         latest = latest_checkpoint(directory)
