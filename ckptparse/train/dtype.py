@@ -1,4 +1,4 @@
-"""Element types as TensorFlow's Python has them: `tf.float32` and its kin."""
+"""The data types of `ckptparse.train`, with the attributes of `tf.DType`."""
 
 from __future__ import annotations
 
@@ -9,93 +9,112 @@ import numpy as np
 from ckptparse.tensors.dtypes import BOOL, STRING, lookup, numpy_dtype
 
 _ENUM_NAMES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF"}
-"""TensorFlow's names in the enum, where they are not those in Python in capitals."""
+"""Names in the enum DataType that are not the name in Python in capitals."""
 
 
 class DType:
-    """A dtype of TensorFlow, equal to numpy's of the same meaning and to its own name.
+    """A data type of TensorFlow.
+
+    It is equal to the numpy dtype of its arrays and to its own name.  numpy takes it where it takes
+    a dtype.
 
     Source: tensorflow/python/framework/dtypes.py, ``DType``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from ckptparse import train
+        >>> reader = train.load_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        >>> dtype = reader.get_variable_to_dtype_map()["vgg_16/mean_rgb"]
+        >>> dtype
+        tf.float32
+        >>> dtype == np.float32, dtype == "float32", dtype.size, dtype.enum_name
+        (True, True, 4, 'DT_FLOAT')
+        >>> np.zeros(3, dtype).itemsize
+        4
     """
 
     def __init__(self, number: int) -> None:
         """
         Args:
-            number: in the enum DataType.
+            number: number in TensorFlow's enum DataType.
         """
         self._number = number
 
     @property
     def as_datatype_enum(self) -> int:
-        """Number in the enum DataType."""
+        """The number in TensorFlow's enum DataType."""
         return self._number
 
     @property
     def name(self) -> str:
-        """Such as "float32", "string" or "qint8"."""
+        """TensorFlow's name, such as "float32", "string" or "qint8"."""
         return lookup(self._number).name
 
     @property
     def enum_name(self) -> str:
-        """Name in the enum DataType, such as "DT_FLOAT"."""
+        """The name in TensorFlow's enum DataType, such as "DT_FLOAT"."""
         return f"DT_{_ENUM_NAMES.get(self.name, self.name.upper())}"
 
     @property
     def as_numpy_dtype(self) -> Any:
-        """Numpy's scalar type; of quantised types a structured dtype that bears their name."""
+        """The scalar type of numpy or ml_dtypes, such as `numpy.float32`.
+
+        For a quantized type it is a structured dtype with one field, which has the name of the
+        type.  For strings it is `object`.
+        """
         if self.is_quantized:
             return np.dtype([(self.name, numpy_dtype(self._number))])
         return numpy_dtype(self._number).type if self._number != STRING else object
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """By this attribute numpy takes a DType wherever it takes a dtype."""
+        """The numpy dtype.  numpy looks for this attribute where it takes a dtype."""
         dtype: np.dtype[Any] = np.dtype(self.as_numpy_dtype)
         return dtype
 
     @property
     def base_dtype(self) -> DType:
-        """Itself: reference types are never stored."""
+        """The type itself, because checkpoints have no reference types."""
         return self
 
     @property
     def size(self) -> int:
-        """Bytes per element; 0 of strings and variants, 1 of resources."""
+        """Bytes per element; 0 for strings and variants, 1 for resources."""
         return lookup(self._number).itemsize or int(lookup(self._number).name == "resource")
 
     @property
     def is_bool(self) -> bool:
-        """Whether it is bool."""
+        """Whether the type is bool."""
         return self._number == BOOL
 
     @property
     def is_complex(self) -> bool:
-        """Whether it is a complex number."""
+        """Whether the type is complex."""
         return lookup(self._number).kind == "complex"
 
     @property
     def is_floating(self) -> bool:
-        """Whether it is a floating-point number, not a complex one."""
+        """Whether the type is floating-point; False for complex types."""
         return lookup(self._number).kind == "float"
 
     @property
     def is_integer(self) -> bool:
-        """Whether it is an integer, not a quantised one."""
+        """Whether the type is an integer; False for quantized types."""
         return lookup(self._number).kind in ("int", "uint")
 
     @property
     def is_quantized(self) -> bool:
-        """Whether it is a quantised integer."""
+        """Whether the type is a quantized integer."""
         return lookup(self._number).kind == "quantized"
 
     @property
     def is_unsigned(self) -> bool:
-        """Whether it is an unsigned integer."""
+        """Whether the type is an unsigned integer; False for quantized types."""
         return lookup(self._number).kind == "uint"
 
     @property
     def is_numpy_compatible(self) -> bool:
-        """Whether arrays of it exist; not so of variants and resources."""
+        """Whether numpy arrays of the type exist; False for variants and resources."""
         return lookup(self._number).itemsize is not None or self._number == STRING
 
     def __eq__(self, other: object) -> bool:
@@ -103,7 +122,7 @@ class DType:
             return self._number == other._number
         if isinstance(other, str) and other == self.name:
             return True
-        if other is None:  # numpy takes it for float64
+        if other is None:  # np.dtype(None) is float64
             return False
         try:
             return bool(np.dtype(other) == self.dtype)  # type: ignore[call-overload]  # any object
