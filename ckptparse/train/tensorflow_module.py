@@ -1,8 +1,8 @@
-"""TensorFlow's names for reading, at the places where scripts look for them.
+"""TensorFlow's functions for reading checkpoints, under TensorFlow's module names.
 
-After ``import ckptparse as tf`` the usual ones are attributes (`compat`, `contrib`,
-`pywrap_tensorflow`).  For scripts that say ``import tensorflow`` themselves, `as_tensorflow` puts a
-module of that name, with these names and nothing else, into the import system.
+After ``import ckptparse as tf``, the modules `compat`, `contrib` and `pywrap_tensorflow` are
+attributes of ckptparse.  For scripts with ``import tensorflow``, `as_tensorflow` adds a module of
+that name, which has these functions only, to `sys.modules`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _GFILE_V1 = {
     "FastGFile": open,
 }
 
-# What our errors are to ``except tf.errors.X``.
+# tf.errors.X: the class of ckptparse that a script catches with it.
 _ERRORS = {
     "OpError": CheckpointError,
     "NotFoundError": NotFoundError,
@@ -77,17 +77,18 @@ NAMES: dict[str, dict[str, Any]] = {
     "errors": _ERRORS,
     "compat.v1.errors": _ERRORS,
 }
-"""Module below `tensorflow` -> name -> what it is."""
+"""Path of a module below `tensorflow` -> name -> function or class."""
 
 
 class TensorflowModule(ModuleType):
-    """A module that holds reading names, and says so when it is asked for others."""
+    """A module with functions for reading; other attributes raise an error that explains this."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(_not_here(f"{self.__name__}.{name}"))
 
 
 def _not_here(name: str) -> str:
+    """Return the text of the error for a name that the module does not have."""
     return (
         f"{name} is not here: this is ckptparse in place of TensorFlow, which has the names for"
         " reading checkpoints only"
@@ -95,16 +96,16 @@ def _not_here(name: str) -> str:
 
 
 class _OtherModules(MetaPathFinder):
-    """Says what is missing, and who this is, when other modules of TensorFlow are imported."""
+    """Refuses the import of other modules of TensorFlow, with an error that explains this."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         if fullname.startswith("tensorflow."):
-            # Not ModuleNotFoundError, of which `from tensorflow import x` makes a text of its own.
+            # Not ModuleNotFoundError, whose text `from tensorflow import x` replaces.
             raise ImportError(_not_here(fullname), name=fullname)
 
 
 def build_modules() -> dict[str, TensorflowModule]:
-    """A module `tensorflow` and all below it, by their full names."""
+    """Return the module `tensorflow` and all modules below it, by full name."""
     modules: dict[str, TensorflowModule] = {}
     for path, names in {"": {}, **NAMES}.items():
         parts = ["tensorflow", *filter(None, path.split("."))]
@@ -120,6 +121,7 @@ def build_modules() -> dict[str, TensorflowModule]:
 
 
 def _new_module(full_name: str) -> TensorflowModule:
+    """Return an empty module that can have submodules."""
     module = TensorflowModule(full_name, "TensorFlow's names for reading, held by ckptparse.")
     module.__spec__ = ModuleSpec(full_name, None, is_package=True)
     module.__path__ = []  # a package, so that `import tensorflow.x` is looked up in sys.modules
@@ -128,12 +130,25 @@ def _new_module(full_name: str) -> TensorflowModule:
 
 @contextmanager
 def as_tensorflow() -> Iterator[ModuleType]:
-    """Within this context, ``import tensorflow`` gives ckptparse's reading names.
+    """Let ``import tensorflow`` import ckptparse's functions, within a ``with`` statement.
 
-    Any other name that is asked of it is an AttributeError which says that this is ckptparse.
+    The module has the functions of `ckptparse.train` under the names that scripts use
+    (``tf.train``, ``tf.compat.v1.train``, ``tf.contrib.framework``, ``tf.pywrap_tensorflow``),
+    ``tf.errors``, and some functions of ``tf.io.gfile`` for local files.  Any other attribute is an
+    AttributeError, and any other submodule an ImportError, that names what is missing.
+
+    Yields:
+        The module `tensorflow`.
 
     Raises:
-        RuntimeError: TensorFlow itself is imported already, and is not to be shadowed.
+        RuntimeError: TensorFlow itself has been imported already.
+
+    Examples:
+        >>> from ckptparse import as_tensorflow
+        >>> with as_tensorflow():
+        ...     import tensorflow as tf
+        ...     len(tf.train.list_variables("fixtures/tf-1.15.5/vgg_16/model.ckpt"))
+        34
     """
     present = sys.modules.get("tensorflow")
     if isinstance(present, TensorflowModule):  # within another such context
