@@ -51,6 +51,7 @@ def crc32c_of_range(
     """
 
     def crc32c_between(piece_start: int, piece_stop: int) -> int:
+        """Return the CRC-32C of a part of the range, after `look` was called with it."""
         piece = source.read(piece_start, piece_stop)
         if look is not None:
             look(piece_start - start, piece)
@@ -67,6 +68,7 @@ def crc32c_of_range(
     first_stop = start + nbytes - (count - 1) * piece_nbytes  # the first piece takes the rest
 
     def crc32c_of_piece(i: int) -> int:
+        """Return the CRC-32C of the piece with a number."""
         piece_stop = first_stop + i * piece_nbytes
         piece_start = piece_stop - piece_nbytes if i else start
         return crc32c_between(piece_start, piece_stop)

@@ -114,6 +114,7 @@ class LocalFiles:
         return _as_source(path, self._open_file(path), mmap=mapped and self.mapped)
 
     def _open_file(self, path: str) -> int:
+        """Open a file and return its descriptor."""
         place = self._place(path)
         if self._confinement is None:
             return open_file(path, place)
@@ -144,6 +145,7 @@ class LocalFiles:
         return place if self._confinement is None else self._confinement.resolve(place, path)
 
     def _join_directory(self, path: str) -> str:
+        """Return a path joined to the working directory at the time of creation."""
         return os.path.join(self._directory, path)
 
 

@@ -88,12 +88,14 @@ class _Crew:
             pass
 
     def _work(self) -> None:
+        """Take part in every job, for ever: the body of each thread."""
         while True:
             self.jobs.get().work()
 
 
 @lru_cache(maxsize=1)
 def _crew() -> _Crew:
+    """Return the pool of threads of this process."""
     return _Crew(min(usable_cores(), _MOST_WORKERS) - 1)
 
 

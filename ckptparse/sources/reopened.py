@@ -72,10 +72,12 @@ class ReopenedSource:
 
 
 def _identify(status: os.stat_result) -> _Identity:
+    """Return what distinguishes a file from one that replaces it."""
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _replaced_error(name: str) -> UnreadableError:
+    """Return the error for a file that is not the one that was first opened."""
     error = UnreadableError(
         "this file was changed or replaced after it was first opened", file=name,
         expected="the file as it was when it was first opened",

@@ -84,6 +84,7 @@ def lookup(number: int) -> DataType:
 
 @lru_cache(maxsize=256)
 def _unknown(number: int) -> DataType:
+    """Return a row for a number that is not in the table."""
     return DataType(f"unknown dtype {number}", "unknown", None, None)
 
 
