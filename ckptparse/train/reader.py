@@ -106,6 +106,9 @@ class CheckpointReader:
         Args:
             tensor_str: the name; `bytes` are decoded as UTF-8.
 
+        Returns:
+            True if there is; False for the key of a slice of a partitioned tensor.
+
         Examples:
             >>> from ckptparse import train
             >>> reader = train.load_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
@@ -142,7 +145,9 @@ class CheckpointReader:
     def debug_string(self) -> bytes:
         """Return a line with name, data type and shape for every tensor, sorted by name.
 
-        A line is ``name (DT_FLOAT) [3,3]``, with ``, 4 slices`` for a tensor in several slices.
+        Returns:
+            Lines such as ``name (DT_FLOAT) [3,3]``, with ``, 4 slices`` at the end for a tensor in
+            several slices, as one `bytes`.
 
         Raises:
             CorruptCheckpointError: any part of the index is damaged.
@@ -174,6 +179,9 @@ def NewCheckpointReader(  # TensorFlow's name
         filepattern: any path that `open_checkpoint` takes.  Unlike in TensorFlow it is not a
             pattern.
 
+    Returns:
+        A `CheckpointReader`.
+
     Raises:
         CheckpointError: as `open_checkpoint`.
 
@@ -196,6 +204,9 @@ def load_checkpoint(ckpt_dir_or_file: str | bytes | os.PathLike[str]) -> Checkpo
         ckpt_dir_or_file: any path that `open_checkpoint` takes.  In a directory, the latest
             checkpoint is found as `latest_checkpoint` does: an absolute path in the state file is
             followed even if the directory has a checkpoint of that name itself.
+
+    Returns:
+        A `CheckpointReader`.
 
     Raises:
         CheckpointNotFoundError: there is no checkpoint.  For a directory it is also a ValueError,
