@@ -943,6 +943,20 @@ def test_tensors_of_a_loop_may_share_their_bytes_but_not_many_times(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
+def test_one_tensor_under_many_names_counts_once(tmp_path: Path, way: dict[str, bool]) -> None:
+    """A selection may take one embedding for each of many layers: no bytes are shared."""
+    values = np.arange(1000, dtype="f4")
+    halves = Partitioned(values, [[(0, 500)], [(500, 500)]])
+    path = write_bundle(tmp_path, {"emb/w": values, "emb/halves": halves}, name="m")
+    with open_checkpoint(path, **way) as ckpt:
+        layers = [("emb/", f"layer_{i}/") for i in range(8)]
+        tied = ckpt.select(assignment_map=layers)
+        assert [array.tolist() for array in tied.values()] == [values.tolist()] * 16
+        target = {name: np.zeros(1000, "f4") for name in tied}
+        assert load_into(target, tied).ok
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
 def test_slices_count_as_bytes_of_the_loop(tmp_path: Path, way: dict[str, bool]) -> None:
     values = np.arange(1000, dtype="f4")
     halves = [[(0, 500)], [(500, 500)]]

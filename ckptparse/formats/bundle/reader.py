@@ -148,7 +148,7 @@ class BundleReader:
             return self._read_partitioned(key, entry, index)
         shard = self._shards.require_range(shard_id, offset, nbytes)
         if self._taken is not None:
-            self._taken.add(shard_id, offset, nbytes, shard)
+            self._taken.add(key, shard_id, offset, nbytes, shard)
         if index is Ellipsis and numbers is not False and 0 < nbytes <= _SMALL_NBYTES:
             payload = shard.read(offset, offset + nbytes)
             if not self._verify or key in self._verified:
@@ -267,8 +267,8 @@ class BundleReader:
                 found=f"{taken} bytes in {len(pieces)} slices",
             )
         if self._taken is not None:
-            for (_, _, entry), shard in zip(pieces, shards):
-                self._taken.add(entry.shard_id, entry.offset, entry.nbytes, shard)
+            for (key, _, entry), shard in zip(pieces, shards):
+                self._taken.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
         return shards
 
     # Checks
@@ -286,7 +286,7 @@ class BundleReader:
         if not slices:
             shard = self._shards.require_range(shard_id, offset, nbytes)
             if self._taken is not None:
-                self._taken.add(shard_id, offset, nbytes, shard)
+                self._taken.add(key, shard_id, offset, nbytes, shard)
             # Most tensors are small and intact: one comparison is enough for them.
             is_quick = nbytes <= _SMALL_NBYTES and is_known and dtype not in _CHECKED_BY_ELEMENT
             if is_quick and mask(crc32c(shard.read(offset, offset + nbytes))) == crc:

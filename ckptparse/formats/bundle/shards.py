@@ -104,11 +104,13 @@ class TakenBytes:
 
     def __init__(self) -> None:
         self._left: dict[int, int] = {}
+        self._keys: set[bytes] = set()
 
-    def add(self, shard_id: int, offset: int, nbytes: int, shard: Source) -> None:
-        """Count the bytes of a tensor, or a slice, before they are read.
+    def add(self, key: bytes, shard_id: int, offset: int, nbytes: int, shard: Source) -> None:
+        """Count the bytes of a tensor, or a slice, before they are read; each key once.
 
         Args:
+            key: its key; a selection may give one tensor several names.
             shard_id: number of the data file.
             offset: where in the data file they begin.
             nbytes: how many there are.
@@ -118,6 +120,8 @@ class TakenBytes:
             CorruptCheckpointError: with them, the loop takes many times the bytes of the data
                 file.  They are not counted then.
         """
+        if key in self._keys:
+            return
         left = self._left.get(shard_id)
         if left is None:
             left = MAX_SHARED_RATIO * shard.nbytes
@@ -130,6 +134,7 @@ class TakenBytes:
                 found=f"{MAX_SHARED_RATIO * shard.nbytes - left + nbytes} bytes so far",
             )
         self._left[shard_id] = left - nbytes
+        self._keys.add(key)
 
 
 @contextmanager
