@@ -1,4 +1,4 @@
-"""How fast and how small ckptparse is, measured side by side with TensorFlow.
+"""Measure the speed and the memory of ckptparse, and compare them with TensorFlow.
 
-`python -m benchmarks --help`; README.md beside this file says what every row means.
+See `python -m benchmarks --help`.  README.md in this folder describes every row.
 """

@@ -1,6 +1,6 @@
-"""``python -m benchmarks [ROW ...]``: make the data, run the rows, print the table.
+"""``python -m benchmarks [ROW ...]``: write the data, run the rows, print the table.
 
-``python -m benchmarks growth`` is a command of its own: `growth`.
+The module `growth` has the command ``python -m benchmarks growth``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from benchmarks.session import add_options, begin, run_rows, setting_of
 
 
 def main() -> int:
-    """Exit code: 0 done, 1 a row failed or exceeds its limit, 2 wrong use or no TensorFlow."""
+    """Run the command.
+
+    Returns:
+        The exit code: 0 success, 1 a row failed or exceeds its limit, 2 wrong arguments or no
+        TensorFlow.
+    """
     if sys.argv[1:2] == ["growth"]:
         return growth.main(sys.argv[2:])
     parser = _parser()

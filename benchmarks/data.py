@@ -1,7 +1,7 @@
-"""The checkpoints that are read: what is in them, in closed form.
+"""The content of the checkpoints: every value is computed by a formula.
 
-Nothing here needs TensorFlow: `write` does the writing, every row checks what it read against
-these values.
+This module does not need TensorFlow.  `write` writes these values, and every row compares the
+values that it reads with them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERIOD = 65_537
-"""Values repeat after so many elements: a prime, so that no shift by a page or a row fits."""
+"""Values repeat after this number of elements.  It is a prime, so an array that is shifted by a
+page or a row has other values."""
 
 
 class WrongValuesError(Exception):
-    """What was read is not what was written."""
+    """The values that were read are not those that were written."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor whose element j, in row-major order, is `start + j % PERIOD`: exact in float32.
+    """A tensor whose element j, in row-major order, is `start + j % PERIOD` (exact in float32).
 
     Attributes:
-        name, shape, dtype: as numpy has them; strings are of dtype "object".
+        name: the name in the checkpoint.
+        shape, dtype: as in numpy; strings have the dtype "object".
         start: the first value.
-        partitions: in how many slices, along the first axis, it is stored.
+        partitions: number of slices along the first axis.
     """
 
     name: str
@@ -42,20 +44,20 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all elements."""
+        """The number of bytes of all elements."""
         return self.size * np.dtype(self.dtype).itemsize
 
     def values(self) -> NDArray[Any]:
-        """The whole tensor."""
+        """Return the values of the whole tensor."""
         return np.resize(self._period(), self.size).reshape(self.shape)
 
     def require_equal(self, array: NDArray[Any]) -> None:
-        """Compare every element with what was written.
+        """Compare every element of an array with the value that was written.
 
         Raises:
             WrongValuesError: another shape, dtype or value.
@@ -76,10 +78,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class MixedIntegers(Tensor):
-    """A tensor of integers of drawn sizes, which take from 1 to 10 bytes as varints.
+    """A tensor of pseudo-random integers, which take from 1 to 10 bytes as varints.
 
     Attributes:
-        mix: (percent, bits, sign): of so many elements the magnitude is drawn from so many bits.
+        mix: items (percent, bits, sign): this percentage of the elements has a random magnitude of
+            this number of bits, and this sign.
     """
 
     mix: tuple[tuple[int, int, int], ...] = ()
@@ -100,7 +103,7 @@ class MixedIntegers(Tensor):
 
 @dataclass(frozen=True)
 class Zeros(Tensor):
-    """A tensor of zeros: a file may have holes in its place."""
+    """A tensor of zeros; a file may have a hole instead of its bytes."""
 
     def _period(self) -> NDArray[Any]:
         return np.zeros(min(self.size, PERIOD), self.dtype)
@@ -119,7 +122,7 @@ class Strings(Tensor):
 
 
 def _draw(count: int, seed: int) -> NDArray[np.uint64]:
-    """Numbers that look random and are the same with every version of numpy: SplitMix64."""
+    """Return pseudo-random numbers (SplitMix64), the same with every version of numpy."""
     z = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)
     z *= np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -128,10 +131,10 @@ def _draw(count: int, seed: int) -> NDArray[np.uint64]:
 
 
 class SmallTensors(Sequence[Tensor]):
-    """Any number of tensors of one or four floats, named as a deep encoder with Adam's slots.
+    """Any number of tensors of one or four floats, with names of a deep encoder and Adam's slots.
 
-    Computed one by one: a million of them held in memory would slow the garbage collector down,
-    and with it what is being timed.
+    The tensors are computed one by one.  A million objects in memory would slow down the garbage
+    collector, and so the measured work.
     """
 
     kind = "small"
@@ -166,17 +169,17 @@ class SmallTensors(Sequence[Tensor]):
 
 
 class Layers(Sequence[Tensor]):
-    """A transformer: 32 layers, an embedding of a fifth of the bytes, a step counter.
+    """A transformer: 32 layers, an embedding with a fifth of the bytes, a step counter.
 
-    At 2 GB the weights are from 1 KB to 400 MB large; with fewer bytes each one shrinks, and their
-    number stays.
+    With 2 GB, a weight has from 1 KB to 400 MB.  With fewer bytes, each weight is smaller; the
+    number of weights does not change.
     """
 
     kind = "layers"
     format = "v2"
 
     def __init__(self, size: int) -> None:
-        """`size` is the number of bytes, roughly."""
+        """`size` is the approximate number of bytes."""
         self.size = size
         shrink = math.sqrt(size / 2e9)
         width = max(round(1_024 * shrink), 1)
@@ -213,7 +216,7 @@ class Layers(Sequence[Tensor]):
 
 
 class _FewTensors(Sequence[Tensor]):
-    """Tensors that are held, the smallest first: it is what is read before the clock starts."""
+    """A few tensors.  The smallest is the first: contenders read it before the clock starts."""
 
     kind: str
     format = "v2"
@@ -230,17 +233,16 @@ class _FewTensors(Sequence[Tensor]):
 
 
 class V1Floats(_FewTensors):
-    """Weights in a V1 checkpoint: each takes twice as much as the one before, the last half of all.
+    """Weights in a V1 checkpoint.  Each is twice as large as the previous one.
 
-    At 400 MB they are from 3 to 200 MB large.  The table's writer gives each a block of its own, as
-    it does from 512 KB on.
+    With 400 MB, they have from 3 to 200 MB.  A tensor of 512 KB or more has a block of its own.
     """
 
     kind = "v1-floats"
     format = "v1"
 
     def __init__(self, size: int) -> None:
-        """`size` is the number of bytes, roughly."""
+        """`size` is the approximate number of bytes."""
         rows = [max(size // (4 * 64) >> halvings, 1) for halvings in (7, *range(7, 0, -1))]
         names = [f"model/layer_{i}/kernel" for i in range(len(rows))]
         super().__init__(
@@ -257,17 +259,17 @@ class V1Floats(_FewTensors):
 
 
 class V1Integers(_FewTensors):
-    """Integers in a V1 checkpoint, which stores them as varints, negative ones in 10 bytes.
+    """Integers in a V1 checkpoint, which stores them as varints (negative ones take 10 bytes).
 
-    A quarter of the bytes each: random fingerprints; small weights of both signs; ids of a large
-    vocabulary; counters, most of them small.
+    There are four tensors, each with a quarter of the bytes: random fingerprints; small weights of
+    both signs; ids of a large vocabulary; counters, most of them small.
     """
 
     kind = "v1-integers"
     format = "v1"
 
     _TENSORS = (
-        # name, dtype, bytes that a varint takes on average, mix
+        # name, dtype, average number of bytes of a varint, mix
         ("table/fingerprints", "int64", 9.5, ((50, 63, 1), (50, 63, -1))),
         ("model/quantized_kernel", "int32", 5.5, ((50, 7, 1), (50, 7, -1))),
         ("table/ids", "int64", 2.9, ((100, 17, 1),)),
@@ -275,7 +277,7 @@ class V1Integers(_FewTensors):
     )
 
     def __init__(self, size: int) -> None:
-        """`size` is the number of bytes in the file, roughly."""
+        """`size` is the approximate number of bytes in the file."""
         super().__init__(
             size,
             [
@@ -290,14 +292,14 @@ class V1Integers(_FewTensors):
 
 
 class Partitioned(_FewTensors):
-    """A variable in 16 partitions, as TF1's partitioners made them, and its small neighbour."""
+    """A large and a small variable, each in 16 partitions, as TF1's partitioners made them."""
 
     kind = "partitioned"
 
     _PARTITIONS = 16
 
     def __init__(self, size: int) -> None:
-        """`size` is the number of bytes, roughly."""
+        """`size` is the approximate number of bytes."""
         rows = max(size // (4 * 128), self._PARTITIONS)
         super().__init__(
             size,
@@ -313,7 +315,7 @@ class Partitioned(_FewTensors):
 
 
 class Vocabulary(_FewTensors):
-    """A tensor of any number of strings, and a small one."""
+    """A tensor with any number of strings, and a small tensor of strings."""
 
     kind = "strings"
 
@@ -332,16 +334,16 @@ class Vocabulary(_FewTensors):
 
 
 class Sparse(_FewTensors):
-    """Zeros, in tensors of a tenth of the bytes each, and a small one; in files that are holes.
+    """Zeros in sparse files: ten tensors with a tenth of the bytes each, and a small tensor.
 
-    TensorFlow writes the zeros and their checksums; `write` then makes holes of them, which take no
-    space on most file systems and are read as the same bytes.
+    TensorFlow writes the zeros and their checksums.  Then `write` replaces the bytes by a hole,
+    which takes no space on most file systems and is read as the same zeros.
     """
 
     kind = "sparse"
 
     def __init__(self, size: int) -> None:
-        """`size` is the number of bytes, roughly."""
+        """`size` is the approximate number of bytes."""
         rows = max(size // (10 * 4 * 64), 1)
         super().__init__(
             size,
@@ -364,18 +366,19 @@ KINDS: dict[str, Callable[[int], Data]] = {
 
 
 def prefix_of(data: Data, folder: str) -> str:
-    """The checkpoint's prefix below the data folder."""
+    """Return the checkpoint's prefix, below the data folder."""
     return os.path.join(folder, f"{data.kind}-{data.size}", "model.ckpt")
 
 
 def rival_path(prefix: str, form: str) -> str:
-    """The same tensors in a rival's form, beside the folder of the checkpoint of this prefix.
+    """Return the path of the same tensors in a rival's format.
 
-    A file `.safetensors` or `.npz`, or a folder `.npy` with a file for each tensor (`npy_path`).
+    It is beside the folder of the checkpoint: a file `.safetensors` or `.npz`, or a folder `.npy`
+    with a file for each tensor (`npy_path`).
     """
     return f"{os.path.dirname(prefix)}.{form}"
 
 
 def npy_path(folder: str, number: int) -> str:
-    """The file of a tensor, by its number in the data, in a folder of .npy files."""
+    """Return the path of a tensor in a folder of .npy files, by its number in the data."""
     return os.path.join(folder, f"{number:07d}.npy")

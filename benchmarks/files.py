@@ -1,4 +1,4 @@
-"""What rows read, made at the first use and kept."""
+"""Write the files that a row reads, at their first use, and keep them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from benchmarks.row import Row
 
 
 def make_files(row: Row, setting: Setting) -> None:
-    """The checkpoint of a row, written by TensorFlow, and the files of its rivals.
+    """Let TensorFlow write the checkpoint of a row, and write the files of its rivals.
 
     Raises:
-        ProcessFailedError: they cannot be written.
+        ProcessFailedError: a file cannot be written.
     """
     _make_checkpoint(row.data, setting)
     for form in dict.fromkeys(contender.form for contender in row.contenders):
@@ -54,6 +54,6 @@ def _make_rival(data: Data, form: str, setting: Setting) -> None:
 
 
 def _write(python: str, form: str, data: Data, path: Path) -> None:
-    """In a process of its own; whoever calls renames what is whole, and leaves no part of it."""
+    """Write the data in a separate process; the caller renames the complete file, or removes it."""
     print(f"making {data}, {form} ...", file=sys.stderr, flush=True)
     run(python, ["-m", "benchmarks.write", form, data.kind, str(data.size), str(path)])

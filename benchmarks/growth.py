@@ -1,4 +1,4 @@
-"""``python -m benchmarks growth``: time against number of tensors and bytes, as a plot."""
+"""``python -m benchmarks growth``: plot the time against the number of tensors and of bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 done, 1 a row failed, 2 wrong use, no TensorFlow or no matplotlib."""
+    """Run the command.
+
+    Returns:
+        The exit code: 0 success, 1 a row failed, 2 wrong arguments, no TensorFlow or no matplotlib.
+    """
     options = _parser().parse_args(arguments)
     if find_spec("matplotlib") is None:
         print("benchmarks growth: needs matplotlib to draw", file=sys.stderr)
@@ -31,7 +35,7 @@ def main(arguments: list[str]) -> int:
         except UnfitError as error:
             print(f"benchmarks: {error}", file=sys.stderr)
             return 2
-        # Of the command only what changes the numbers: the file is for everyone to read.
+        # Only the options that change the numbers: the file is published, so it has no paths.
         rounds = ["--rounds", str(options.rounds)] if options.rounds else []
         results["command"] = ["python", "-m", "benchmarks", "growth", *rounds]
         rows = [point.row for point in points]

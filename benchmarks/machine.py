@@ -1,4 +1,4 @@
-"""What the numbers were measured on, and with."""
+"""Describe the machine and the versions that a benchmark ran with."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(json.dumps({
 
 
 class UnfitError(Exception):
-    """An interpreter lacks what is to be measured; the text says what to do."""
+    """An interpreter has no TensorFlow, or cannot import ckptparse; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Machine:
 
     Attributes:
         cpu: the processor's name.
-        cores: how many this process may use.
-        memory: bytes.
+        cores: number of cores that this process may use.
+        memory: bytes of memory.
         system: operating system and its version.
-        load: average number of processes that wanted to run in the minute before; None on Windows.
+        load: load average of the last minute; None on Windows.
     """
 
     cpu: str
@@ -62,7 +62,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The one that we run on."""
+    """Describe the machine that this process runs on."""
     return Machine(
         cpu=_cpu_name(),
         cores=usable_cores(),
@@ -75,7 +75,7 @@ def this_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -93,19 +93,19 @@ def _cpu_name() -> str:
 
 
 def own_versions() -> dict[str, str]:
-    """Versions in our interpreter.
+    """Return the versions of the packages in this interpreter.
 
     Raises:
-        UnfitError: ckptparse cannot be imported there.
+        UnfitError: it cannot import ckptparse.
     """
     return _versions(OWN_PYTHON, _OWN_VERSIONS, "ckptparse", "Install what it needs there.")
 
 
 def tensorflow_versions(python: str) -> dict[str, str]:
-    """Versions in the interpreter that has TensorFlow.
+    """Return the versions of the packages in the interpreter that has TensorFlow.
 
     Raises:
-        UnfitError: it has none.
+        UnfitError: it has no TensorFlow.
     """
     hint = (
         "It writes the data and is the rival. Install it there (pip install tensorflow-cpu),\n"

@@ -1,7 +1,7 @@
-"""Contenders in turn, round after round, and what that comes to.
+"""Run the contenders in turn, round after round, and compute ratios.
 
-Whatever else the machine does hits neighbours in time alike, so contenders are compared within a
-round, and the median of those ratios counts, not the ratio of medians.
+Other load on the machine slows down all processes of a round alike.  So contenders are compared
+within a round, and the result is the median of these ratios, not the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.row import Contender, Job, Program, Row
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and extremes of some numbers."""
+    """Median, minimum and maximum of some numbers."""
 
     median: float
     min: float
@@ -24,22 +24,22 @@ class Spread:
 
 
 def spread(numbers: list[float]) -> Spread:
-    """Of at least one number."""
+    """Return the `Spread` of at least one number."""
     return Spread(median(numbers), min(numbers), max(numbers))
 
 
 def ratios(numerators: list[float], denominators: list[float]) -> Spread:
-    """Spread of the ratios of each round."""
+    """Return the `Spread` of the ratios of all rounds."""
     return spread([a / b for a, b in zip(numerators, denominators)])
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is the same for all rows.
+    """The options that all rows share.
 
     Attributes:
-        scale: of numbers of tensors and bytes.
-        folder: of the data.
+        scale: factor for numbers of tensors and bytes.
+        folder: folder of the data.
         tensorflow: the interpreter that has TensorFlow.
     """
 
@@ -49,10 +49,13 @@ class Setting:
 
 
 def measure(row: Row, rounds: int, setting: Setting) -> dict[str, list[float]]:
-    """Contender's name -> its measurement in each round.
+    """Run all rounds of a row.
 
-    A round is one fresh process of every contender, in the row's order.  The first round fills the
-    page cache for all and is dropped.
+    A round is one fresh process of every contender, in the row's order.  The first round only fills
+    the page cache; its measurements are dropped.
+
+    Returns:
+        Name of a contender -> its measurement in each round.
 
     Raises:
         ProcessFailedError: a contender fails, or reads wrong values.

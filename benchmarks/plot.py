@@ -1,8 +1,8 @@
-"""The plot of `growth`: a panel for each work, a line for each contender, both axes logarithmic.
+"""Draw the plot of `growth`: a panel for each kind of work, a line for each contender.
 
-Drawn by matplotlib, which nothing else here needs.  The same numbers give the same file: no date,
-no random ids, letters as text.  Colours are those that stand out from white and from black alike;
-the background is whatever the page has.
+Both axes are logarithmic.  Only this module needs matplotlib.  The same numbers give the same file:
+it has no date and no random ids, and letters are text.  The colours are readable on white and on
+black; the background is transparent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _UNITS = {
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the results of `growth` into a file of whatever kind its ending says."""
+    """Draw the results of `growth` into a file; its suffix decides the format."""
     panels: dict[str, list[dict[str, Any]]] = {}
     for row in results["rows"]:
         panels.setdefault(row["panel"], []).append(row)
@@ -88,9 +88,9 @@ def _draw_panel(axes: Axes, title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _render(number: float, unit: str) -> str:
-    """A number in the largest unit that it has one of."""
+    """Return a number in the largest unit in which it is at least 1."""
     units = _UNITS[unit]
-    # Ticks are computed: 0.001 may come as a little less.
+    # Ticks are computed, so 0.001 may be a little smaller.
     factor, text = next((each for each in units if number >= each[0] * 0.999), units[-1])
     digits = float(f"{number / factor:.2g}") if unit != "tensors" else number / factor
     return text.format(digits)

@@ -1,4 +1,4 @@
-"""Fresh processes for contenders."""
+"""Run contenders in fresh processes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from time import perf_counter
 
 _ROOT = Path(__file__).resolve().parent.parent
-"""The project: where `ckptparse` and `benchmarks` are imported from."""
+"""The folder of the project, from which `ckptparse` and `benchmarks` are imported."""
 
 
 class ProcessFailedError(Exception):
-    """A process ended otherwise than it should; the text is what it last said."""
+    """A process failed; the text is the end of its output."""
 
 
 def run(python: str, arguments: list[str]) -> str:
-    """Run an interpreter to its end: what it printed.
+    """Run an interpreter to its end, and return its output.
 
     Raises:
         ProcessFailedError: it cannot be started or ends with an error.
@@ -27,12 +27,15 @@ def run(python: str, arguments: list[str]) -> str:
 
 
 def time_to_first_line(python: str, arguments: list[str]) -> tuple[float, str]:
-    """Run an interpreter: seconds from its start to its first line of output, and the output.
+    """Run an interpreter to its end.
+
+    Returns:
+        The seconds from its start to its first line of output, and the whole output.
 
     Raises:
         ProcessFailedError: it cannot be started or ends with an error.
     """
-    # A file, not a pipe, takes what it says on the side: nobody reads that while it runs.
+    # stderr goes to a file, not to a pipe: nothing reads a pipe while the process runs.
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         start = perf_counter()
         try:
@@ -59,12 +62,12 @@ def time_to_first_line(python: str, arguments: list[str]) -> tuple[float, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but for what would make the comparison unfair or unreadable."""
+    """Return the environment for a contender: the own one, with some variables changed."""
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(_ROOT), environment.get("PYTHONPATH")])
     )
-    # Without compiled modules on disk each start would compile the package anew.
+    # With this variable, each process would compile the package again.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     environment["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -1,4 +1,4 @@
-"""Results as a table for people and as JSON."""
+"""Format results as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _UNITS = {
 
 
 def summarize(row: Row, measured: dict[str, list[float]]) -> dict[str, Any]:
-    """A row's result, as it goes into the JSON.
+    """Return the result of a row, for the JSON.
 
-    Rivals are divided by ckptparse, ckptparse by floors: above 1 always means that the other one
-    takes less.
+    A ratio is rival / ckptparse, or ckptparse / floor.  The item "ratio" names both.
     """
     ours = measured[OURS]
     contenders = []
@@ -46,7 +45,7 @@ def summarize(row: Row, measured: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def over_limit(result: dict[str, Any]) -> list[str]:
-    """Those of ckptparse's contenders whose median is above the row's limit."""
+    """Return the names of ckptparse's contenders whose median is above the row's limit."""
     if result["limit"] is None:
         return []
     return [
@@ -57,7 +56,7 @@ def over_limit(result: dict[str, Any]) -> list[str]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """A row's lines of the table."""
+    """Return the lines of a row in the table."""
     lines = [f"{result['row']}: {result['what']}; {result['data']}; rounds: {result['rounds']}"]
     width = max(len(contender["name"]) for contender in result["contenders"])
     amount = "as much" if result["unit"] == "B" else "as long"
@@ -79,7 +78,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def _render_spread(numbers: Spread, unit: str) -> str:
-    """All three in the unit that suits the median."""
+    """Format median, minimum and maximum in one unit, which is chosen by the median."""
     units = _UNITS[unit]
     factor, name = next((each for each in units if abs(numbers.median) >= each[0]), units[-1])
     extremes = f"({_digits(numbers.min / factor)} .. {_digits(numbers.max / factor)})"
@@ -92,5 +91,5 @@ def _render_number(number: float, unit: str) -> str:
 
 
 def _digits(number: float) -> str:
-    """Three significant digits, never as a power of ten."""
+    """Format a number with three significant digits, without an exponent."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:#.3g}"

@@ -1,4 +1,4 @@
-"""What a row of the table is."""
+"""The classes of the rows: a row, its contenders, and the job of one process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Literal
 from benchmarks.data import Data, rival_path
 
 OURS = "ckptparse"
-"""The contender that the others are compared with: the first of every row."""
+"""The contender that the others are compared with; it is the first one of every row."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a contender is given.
+    """The input of a contender.
 
     Attributes:
-        data: what is in the checkpoint.
-        prefix: where it lies.
-        round: number of the round; what is random is drawn from it, alike for all contenders.
+        data: the content of the checkpoint.
+        prefix: the prefix of the checkpoint.
+        round: number of the round.  It is the seed of random choices, so that all contenders of a
+            round make the same ones.
     """
 
     data: Data
@@ -27,18 +28,18 @@ class Job:
     round: int
 
     def rival(self, form: str) -> str:
-        """Where the same tensors lie in a rival's form."""
+        """Return the path of the same tensors in a rival's format."""
         return rival_path(self.prefix, form)
 
 
 @dataclass(frozen=True)
 class Program:
-    """Work that is timed from outside: from the start of its process to its first line of output.
+    """Work that is timed from the start of its process to its first line of output.
 
     Attributes:
         text: the program.
-        arguments: what it finds in sys.argv.
-        answer: the line that it must print; it shows that what it read is right.
+        arguments: returns its command-line arguments.
+        answer: returns the line that it must print, which shows that it read the right values.
     """
 
     text: str
@@ -48,17 +49,17 @@ class Program:
 
 @dataclass(frozen=True)
 class Contender:
-    """One who does a row's work, in a fresh process each time.
+    """A program that does the work of a row, in a fresh process each time.
 
     Attributes:
-        name: for the table.
-        work: a function that measures itself, by `time.perf_counter` around the work alone, checks
-            what it read and returns the measurement; or a program.
+        name: its name in the table.
+        work: a function that does the work, measures it with `time.perf_counter`, checks the values
+            that it read, and returns the measurement; or a `Program`.
         tensorflow: whether it needs the interpreter that has TensorFlow.
-        floor: whether it is no rival but a part of the work that nobody can do without.
-        needs: a package that it imports; without it the contender is left out.
-        form: what it reads instead of the checkpoint, made at the first use: "safetensors", "npy"
-            or "npz".
+        floor: whether it is a floor (a part of the work, measured alone) instead of a rival.
+        needs: a package that it imports; without the package, the contender is left out.
+        form: the format that it reads instead of the checkpoint: "safetensors", "npy" or "npz".
+            The files are written at the first use.
     """
 
     name: str
@@ -71,17 +72,17 @@ class Contender:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of work and those who do it.
+    """One kind of work, and the contenders that do it.
 
     Attributes:
-        name: on the command line.
-        what: in the table.
-        unit: of the measurements: seconds or bytes.
+        name: its name on the command line.
+        what: its description in the table.
+        unit: the unit of the measurements: seconds or bytes.
         data: the checkpoint.
-        contenders: ours first.
-        rounds: how many are counted, unless told otherwise.
+        contenders: ckptparse first.
+        rounds: the default number of rounds that are counted.
         linux_only: whether the measurement needs Linux.
-        limit: what the median of ckptparse must stay below, in the row's unit.
+        limit: upper limit for the median of ckptparse, in the row's unit.
     """
 
     name: str
@@ -94,5 +95,5 @@ class Row:
     limit: float | None = None
 
     def contender(self, name: str) -> Contender:
-        """The contender of this name."""
+        """Return the contender with a name."""
         return next(contender for contender in self.contenders if contender.name == name)

@@ -1,4 +1,4 @@
-"""What all commands have in common: their options, the machine, and running rows."""
+"""The common parts of all commands: options, machine and versions, and the run of rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DATA_FOLDER = str(Path(__file__).resolve().parent / "data")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that measures."""
+    """Add the options that all measuring commands have."""
     parser.add_argument(
         "--rounds", type=_positive_int, metavar="N", help="rounds of every row (default: its own)"
     )
@@ -66,15 +66,15 @@ def _positive_float(text: str) -> float:
 
 
 def setting_of(options: argparse.Namespace) -> Setting:
-    """What is the same for all rows."""
+    """Return the options that all rows share."""
     return Setting(options.scale, os.path.abspath(options.data), options.tensorflow)
 
 
 def begin(setting: Setting) -> dict[str, Any]:
-    """The head of the results: when, with what, on what; prints it.
+    """Return the head of the results (time, command, machine, versions), and print it.
 
     Raises:
-        UnfitError: an interpreter lacks what is to be measured.
+        UnfitError: an interpreter has no TensorFlow, or cannot import ckptparse.
     """
     machine = this_machine()
     results = {
@@ -98,7 +98,11 @@ def _render_versions(versions: Any) -> str:
 def run_rows(
     rows: Iterable[Row], rounds: int | None, setting: Setting
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Results of rows that could be measured, and what failed in which; prints as it goes."""
+    """Measure rows, and print each result.
+
+    Returns:
+        The results of the measured rows; name of each row that failed -> reason.
+    """
     results = []
     failed: dict[str, str] = {}
     for wanted in rows:
@@ -126,7 +130,11 @@ def run_rows(
 
 
 def _present(row: Row) -> tuple[Row, dict[str, str]]:
-    """A row without the contenders whose package is not there, and those: name -> package."""
+    """Leave out the contenders whose package is not installed.
+
+    Returns:
+        The row without them; name of each of them -> its package.
+    """
     left_out = {
         contender.name: contender.needs
         for contender in row.contenders

@@ -1,4 +1,4 @@
-"""Let one contender do its work once and print what it measured, in a process of its own.
+"""Run one contender once, in this process, and print its measurement.
 
 ``python -m benchmarks.worker SCALE FOLDER ROW CONTENDER ROUND``
 """
@@ -14,7 +14,7 @@ from benchmarks.rows.growth import growth_points
 
 
 def main(scale: str, folder: str, row_name: str, contender_name: str, round_: str) -> None:
-    """Print the measurement; exit with a message when the values read are wrong."""
+    """Print the measurement.  If a contender reads wrong values, exit with a message."""
     points = growth_points(float(scale)) if row_name.startswith("growth") else []
     rows = {point.row.name: point.row for point in points} or all_rows(float(scale))
     row = rows[row_name]

@@ -1,7 +1,7 @@
 """Write the tensors of one kind of data: ``python -m benchmarks.write FORM KIND SIZE PATH``.
 
-FORM is "checkpoint", which TensorFlow writes, or a rival's, which needs no TensorFlow.  Runs in a
-process of its own, of an interpreter that has the writer.
+FORM is "checkpoint", which needs TensorFlow, or the format of a rival, which does not.  It runs in
+a separate process, with an interpreter that has the writer.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from benchmarks.data import KINDS, Data, Sparse, Tensor, npy_path
 
 _AT_ONCE = 10_000
-"""Tensors that one SaveV2 takes: its time grows faster than their number."""
+"""Number of tensors of one SaveV2 operation, whose time grows faster than this number."""
 
 
 def write(form: str, data: Data, path: str) -> None:
-    """In the form that is asked for; `path` is a checkpoint's prefix, a file or a folder."""
+    """Write data in a format; `path` is a checkpoint's prefix, a file or a folder."""
     _WRITERS[form](data, path)
     if hasattr(os, "sync"):
-        os.sync()  # or the disk is still busy when timing begins
+        os.sync()  # otherwise the disk is still busy when the clock starts
 
 
 def _write_checkpoint(data: Data, prefix: str) -> None:
-    """In the data's format."""
+    """Write a V1 or V2 checkpoint, as the data says."""
     if data.format == "v1":
         _write_v1(data, prefix)
     else:
@@ -36,7 +36,7 @@ def _write_checkpoint(data: Data, prefix: str) -> None:
 
 
 def _write_v1(data: Data, path: str) -> None:
-    """As TF1's Saver does it with `write_version=1`: one file."""
+    """Write one V1 file, as TF1's Saver with `write_version=1`."""
     import tensorflow as tf
 
     tf.raw_ops.Save(
@@ -47,7 +47,7 @@ def _write_v1(data: Data, path: str) -> None:
 
 
 def _write_v2(data: Data, prefix: str) -> None:
-    """As `tf.train.Checkpoint` does it: parts by SaveV2, joined by MergeV2Checkpoints."""
+    """Write parts with SaveV2 and merge them with MergeV2Checkpoints, as `tf.train.Checkpoint`."""
     import tensorflow as tf
 
     is_sparse = isinstance(data, Sparse)
@@ -66,14 +66,14 @@ def _write_v2(data: Data, prefix: str) -> None:
         parts.append(part)
         if is_sparse:
             _make_hole(f"{part}.data-00000-of-00001")
-    # Data files are renamed, not copied: holes stay holes.
+    # This renames data files and does not copy them, so holes stay holes.
     tf.raw_ops.MergeV2Checkpoints(
         checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=True
     )
 
 
 def _pieces(tensor: Tensor) -> Iterator[tuple[str, NDArray[Any]]]:
-    """(its place as SaveV2 wants it, values) of each stored slice; "" is the place of a whole."""
+    """Yield (shape_and_slice of SaveV2, values) of each slice; "" is a tensor in one piece."""
     values = tensor.values()
     if tensor.partitions == 1:
         yield "", values
@@ -87,7 +87,7 @@ def _pieces(tensor: Tensor) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _make_hole(path: str) -> None:
-    """Put a hole in the place of a file's zeros."""
+    """Replace the zeros of a file by a hole."""
     assert not np.memmap(path, np.uint8, "r").any(), "only zeros can be a hole"
     nbytes = os.path.getsize(path)
     os.truncate(path, 0)
@@ -107,7 +107,7 @@ def _write_npy(data: Data, folder: str) -> None:
 
 
 def _write_npz(data: Data, path: str) -> None:
-    with open(path, "wb") as file:  # or numpy would add its own ending to the name
+    with open(path, "wb") as file:  # with a path, numpy would add its own suffix
         np.savez(file, **{tensor.name: tensor.values() for tensor in data})
 
 

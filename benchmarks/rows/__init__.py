@@ -1,7 +1,7 @@
-"""The rows, one file for each line of work.
+"""The rows, one file for each kind of work.
 
-To add one: a file with a function that returns a `Row`, and its call in `all_rows`.  The rows of
-`growth` are a few of the same, for several sizes.
+To add a row, write a file with a function that returns a `Row`, and call it in `all_rows`.  `growth`
+uses some of these functions with several sizes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from benchmarks.rows.verify import verify_memory, verify_time
 
 
 def all_rows(scale: float) -> dict[str, Row]:
-    """Name -> row, with numbers of tensors and bytes times `scale`; names keep the full size."""
+    """Return all rows by name.
+
+    `scale` multiplies the numbers of tensors and bytes.  The names always have the full size.
+    """
 
     def scaled(size: int) -> int:
         return max(round(size * scale), 10)

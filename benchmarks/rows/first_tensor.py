@@ -1,11 +1,11 @@
-"""From the start of a process to the first tensor of a large checkpoint in hand.
+"""Read the first tensor of a large checkpoint, measured from the start of the process.
 
-Timed from outside: starting the interpreter, importing, opening and reading one tensor (4 MB at
-full size), until it prints the tensor's shape, first and last value.  Ending the process is not
-timed.  The programs import nothing else, least of all this package.
+Timed from outside: start of the interpreter, imports, opening and reading one tensor (4 MB at full
+size), until the program prints the tensor's shape, first and last value.  Not timed: the end of the
+process.  The programs import nothing else, in particular not this package.
 
-safetensors reads the same tensor from a file that holds all of them, numpy.load maps a file that
-holds only this one.  Neither verifies anything.
+safetensors reads the same tensor from a file with all tensors.  numpy.load maps a file with only
+this tensor.  Neither verifies a checksum.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ print(tensor.shape, tensor.flat[0], tensor.flat[-1], flush=True)
 
 
 def first_tensor(name: str, nbytes: int) -> Row:
-    """The row."""
+    """Return the row."""
     return Row(
         name=name,
         what="process start to the first tensor in hand",
@@ -100,7 +100,7 @@ def _npy(job: Job) -> list[str]:
 
 
 def _place(job: Job) -> list[str]:
-    """For numpy.memmap, what only a checkpoint reader could tell it."""
+    """Return the file, offset, dtype and shape for numpy.memmap."""
     from ckptparse import open_checkpoint
 
     tensor = job.data[0]

@@ -1,4 +1,4 @@
-"""The same work on ever more tensors and ever more bytes, for a plot."""
+"""The same work with several numbers of tensors and of bytes, for a plot."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Point:
     """One point of each line of a panel.
 
     Attributes:
-        panel: the work.
-        axis: what `x` counts.
-        x: how many.
-        row: how it is measured: by ckptparse, and by the faster way that TensorFlow has.
+        panel: the kind of work.
+        axis: the unit of `x`.
+        x: number of tensors or bytes.
+        row: the row that measures it, with ckptparse and with the faster way of TensorFlow.
     """
 
     panel: str
@@ -33,7 +33,10 @@ class Point:
 
 
 def growth_points(scale: float) -> list[Point]:
-    """All points, with numbers of tensors and bytes times `scale`; names keep the full size."""
+    """Return all points.
+
+    `scale` multiplies the numbers of tensors and bytes.  The names always have the full size.
+    """
     points = []
     for count in NUMBERS_OF_TENSORS:
         scaled = max(round(count * scale), 10)
@@ -51,7 +54,7 @@ def growth_points(scale: float) -> list[Point]:
 
 
 def _between(row: Row, rival: str) -> Row:
-    """A row of two contenders."""
+    """Return the row with only ckptparse and one rival."""
     return replace(
         row, contenders=(row.contender(OURS), row.contender(rival)), rounds=min(row.rounds, 5)
     )

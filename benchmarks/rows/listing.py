@@ -1,10 +1,10 @@
-"""Names, shapes and dtypes of all tensors of a checkpoint with many.
+"""List names, shapes and dtypes of all tensors of a checkpoint with many tensors.
 
-Timed: opening and getting all three.  Not timed: imports, and one open and read before.
-`tf.train.list_variables` gives no dtypes, and is there because it is what people call.
+Timed: opening and listing.  Not timed: imports, and a first open and read.
+`tf.train.list_variables` returns no dtypes; the row has it because many scripts call it.
 
-safetensors keeps names, shapes and dtypes as JSON of at most 100 MB, which the names of a million
-tensors do not fit into: it does not write such a file.
+safetensors stores names, shapes and dtypes as JSON of at most 100 MB.  A million names are longer,
+so safetensors does not write such a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST_SAFETENSORS = 100_000
 
 
 def listing(name: str, count: int) -> Row:
-    """The row."""
+    """Return the row."""
     rivals = (
         Contender(
             "safetensors get_slice of every name",

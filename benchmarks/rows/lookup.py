@@ -1,9 +1,9 @@
 """Open a checkpoint of many tensors and read one of them.
 
-Timed: opening and one read, of a name drawn for the round.  Not timed: imports, and one open and
-read of another name before, so that what is imported or built at first need is there.
+Timed: opening and one read; each round has its own random name.  Not timed: imports, and a first
+open and read of another name, which does all imports and builds all caches.
 
-The floor, numpy.memmap, is told the place that a lookup would find, and verifies nothing.
+The floor, numpy.memmap, gets the place of the tensor and verifies no checksum.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.row import OURS, Contender, Job, Row
 
 
 def lookup(name: str, count: int) -> Row:
-    """The row."""
+    """Return the row."""
     return Row(
         name=name,
         what="open + one lookup",
@@ -57,7 +57,7 @@ def _tensorflow(job: Job) -> float:
     array = tf.train.load_checkpoint(job.prefix).get_tensor(tensor.name)
     seconds = perf_counter() - start
 
-    tensor.require_equal(np.asarray(array))  # a scalar comes as a bare numpy.float32
+    tensor.require_equal(np.asarray(array))  # a scalar is a numpy.float32
     return seconds
 
 

@@ -1,10 +1,10 @@
-"""Private memory that a process takes for holding every tensor of a large checkpoint.
+"""Measure the private memory of a process that holds every tensor of a large checkpoint.
 
-Measured: growth of the process's anonymous memory (heap and stack, not file-backed, in no other
-process) from after the imports to when all tensors are held and each of their pages was touched.
-What a reader imports at first need counts.  Pages of mapped files are the page cache's, which the
-system takes back when it needs them; they don't count here, and are not zero in `top`.  The system
-counts in pages: less than one is measured as one.
+Measured: the growth of the anonymous memory of the process (heap and stacks, without pages of
+files), from the end of the imports until all tensors are held and each of their pages was accessed.
+Modules that a reader imports later count.  Pages of mapped files belong to the page cache, and the
+system can drop them.  They do not count here, but `top` shows them.  The smallest result is one
+page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.rows.read_all import get_all_tensors, load_npy_files, require_al
 
 
 def memory(name: str, nbytes: int) -> Row:
-    """The row."""
+    """Return the row."""
     return Row(
         name=name,
         what="private memory of holding all tensors",
@@ -86,7 +86,10 @@ def _numpy_load(job: Job) -> float:
 
 
 def anonymous_nbytes() -> int:
-    """Not Private_Dirty: it counts file pages that were written a moment ago, by anyone."""
+    """Return the anonymous memory of this process.
+
+    Private_Dirty would also count pages of files that any process has just written.
+    """
     with open("/proc/self/smaps_rollup") as rollup:
         line = next(line for line in rollup if line.startswith("Anonymous:"))
     return int(line.split()[1]) * 1024

@@ -1,20 +1,20 @@
-"""Read all tensors of a checkpoint, every checksum verified, every page touched.
+"""Read all tensors of a checkpoint, verify every checksum, and access every page.
 
-Timed: opening, reading every tensor, and taking one element of each page of the result (strings are
-not touched: for all contenders they are Python objects); all tensors are held until the end.  Not
-timed: imports, one open and read of one tensor before, and the comparison of every value
-afterwards; nor, for what every reader has to copy, that much memory, taken and given back.
+Timed: opening, reading every tensor, and reading one element of each page of the result, while all
+tensors are held.  (Strings are not accessed: for all contenders they are Python objects.)  Not
+timed: imports; a first open and read of one tensor; the comparison of every value at the end;
+allocating, accessing and freeing memory before the work (`warm_memory`).
 
-RestoreV2 is the operation that TensorFlow itself restores variables with; here it gets all names
-at once, so that it reads large tensors in parallel, and its results are viewed, not copied (strings
-are made Python objects).  It reads V1 checkpoints, too.
+RestoreV2 is the operation with which TensorFlow restores variables.  Here it gets all names at once,
+so it reads large tensors in parallel.  Its results are viewed, not copied; strings become Python
+objects.  It also reads V1 checkpoints.
 
-safetensors reads all tensors of one file, numpy.load maps a folder of .npy files, one for each
-tensor; neither has checksums to verify.
+safetensors reads all tensors of one file.  numpy.load maps a folder of .npy files, one for each
+tensor.  Neither has checksums.
 
-The floors map the data files, go over them with crc32c, touch every page, and do nothing else: no
-copy, which no reader can do without when a tensor is stored in partitions, and no values made of
-varints or strings.  numpy.memmap only maps and touches.
+The crc32c floors map the data files, compute the CRC-32C of all bytes, and access every page.  They
+do not copy (which every reader must do for partitioned tensors), and they decode no varints or
+strings.  The floor numpy.memmap only maps the files and accesses every page.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_all(
     rivals: tuple[Contender, ...] = (),
     floors: tuple[Contender, ...] = (),
 ) -> Row:
-    """The row."""
+    """Return the row."""
     return Row(
         name=name,
         what="all tensors read, checksums verified, pages touched",
@@ -150,7 +150,7 @@ RIVALS = (
     Contender("safetensors load_file", _safetensors, needs="safetensors", form="safetensors"),
     Contender("numpy.load, mmap_mode", _numpy_load, form="npy"),
 )
-"""Who reads whole numeric tensors in a form of their own."""
+"""Rivals that read whole numeric tensors from files of their own format."""
 
 
 def _crc32c_one_thread(job: Job) -> float:
@@ -187,18 +187,18 @@ CHECKSUMS = (
     Contender("crc32c, one thread", _crc32c_one_thread, floor=True),
     Contender("crc32c, all cores", _crc32c_all_cores, floor=True),
 )
-"""Floors of every checkpoint that is verified."""
+"""Floors for every checkpoint that is verified."""
 
 MEMMAP = (Contender("numpy.memmap, pages touched", _memmap, floor=True),)
-"""A floor for what is stored plain."""
+"""A floor for tensors whose bytes in the file are those of the array."""
 
 
 def _map_data_files(prefix: str) -> Iterator[NDArray[np.uint8]]:
-    """The files that hold the tensors: a bundle's data files, or the one file of V1."""
+    """Map the files with the tensors: the data files of V2, or the file of V1."""
     for path in sorted(glob(f"{escape(prefix)}.data-*")) or [prefix]:
         with open(path, "rb") as file:
             map_ = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        yield np.frombuffer(map_, np.uint8)  # what numpy.memmap does, with less around it
+        yield np.frombuffer(map_, np.uint8)  # like numpy.memmap, with less overhead
 
 
 def _pieces(file: NDArray[np.uint8]) -> Iterator[memoryview]:
@@ -207,26 +207,26 @@ def _pieces(file: NDArray[np.uint8]) -> Iterator[memoryview]:
 
 
 _COPIED = ("partitioned", "v1-integers")
-"""Kinds of data that no reader gives as views."""
+"""Kinds of data that every reader has to copy."""
 
 
 def warm_memory(job: Job) -> None:
-    """Before tensors that all copy: take as much memory, touch it, and give it back.
+    """Allocate as much memory as the tensors take, access it, and free it, if readers must copy.
 
-    What a virtual machine has not used for seconds its host may have taken back, and fetching it
-    again costs more than the work; without this, whoever comes first pays for all.
+    The host of a virtual machine may take back memory that was unused for some seconds.  Getting it
+    again takes longer than the work.  Without this, the first contender would pay for all.
     """
     if job.data.kind in _COPIED:
         np.ones(sum(tensor.nbytes for tensor in job.data), np.uint8)
 
 
 def get_all_tensors(reader: Any) -> dict[str, Any]:
-    """Every tensor of one of TensorFlow's checkpoint readers."""
+    """Return every tensor of a checkpoint reader of TensorFlow."""
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def load_npy_files(job: Job) -> dict[str, Any]:
-    """Every tensor, mapped from the folder of .npy files."""
+    """Map every tensor from the folder of .npy files."""
     folder = job.rival("npy")
     return {
         tensor.name: np.load(npy_path(folder, i), mmap_mode="r")
@@ -235,14 +235,14 @@ def load_npy_files(job: Job) -> dict[str, Any]:
 
 
 def touch_pages(arrays: Iterable[NDArray[Any]]) -> None:
-    """Take one element of each page."""
+    """Read one element of each page."""
     for array in arrays:
-        if array.ndim and array.dtype != object:  # TensorFlow gives scalars as bare numbers
+        if array.ndim and array.dtype != object:  # TensorFlow returns scalars as numpy scalars
             array.reshape(-1)[:: _PAGE_NBYTES // array.itemsize].sum()
 
 
 def require_all(job: Job, arrays: dict[str, Any]) -> None:
-    """Compare every value of every tensor.
+    """Compare every value of every tensor with the value that was written.
 
     Raises:
         WrongValuesError: another name or value.

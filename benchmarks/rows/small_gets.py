@@ -1,10 +1,10 @@
-"""A thousand reads of small tensors in random order.
+"""Read a thousand small tensors in random order.
 
-Timed: the reads, of names drawn for the round, each at most once.  Not timed: imports, opening, and
-one read before.
+Timed: the reads.  Each round has its own random names, each at most once.  Not timed: imports,
+opening, and a first read.
 
-safetensors and numpy's .npz hold the same tensors in one file.  The floor is told the places that
-lookups would find: it makes a thousand arrays over the mapped files and the checksum of each.
+safetensors and numpy's .npz have the same tensors in one file.  The floor gets the places of the
+tensors: it makes a thousand arrays over the mapped files, and computes the checksum of each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_GETS = 1_000
 
 
 def small_gets(name: str, count: int) -> Row:
-    """The row."""
+    """Return the row."""
     return Row(
         name=name,
         what=f"{min(_MOST_GETS, count):,} gets in random order",

@@ -1,12 +1,12 @@
-"""`ckptparse.train` beside `tf.train`: the same calls of both, as scripts make them.
+"""Compare `ckptparse.train` with `tf.train`: the same calls of both, as in typical scripts.
 
 `maps`: opening, and the shapes and dtypes of all tensors from one reader.  `variables`:
 `list_variables`.  `loop`: opening, the names from the shape map, then `get_tensor` of each, in that
 order.
 
-Timed: these calls.  Not timed: imports, and the same calls on the same files once before, by a
-reader that is thrown away.  (`list_variables` is called on a link to the files: ckptparse would
-have kept the first checkpoint open.)
+Timed: these calls.  Not timed: imports, and the same calls once before, with another reader.  (Both
+times, the paths are new links to the files: otherwise ckptparse would use the checkpoint that the
+first call left open.)
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _Work = Callable[[ModuleType, Job, str], float]
 
 
 def train_maps(name: str, count: int) -> Row:
-    """The row of both maps of one reader."""
+    """Return the row for both maps of one reader."""
     return _row(name, "both maps of one reader of ckptparse.train", count, _maps, rounds=5)
 
 
 def train_variables(name: str, count: int) -> Row:
-    """The row of `list_variables`."""
+    """Return the row for `list_variables`."""
     return _row(name, "ckptparse.train.list_variables", count, _variables, rounds=5)
 
 
 def train_loop(name: str, count: int) -> Row:
-    """The row of a script's loop over all tensors."""
+    """Return the row for a loop over all tensors."""
     return _row(name, "every name, then get_tensor of each", count, _loop, rounds=5)
 
 
@@ -58,7 +58,7 @@ def _row(name: str, what: str, count: int, work: _Work, rounds: int) -> Row:
 
 
 class _Calls:
-    """The work, done with the module `train` of a package."""
+    """A contender that does the work with the module `train` of a package."""
 
     def __init__(self, package: str, work: _Work) -> None:
         self.package, self.work = package, work
@@ -75,7 +75,7 @@ class _Calls:
 
 @contextmanager
 def _linked(prefix: str) -> Iterator[str]:
-    """The same files under another name."""
+    """Link the files of a checkpoint into a temporary folder, and yield the new prefix."""
     folder, name = os.path.split(os.path.abspath(prefix))
     with tempfile.TemporaryDirectory() as other:
         for path in Path(folder).glob(f"{name}.*"):

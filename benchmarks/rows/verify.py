@@ -1,14 +1,14 @@
-"""Verify every byte of a large checkpoint, one that memory need not hold.
+"""Verify every byte of a large checkpoint, which need not fit into memory.
 
-Its files are holes (`data.Sparse`): TensorFlow wrote zeros and their checksums, and reading a hole
-gives the same zeros, through the page cache as with any other file.
+Its files are sparse (`data.Sparse`): TensorFlow wrote zeros and their checksums.  Reading a hole
+gives the same zeros, through the page cache, as with any other file.
 
-Memory: the most anonymous memory of the process (heap and stacks, no file's pages) while it
-verifies, above that before, looked at every millisecond by a thread of the same process.  What
-lives shorter may be missed: a piece that is read and checked lives for several.
+Memory: the growth of the anonymous memory of the process (heap and stacks, without pages of files)
+up to its peak.  A thread of the process samples it every millisecond.  It can miss a shorter peak,
+but a piece that is read and checked stays in memory for several milliseconds.
 
-Time: opening and verifying, without that thread.  TensorFlow has no such function; reading one
-tensor after the other, each let go of before the next, is how it verifies.
+Time: opening and verifying, without that thread.  TensorFlow has no function to verify.  Its
+contender reads one tensor after the other, and frees each before the next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _INTERVAL = 0.001
 
 
 def verify_memory(name: str, nbytes: int) -> Row:
-    """The row of the memory."""
+    """Return the row for the memory."""
     return Row(
         name=name,
         what="most private memory while verifying",
@@ -46,7 +46,7 @@ def verify_memory(name: str, nbytes: int) -> Row:
 
 
 def verify_time(name: str, nbytes: int) -> Row:
-    """The row of the time."""
+    """Return the row for the time."""
     return Row(
         name=name,
         what="opened, every byte verified",
@@ -93,11 +93,11 @@ def _get_tensors(job: Job, before: Callable[[], None]) -> None:
         array = np.asarray(reader.get_tensor(tensor.name))
         if array.shape != tensor.shape or array[0].any() or array[-1].any():
             raise WrongValuesError(f"{tensor.name}: other values than those written")
-        del array  # or it lives until the next one is there
+        del array  # otherwise it would stay in memory until the next one is read
 
 
 Work = Callable[[Job, Callable[[], None]], None]
-"""Prepares itself, calls the function when it begins, and works."""
+"""A function that prepares its work, calls its second argument, and then works."""
 
 
 def _with_time(work: Work) -> Callable[[Job], float]:
@@ -143,9 +143,10 @@ def _with_peak(work: Work) -> Callable[[Job], float]:
 
 
 def _anonymous_nbytes() -> int:
-    """As `memory.anonymous_nbytes`, but kept up to date by the system: quick to ask for.
+    """Return the anonymous memory of this process, quickly.
 
-    Threads bring it up to date after some dozen pages each.
+    Unlike `memory.anonymous_nbytes`, this reads a counter of the system.  Each thread updates the
+    counter only after some dozen pages.
     """
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith("RssAnon:"))
