@@ -1,4 +1,4 @@
-"""Print a Python interpreter of this machine: `oldest`, `newest` (supported) or "3.12"."""
+"""Print the path of a Python interpreter: the `oldest` or `newest` supported one, or "3.12"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SUPPORTED = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
 def find(version: str) -> str | None:
-    """Path of an interpreter that really is of this version."""
+    """Return the path of an interpreter of this version; None if there is none."""
     roots = [os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")]
     kept = [
         p for root in roots if root for p in Path(root).glob(f"versions/{version}.*/bin/python")
@@ -25,6 +25,7 @@ def find(version: str) -> str | None:
 
 
 def main() -> int:
+    """Run the command and return its exit status."""
     wanted = sys.argv[1]
     versions = {"oldest": SUPPORTED, "newest": SUPPORTED[::-1]}.get(wanted, [wanted])
     found = next((path for path in map(find, versions) if path), None)

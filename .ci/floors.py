@@ -1,4 +1,4 @@
-"""Print what the package needs at run time, extras included, as exact pins at the floors."""
+"""Print the dependencies, those of the extras included, pinned to their oldest allowed versions."""
 
 from pathlib import Path
 

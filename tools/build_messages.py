@@ -1,10 +1,10 @@
 """Compile protos/*.proto into ckptparse/messages/compiled.py.
 
-    python tools/build_messages.py          write it
-    python tools/build_messages.py --check  exit 1 if it is not what the protos say
+    python tools/build_messages.py          write the file
+    python tools/build_messages.py --check  exit 1 if the file does not match the protos
 
-Needs grpcio-tools (a protoc from PyPI).  Users of the package need neither: that file is
-committed.
+Needs grpcio-tools, which contains protoc.  Users of the package do not need it, because the
+compiled file is committed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILES = {
 
 
 def compile_protos() -> dict[str, bytes]:
-    """File name -> serialized FileDescriptorProto, imported files first."""
+    """Return name -> serialized FileDescriptorProto of each file, imported files first."""
     names = sorted(path.name for path in PROTOS.glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "set.binpb"
@@ -50,7 +50,7 @@ def compile_protos() -> dict[str, bytes]:
 
 
 def clear_json_names(message) -> None:
-    """Drop what we never use and what protoc versions disagree about."""
+    """Remove the JSON names, which ckptparse never uses and which depend on protoc's version."""
     for field in message.field:
         field.ClearField("json_name")
     for nested in message.nested_type:
@@ -58,6 +58,7 @@ def clear_json_names(message) -> None:
 
 
 def render(files: dict[str, bytes]) -> str:
+    """Return the text of `compiled.py`."""
     lines = []
     for name, serialized in files.items():
         pieces = [serialized[i : i + 24].hex() for i in range(0, len(serialized), 24)]
@@ -67,6 +68,7 @@ def render(files: dict[str, bytes]) -> str:
 
 
 def main() -> int:
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()

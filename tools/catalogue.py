@@ -1,4 +1,4 @@
-"""Which case is made with which TensorFlow versions."""
+"""The cases of the fixtures, and the TensorFlow versions that make each of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ERAS = ("0.12.1", "1.15.5", "2.21.0")
 NEWEST = ("2.21.0",)
 LAST_AND_NEWEST = ("1.15.5", "2.21.0")
 
-# Topic (a file below cases/) -> case (a function in it, and a folder of fixtures) -> versions.
+# Topic (a file in cases/) -> case (a function in that file, and a folder of fixtures) -> versions.
 TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
     "dtypes": {"dtypes": ALL},
     "strings": {"strings": ALL},
@@ -122,13 +122,13 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-# These read fixtures of other topics, so they are made after those.
+# These topics read fixtures of other topics, so their cases are made last.
 READING = ("train",)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case made with one TensorFlow version."""
+    """One case with one TensorFlow version."""
 
     version: str
     topic: str
@@ -136,16 +136,17 @@ class Case:
 
     @property
     def folder(self) -> str:
-        """Where its files are, below `fixtures/`."""
+        """The folder of its files, below `fixtures/`."""
         return f"tf-{self.version}/{self.name}"
 
     @property
     def generator(self) -> Path:
+        """The file with its function."""
         return CASES / f"{self.topic}.py"
 
 
 def cases() -> Iterator[Case]:
-    """Every case, by version, the newest first."""
+    """Yield every case, the newest TensorFlow version first."""
     for version in reversed(ALL):
         for topic, names in TOPICS.items():
             for name, versions in names.items():

@@ -1,4 +1,4 @@
-"""One pinned virtual environment per TensorFlow version."""
+"""Build a virtual environment with pinned packages for each TensorFlow version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / ".environments"
 
 @dataclass(frozen=True)
 class Environment:
-    """A TensorFlow version, the Python it runs on and everything that can change what it writes."""
+    """A TensorFlow version, its Python version, and the packages that can change what it writes."""
 
     tensorflow: str
     python: str
@@ -21,11 +21,13 @@ class Environment:
 
     @property
     def requirements(self) -> list[str]:
+        """The packages to install."""
         return [f"tensorflow=={self.tensorflow}", *self.pins]
 
 
-# Old TensorFlow versions name no upper bounds for what they need, and later releases broke them:
-# their pins are releases that they import with. The other pins can change what is written or read.
+# Old TensorFlow versions have no upper bounds for their dependencies, and later releases broke
+# them: their pins are releases with which they can be imported. The other pins can change what is
+# written or read.
 ENVIRONMENTS = {
     environment.tensorflow: environment
     for environment in (
@@ -53,13 +55,13 @@ ENVIRONMENTS = {
 
 
 def find_interpreter(version: str) -> Path:
-    """The executable of Python `version` ("3.8"), from PATH or from pyenv.
+    """Find the executable of Python `version` ("3.8"), on PATH or in pyenv.
 
     Raises:
         FileNotFoundError: there is no such Python.
     """
     found = shutil.which(f"python{version}")
-    # A pyenv shim is on PATH for every version but works only for the selected ones.
+    # pyenv puts a shim for every version on PATH, but only those of selected versions work.
     if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
         return Path(found)
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
@@ -69,15 +71,15 @@ def find_interpreter(version: str) -> Path:
 
 
 def executable(folder: Path) -> Path:
-    """The Python of the virtual environment in `folder`."""
+    """Return the Python of the virtual environment in `folder`."""
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def build(environment: Environment, environments: Path) -> Path:
-    """Build the environment below `environments` unless it is there; return its Python.
+    """Build the environment below `environments`, if it is not there, and return its Python.
 
-    A file with the requirements marks a finished environment, so an interrupted build and a changed
-    pin both lead to a new one.
+    A finished environment has a file with the requirements.  So it is built again after an
+    interrupted build, and after a change of a pin.
     """
     folder = environments / f"tf-{environment.tensorflow}"
     finished = folder / "requirements.txt"

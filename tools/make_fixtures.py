@@ -1,12 +1,12 @@
-"""Make the checkpoints below `fixtures/` with the TensorFlow versions that wrote such files.
+"""Make the checkpoints in `fixtures/` with several versions of TensorFlow.
 
-    python tools/make_fixtures.py                                every case
+    python tools/make_fixtures.py                                make every case
     python tools/make_fixtures.py --only 2.21.0/slices 1.15.5    one case, and all of a version
-    python tools/make_fixtures.py --check                        hash what is there (no TensorFlow)
+    python tools/make_fixtures.py --check                        compare hashes (no TensorFlow)
 
-Needs Python >= 3.10 and, to make fixtures, the Pythons named in `environments.py`. Each case runs
-in a process of its own, because graphs and layer names are global state in TensorFlow, and because
-some TensorFlow errors end the process.
+Needs Python >= 3.10. To make fixtures, it also needs the Python versions in `environments.py`. Each
+case runs in a separate process, because graphs and layer names are global state in TensorFlow, and
+because some TensorFlow errors end the process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from catalogue import READING, Case, cases
 
 RUN_CASE = Path(__file__).resolve().parent / "run_case.py"
 
-# One thread and no oneDNN: the same sums in the same order each time. No GPU, no chatter.
+# One thread and no oneDNN, so that sums are always computed in the same order. No GPU, no log.
 SETTINGS = {
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
@@ -39,15 +39,15 @@ SETTINGS = {
 
 
 class CaseError(Exception):
-    """A case script failed; the text is what it printed."""
+    """The process of a case failed; the text is its output."""
 
 
 def make(case: Case, python: Path) -> dict:
-    """Run one case, move its files below `fixtures/` and return its entry for the manifest."""
+    """Run one case, move its files to `fixtures/`, and return its entry for the manifest."""
     with tempfile.TemporaryDirectory() as scratch:
         made, report = Path(scratch, "made"), Path(scratch, "report.json")
         made.mkdir()
-        # Run in the folder itself: TensorFlow then writes relative paths into its files.
+        # The folder is the working directory, so that TensorFlow writes relative paths.
         run = subprocess.run(
             [python, RUN_CASE, case.topic, case.name, report],
             cwd=made,
@@ -68,7 +68,7 @@ def make(case: Case, python: Path) -> dict:
 
 
 def make_all(wanted: list[Case], environments_folder: Path) -> int:
-    """Make the wanted cases; return how many failed. Those keep the files they had."""
+    """Make the wanted cases; return how many failed. A failed case keeps its old files."""
     recorded = manifest.read()
     current = {case.folder for case in cases()}
     for folder in recorded.keys() - current:  # no longer in the catalogue
@@ -90,7 +90,7 @@ def make_all(wanted: list[Case], environments_folder: Path) -> int:
 def make_batch(
     batch: list[Case], pythons: dict[str, Path], pool: ThreadPoolExecutor, recorded: dict[str, dict]
 ) -> int:
-    """Make cases that need nothing of each other; return how many failed."""
+    """Make cases that do not depend on each other; return how many failed."""
     failed = 0
     runs = {pool.submit(make, case, pythons[case.version]): case for case in batch}
     for run in as_completed(runs):
@@ -101,14 +101,14 @@ def make_batch(
             failed += 1
             print(f"FAILED {case.folder}: {error}", file=sys.stderr, flush=True)
         else:
-            # After each case, so that the manifest is right however this command ends.
+            # After each case, so that the manifest is right even if the command is interrupted.
             manifest.write(recorded)
             print(f"made   {case.folder}", flush=True)
     return failed
 
 
 def select(only: list[str]) -> list[Case]:
-    """The cases named VERSION or VERSION/CASE; all of them when nothing is named."""
+    """Return the cases with the names VERSION or VERSION/CASE; all cases if there are no names."""
     wanted = [
         case
         for case in cases()
@@ -121,7 +121,7 @@ def select(only: list[str]) -> list[Case]:
 
 
 def check() -> int:
-    """Print every difference from the manifest; return how many there are."""
+    """Print every difference from the manifest; return the number of differences."""
     differences = list(manifest.differences())
     for line in differences:
         print(line, file=sys.stderr)
@@ -131,7 +131,7 @@ def check() -> int:
 
 
 def main() -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="VERSION[/CASE]")
     parser.add_argument(

@@ -1,4 +1,7 @@
-"""`fixtures/manifest.json`: what made each case, and the size and SHA-256 of each file."""
+"""Read, write and check `fixtures/manifest.json`.
+
+It records how each case was made, and the size and SHA-256 of each file.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,23 @@ MANIFEST = FIXTURES / "manifest.json"
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read() -> dict[str, dict]:
-    """The cases of the manifest by their folder, "tf-2.21.0/slices"."""
+    """Return the cases of the manifest by folder ("tf-2.21.0/slices")."""
     return json.loads(MANIFEST.read_text())["cases"] if MANIFEST.exists() else {}
 
 
 def write(cases: dict[str, dict]) -> None:
-    """Write the manifest, cases in the order of their names."""
+    """Write the manifest, with the cases in the order of their folders."""
     ordered = {folder: cases[folder] for folder in sorted(cases)}
     MANIFEST.write_text(json.dumps({"cases": ordered}, indent=1) + "\n")
 
 
 def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, str]) -> dict:
-    """The manifest's entry for the case whose files are in `folder`."""
+    """Return the entry of the manifest for the case with its files in `folder`."""
     return {
         "purpose": purpose,
         "format": format_of(folder),
@@ -48,7 +51,7 @@ def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, s
 
 
 def format_of(folder: Path) -> str:
-    """What its expected.json is about, "v1" or "v2"; "answers" for a case without one."""
+    """Return "v1" or "v2", as its expected.json says; "answers" for a case without that file."""
     expected = folder / "expected.json"
     if not expected.exists():
         return "answers"
@@ -56,7 +59,7 @@ def format_of(folder: Path) -> str:
 
 
 def differences() -> Iterator[str]:
-    """Each way in which the files below `fixtures/` are not those of the manifest."""
+    """Yield each difference between the files in `fixtures/` and the manifest."""
     cases = read()
     if not cases:
         yield f"{MANIFEST.relative_to(REPOSITORY)} is missing"
@@ -79,7 +82,7 @@ def differences() -> Iterator[str]:
 
 
 def outdated() -> Iterator[str]:
-    """Each case whose generator has changed since it was made."""
+    """Yield a note for each case whose generator has changed since the case was made."""
     for folder, case in read().items():
         generator = REPOSITORY / case["generator"]
         if not generator.is_file() or sha256(generator) != case["generator_sha256"]:

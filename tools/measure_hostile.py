@@ -1,21 +1,21 @@
-"""Let TensorFlow read the files of `tests/support/hostile_cases.py` and record what happens.
+"""Let TensorFlow read the files of `tests/support/hostile_cases.py`, and record the results.
 
     python tools/measure_hostile.py          writes tests/against_tensorflow/hostile_answers.json
     python tools/measure_hostile.py --only "FIFO as shard"      prints some cases, writes nothing
 
-Runs in an environment with TensorFlow and what `tests/support/builders.py` needs (numpy, crc32c,
-python-snappy); the record is of 2.21.0.  Each case is read in a process of its own, because most
-of them end it.  TensorFlow is given `SECONDS` for an answer; if it has none by then, the system
-ends the process with SIGALRM, which also works inside a call that never returns.
+Needs an environment with TensorFlow and with the packages of `tests/support/builders.py` (numpy,
+crc32c, python-snappy).  The committed record was made with TensorFlow 2.21.0.  Each case is read in
+a separate process, because most cases end the process.  If TensorFlow has no answer after
+`SECONDS`, the system ends the process with SIGALRM, also during a call that never returns.
 
-The record: versions, `seconds`, and of each case `damage` and `runs`, one per process:
+The record has the versions, `seconds`, and for each case `damage` and `runs`.  A run is a process:
 
-    answers   for each question that was answered, in order: `asked`, and `result` or `raises`
+    answers   for each question with an answer, in order: `asked`, and `result` or `raises`
     ended     "exit 0", the signal that ended the process ("SIGABRT"), or "no answer"
-    said      the last words of a process that aborted
+    said      the last log message of a process that aborted
 
-Numbers of tensors are in `values`; one that is no number or infinite is a string.  Paths begin with
-`{folder}`.
+In an answer, `values` has the first elements of a tensor; NaN and infinite values are strings.
+Paths begin with `{folder}`.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ MOST_LETTERS = 300
 SETTINGS = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
-# The process that asks
+# The process that calls TensorFlow
 
 
 def ask_all(path: str, questions: list[list[str]]) -> None:
-    """Print an answer to each question, a line of JSON each, until one of them ends the process."""
+    """Print the answer to each question as a line of JSON; a question may end the process."""
     asker = Asker(path)
     for question in questions:
         signal.alarm(SECONDS)
@@ -63,17 +63,18 @@ def ask_all(path: str, questions: list[list[str]]) -> None:
 
 
 class Asker:
-    """TensorFlow's reader of one checkpoint, opened at the first question."""
+    """Questions to TensorFlow about one checkpoint, whose reader is opened at the first need."""
 
     def __init__(self, path: str) -> None:
         import tensorflow
 
-        tensorflow.constant(1.0)  # starts its run time
+        tensorflow.constant(1.0)  # starts the runtime
         self.tf = tensorflow
         self.path = path
         self.reader: Any = None
 
     def ask(self, word: str, *names: str) -> dict[str, Any]:
+        """Call the method `word`, and return its result or its exception."""
         try:
             return {"result": getattr(self, word)(*names)}
         except Exception as error:
@@ -106,7 +107,7 @@ class Asker:
 
 
 def describe(array: np.ndarray) -> dict[str, Any]:
-    """A tensor as JSON, the first of its numbers only."""
+    """Return a tensor as JSON, with only its first elements."""
     values = [x if math.isfinite(x) else str(x) for x in array.ravel()[:MOST_VALUES].tolist()]
     return {"dtype": str(array.dtype), "shape": list(array.shape), "values": values}
 
@@ -115,7 +116,7 @@ def describe(array: np.ndarray) -> dict[str, Any]:
 
 
 def measure(case: HostileCase) -> dict[str, Any]:
-    """What TensorFlow did with a case."""
+    """Let TensorFlow read a case, and return the damage and all runs."""
     with tempfile.TemporaryDirectory() as folder:
         path = case.write(Path(folder))
         runs = [run(path, case, folder) for _ in range(case.num_runs)]
@@ -139,14 +140,14 @@ def run(path: Path, case: HostileCase, folder: str) -> dict[str, Any]:
 
 
 def name_end(status: int) -> str:
-    """How a process ended: its exit status or the signal."""
+    """Return how a process ended: its exit status or the name of the signal."""
     if status == -signal.SIGALRM:
         return "no answer"
     return f"exit {status}" if status >= 0 else signal.Signals(-status).name
 
 
 def format_record(record: dict[str, Any]) -> str:
-    """The record as JSON, a line for each answer."""
+    """Return the record as JSON, with one line for each answer."""
     cases = []
     for name, case in record["cases"].items():
         runs = []
@@ -163,7 +164,7 @@ def format_record(record: dict[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what can change the answers."""
+    """Return the versions that can change the answers."""
     import google.protobuf
     import numpy
     import tensorflow
@@ -177,7 +178,7 @@ def versions() -> dict[str, str]:
 
 
 def main() -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="CASE", help="print these, write nothing")
     parser.add_argument("--ask", nargs=2, help=argparse.SUPPRESS)

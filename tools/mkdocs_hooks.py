@@ -1,14 +1,15 @@
-"""What the documentation site needs beyond MkDocs and its plugins; named in mkdocs.yml.
+"""Hooks of MkDocs for the documentation site; mkdocs.yml names this file.
 
-The pages in docs/ are plain Markdown that a code host shows as well.  While the site is built:
+The pages in docs/ are plain Markdown, which a code host can also show.  When the site is built,
+these hooks
 
-- the Markdown files at the top level and in other directories (`BORROWED`) become pages of the
-  site, and links to them lead there; links to Markdown files that are no pages become text;
-- diagrams are put into the page itself, so that they take the colours of its palette;
-- long names, in code and in tables, may be broken at a dot, a slash or an underscore, and nowhere
-  else;
-- ``$ ckptparse COMMAND --help`` followed by ``...`` gets the help text of the command;
-- a page that loads anything from another host stops the build.
+- make pages of Markdown files outside of docs/ (`BORROWED`), and correct the links to them; a
+  link to any other Markdown file outside of docs/ becomes plain text;
+- put diagrams into the page itself, so that they have the colours of its palette;
+- allow a line break in long names, in code and in tables, only at a dot, a slash, an underscore, a
+  parenthesis or a hyphen;
+- replace ``...`` after ``$ ckptparse COMMAND --help`` by the help text of the command;
+- stop the build if a page loads anything from another host.
 """
 
 from __future__ import annotations
@@ -58,14 +59,14 @@ _FOREIGN = re.compile(
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the borrowed pages."""
+    """Add the pages of `BORROWED`."""
     for source, page in BORROWED.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
-    """Correct the links between docs/ and borrowed pages; fill in help texts."""
+    """Correct the links between docs/ and the pages of `BORROWED`; insert help texts."""
     here = {page: source for source, page in BORROWED.items()}.get(
         page.file.src_uri, f"docs/{page.file.src_uri}"
     )
@@ -90,7 +91,7 @@ def _help(words: str) -> str:
 
 
 def on_page_content(html_text: str, page: Page, config: Any, files: Files) -> str:
-    """Put the diagrams in, without colours of their own; say where code may be broken."""
+    """Insert the diagrams, without their own colours; mark where a line may break in code."""
 
     def inline(image: re.Match[str]) -> str:
         svg = _STYLE.sub("", (ROOT / "docs" / image["path"]).read_text(encoding="utf-8"))
@@ -119,7 +120,7 @@ def _break_name(found: re.Match[str]) -> str:
 
 
 def on_post_page(output: str, page: Page, config: Any) -> str:
-    """Refuse pages that load anything from another host."""
+    """Stop the build if a page loads anything from another host."""
     foreign = _FOREIGN.search(output)
     if foreign:
         raise PluginError(f"{page.file.src_uri} loads {html.unescape(foreign[0])}")

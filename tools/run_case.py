@@ -1,7 +1,7 @@
-"""Run one case inside a TensorFlow environment: `run_case.py TOPIC CASE REPORT`.
+"""Run one case in a TensorFlow environment: `run_case.py TOPIC CASE REPORT`.
 
-The case writes its files into the working directory. REPORT gets what the manifest says about it.
-Like everything below `cases/` and `harness/`, this runs on Python 3.6 to 3.12.
+The case writes its files into the working directory. This program writes the facts for the manifest
+into REPORT. Like all files in `cases/` and `harness/`, it runs on Python 3.6 to 3.12.
 """
 
 import importlib
@@ -16,7 +16,7 @@ import tensorflow
 
 
 def versions():
-    """Of everything that can change what is written."""
+    """Return the versions of all packages that can change the files."""
     found = {
         "tensorflow": tensorflow.__version__,
         "python": platform.python_version(),
@@ -29,7 +29,7 @@ def versions():
         keras = getattr(tensorflow, "keras", None)
     if keras is not None:
         found["keras"] = keras.__version__
-    if "tensorflow_hub" in sys.modules:  # only the case that is about it imports it
+    if "tensorflow_hub" in sys.modules:  # only one case imports it
         found["tensorflow_hub"] = sys.modules["tensorflow_hub"].__version__
     return found
 
@@ -37,7 +37,7 @@ def versions():
 def main():
     """Run the case and write the report."""
     topic, name, report = sys.argv[1:]
-    # Savers note the time of day in the state file; stopped, each run gives the same bytes.
+    # Savers write the time into the state file. With a constant time, all runs give the same bytes.
     time.time = lambda: 1500000000.0
     case = getattr(importlib.import_module("cases." + topic), name)
     case()

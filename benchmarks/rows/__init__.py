@@ -1,7 +1,7 @@
 """The rows, one file for each kind of work.
 
-To add a row, write a file with a function that returns a `Row`, and call it in `all_rows`.  `growth`
-uses some of these functions with several sizes.
+To add a row, write a file with a function that returns a `Row`, and call it in `all_rows`.
+`growth` uses some of these functions with several sizes.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ tensors are held.  (Strings are not accessed: for all contenders they are Python
 timed: imports; a first open and read of one tensor; the comparison of every value at the end;
 allocating, accessing and freeing memory before the work (`warm_memory`).
 
-RestoreV2 is the operation with which TensorFlow restores variables.  Here it gets all names at once,
-so it reads large tensors in parallel.  Its results are viewed, not copied; strings become Python
-objects.  It also reads V1 checkpoints.
+RestoreV2 is the operation with which TensorFlow restores variables.  Here it gets all names at
+once, so it reads large tensors in parallel.  Its results are viewed, not copied; strings become
+Python objects.  It also reads V1 checkpoints.
 
 safetensors reads all tensors of one file.  numpy.load maps a folder of .npy files, one for each
 tensor.  Neither has checksums.
