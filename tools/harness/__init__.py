@@ -1,1 +1,1 @@
-"""What the case scripts share. Runs inside each TensorFlow environment, on Python 3.6 to 3.12."""
+"""Shared code of the cases. It runs in each TensorFlow environment, on Python 3.6 to 3.12."""

@@ -1,7 +1,7 @@
-"""Ask TensorFlow's reading functions and write their answers as answers.json.
+"""Call TensorFlow's reading functions, and write the results to answers.json.
 
-`fixtures/README.md` says what is in the file. Paths below the case's own folder and below the
-fixtures get a placeholder in the place of what is above them.
+`fixtures/README.md` describes the file. In paths, a placeholder replaces the folder of the case and
+the folder of the fixtures.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from harness import oracle
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "fixtures")
 FIXTURES = os.path.normpath(FIXTURES)
 
-# Values up to this size are told in full.
+# Arrays up to this number of bytes are recorded with all their bytes.
 SMALL = 24
 
 STATE_FIELDS = (
@@ -28,7 +28,7 @@ STATE_FIELDS = (
     "last_preserved_timestamp",
 )
 
-# What scripts ask of a dtype.
+# The attributes of a dtype that scripts use.
 DTYPE_FIELDS = (
     *("name", "as_datatype_enum", "size", "is_bool", "is_complex", "is_floating"),
     *("is_integer", "is_quantized", "is_unsigned", "is_numpy_compatible"),
@@ -36,14 +36,14 @@ DTYPE_FIELDS = (
 
 
 class Recorder:
-    """Collects questions with their answers."""
+    """Collects calls and their results."""
 
     def __init__(self):
         self.folder = os.getcwd()
         self.answers = []
 
     def ask(self, function, *arguments, **keywords):
-        """Call a function of tf.train, or of tf.compat.v1.train where only that has it."""
+        """Call a function of tf.train, or of tf.compat.v1.train if tf.train does not have it."""
         call = getattr(tf.train, function, None) or getattr(tf.compat.v1.train, function)
         question = {"function": function, "arguments": self.encode_all(arguments)}
         if keywords:
@@ -79,14 +79,14 @@ class Recorder:
         oracle.write_json("answers.json", {"answers": self.answers})
 
     def neutral(self, text):
-        """The text without what is above the case's folder and the fixtures."""
+        """Replace the paths of the case's folder and of the fixtures by placeholders."""
         return text.replace(self.folder, "{folder}").replace(FIXTURES, "{fixtures}")
 
     def encode_all(self, items):
         return [self.encode(item) for item in items]
 
     def encode(self, value):
-        """A value as JSON: strings, numbers, None and lists as such, others named by their type."""
+        """Return a value as JSON: a string, number, None, list, or an object with its type."""
         if value is None or type(value) in (bool, int):
             return value
         if type(value) is float:
@@ -108,7 +108,7 @@ class Recorder:
     def encode_content(self, value):
         if type(value) is tuple:
             return self.encode_all(value)
-        if type(value) is dict:  # in an order of its own, as TensorFlow's is that of a hash map
+        if type(value) is dict:  # sorted, because TensorFlow's order is that of a hash map
             return [[self.encode(key), self.encode(value[key])] for key in sorted(value)]
         if type(value) is bytes:
             try:
@@ -152,7 +152,7 @@ class Recorder:
 
 
 def dtype_facts(dtype):
-    """What a tf.DType says of itself, and what it equals."""
+    """Return the attributes of a tf.DType, and the values that it is equal to."""
     facts = {}
     for name in DTYPE_FIELDS:
         if hasattr(dtype, name):
@@ -174,9 +174,9 @@ def dtype_facts(dtype):
 
 
 class Clock:
-    """Stands in for the time of day: passes only while somebody sleeps.
+    """A replacement of the clock, which advances only during `time.sleep`.
 
-    events: {number of the sleep, from 1: function to call then}.
+    events: {number of the sleep, from 1: function to call after it}.
     """
 
     def __init__(self, events=()):
@@ -200,5 +200,5 @@ class Clock:
 
 
 def take(iterator, count):
-    """Up to `count` items as a list."""
+    """Return up to `count` items as a list."""
     return list(itertools.islice(iterator, count))

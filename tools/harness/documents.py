@@ -1,4 +1,4 @@
-"""JSON that is short, and fit for reading and for a diff."""
+"""Write JSON that is short, readable, and suitable for a diff."""
 
 import json
 
@@ -6,14 +6,14 @@ import json
 def write(path, document, depth=2):
     """Write a dict.
 
-    depth: of how many levels, this dict's the first, each entry stands on a line of its own.
+    depth: the number of levels, counted from this dict, whose entries each have their own line.
     """
     with open(path, "w") as stream:
         stream.write(text_of(document, depth, "") + "\n")
 
 
 def text_of(value, depth, indent):
-    """The text of a value whose own entries are indented by `indent` and a bit."""
+    """Return the text of a value whose entries are indented by one more blank than `indent`."""
     if not value or not depth or not isinstance(value, (dict, list)):
         return json.dumps(value)
     inner = indent + " "

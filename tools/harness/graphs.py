@@ -1,6 +1,6 @@
-"""What TensorFlow says of a .meta file or a SavedModel: expected_graph.json.
+"""Record how TensorFlow describes a .meta file or a SavedModel, in expected_graph.json.
 
-`fixtures/README.md` says what is in the file.
+`fixtures/README.md` describes the file.
 """
 
 import collections
@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from harness import documents, oracle
 
-# TensorFlow 1 as it was, whatever the version.
+# The interface of TensorFlow 1, in any version.
 v1 = getattr(getattr(tf, "compat", None), "v1", tf)
 VARIABLES = (tf.Variable, v1.Variable)
 
@@ -26,7 +26,7 @@ except ImportError:  # before 1.14
 def record_meta(path=oracle.PREFIX + ".meta", **more):
     """Write expected_graph.json for a .meta file.
 
-    more: what only the graph in memory knows, from `moving_averages` and `slots`.
+    more: results of `moving_averages` and `slots`, which only the graph in memory has.
     """
     meta_graph = meta_graph_pb2.MetaGraphDef()
     with open(path, "rb") as stream:
@@ -44,7 +44,7 @@ def write(document):
 
 
 def describe(meta_graph):
-    """What is written in a MetaGraphDef, as TensorFlow's classes parse it."""
+    """Return the content of a MetaGraphDef, as TensorFlow's classes parse it."""
     info, graph = meta_graph.meta_info_def, meta_graph.graph_def
     functions = graph.library.function
     return {
@@ -78,13 +78,13 @@ def describe(meta_graph):
 
 
 def counted(names):
-    """How often each name is there, by name."""
+    """Count how often each name occurs."""
     counts = collections.Counter(names)
     return {name: counts[name] for name in sorted(counts)}
 
 
 def saver(meta_graph):
-    """The SaverDef; None where there is none."""
+    """Return the SaverDef; None if there is none."""
     if not meta_graph.HasField("saver_def"):
         return None
     return fields(
@@ -95,7 +95,7 @@ def saver(meta_graph):
 
 
 def tensors(infos):
-    """The TensorInfos of a signature, by their names in it."""
+    """Return the TensorInfos of a signature, by their names in it."""
     return {
         name: {
             "name": info.name or None,
@@ -107,14 +107,14 @@ def tensors(infos):
 
 
 def shape_of(proto):
-    """A shape as a list, an unknown size as null; null for an unknown rank."""
+    """Return a shape as a list, with None for an unknown size; None for an unknown rank."""
     if proto.unknown_rank:
         return None
     return [None if dim.size < 0 else dim.size for dim in proto.dim]
 
 
 def fields(message, *names):
-    """The fields of a message as a dict; null for those that this version does not know."""
+    """Return fields of a message as a dict; None for a field that this version does not have."""
     found = {}
     for name in names:
         value = getattr(message, name, None)
@@ -124,7 +124,7 @@ def fields(message, *names):
 
 
 def variables(meta_graph):
-    """The variables that TensorFlow finds after importing the graph, and who lists them."""
+    """Return the variables that TensorFlow finds in the imported graph, and their collections."""
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     found, listed = {}, {}
     for name, collection in sorted(meta_graph.collection_def.items()):
@@ -147,7 +147,7 @@ def variables(meta_graph):
 
 
 def variable(item, definition, nodes):
-    """One variable; `definition` is what the collections have of it."""
+    """Describe a variable; `definition` is its VariableDef."""
     info = item._save_slice_info
     return {
         "name": item.name,
@@ -167,12 +167,12 @@ def variable(item, definition, nodes):
 
 
 def dimensions(shape):
-    """A TensorShape as a list, an unknown size as null; null for an unknown rank."""
+    """Return a TensorShape as a list, with None for an unknown size; None for an unknown rank."""
     return None if shape.ndims is None else shape.as_list()
 
 
 def moving_averages(*averages):
-    """What each ExponentialMovingAverage made, and its map for restoring.
+    """Return the averages of each ExponentialMovingAverage, and its map for restoring.
 
     averages: pairs of the object and the variables and tensors that it was applied to.
     """
@@ -196,7 +196,7 @@ def moving_averages(*averages):
 
 
 def slots(*optimizers):
-    """The slots of each optimizer, and the variables that it keeps beside them."""
+    """Return the slots of each optimizer, and its other variables."""
     found = []
     for optimizer in optimizers:
         entries = [
@@ -218,7 +218,7 @@ def slots(*optimizers):
 
 
 def kept_by(optimizer):
-    """The variables of an optimizer; 0.12.1 has no method that tells the powers of Adam."""
+    """Return the variables of an optimizer; 0.12.1 has no method for the powers of Adam."""
     if hasattr(optimizer, "variables"):
         return optimizer.variables()
     powers = [getattr(optimizer, name, None) for name in ("_beta1_power", "_beta2_power")]

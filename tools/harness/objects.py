@@ -1,6 +1,6 @@
-"""What TensorFlow says of the object graph of a checkpoint: expected_objects.json.
+"""Record how TensorFlow describes the object graph of a checkpoint, in expected_objects.json.
 
-`fixtures/README.md` says what is in the file.
+`fixtures/README.md` describes the file.
 """
 
 import collections
@@ -14,9 +14,9 @@ KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def record(checkpoint, groups=None, prefix=oracle.PREFIX):
-    """Write expected_objects.json for what a tf.train.Checkpoint has written.
+    """Write expected_objects.json for the files of a tf.train.Checkpoint.
 
-    groups: {name: [variable, ...]}, lists that TensorFlow or Keras keeps, written as node ids.
+    groups: {name: [variable, ...]}, lists of TensorFlow or Keras; they are written as node ids.
     """
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(ops.restore(prefix, KEY, "", tf.string))
@@ -35,7 +35,7 @@ def record(checkpoint, groups=None, prefix=oracle.PREFIX):
         if holds_values(node):
             entry["paths"] = paths[node_id]
         nodes.append(entry)
-    # By identity: variables compare by value.
+    # By identity, because == compares the values of variables.
     numbers = {id(item): node_id for node_id, item in objects.items()}
     documents.write(
         "expected_objects.json",
@@ -52,7 +52,7 @@ def record(checkpoint, groups=None, prefix=oracle.PREFIX):
 
 
 def described(node_id, node):
-    """One node, as the checkpoint has it."""
+    """Describe a node, as it is stored."""
     saver = node.registered_saver if has(node, "registered_saver") else None
     flag = node.has_checkpoint_values if has(node, "has_checkpoint_values") else None
     return {
@@ -72,33 +72,33 @@ def described(node_id, node):
 
 
 def has(message, name):
-    """Whether a field is set; old versions do not know them all."""
+    """Return whether a field is set; old versions do not have all fields."""
     return name in message.DESCRIPTOR.fields_by_name and message.HasField(name)
 
 
 def fields(message, *names):
-    """The fields of a message as a dict."""
+    """Return fields of a message as a dict."""
     return {name: getattr(message, name) for name in names}
 
 
 def holds_values(node):
-    """Whether the checkpoint has tensors of the node itself."""
+    """Return whether the checkpoint has tensors of the node itself."""
     return bool(node.attributes) or has(node, "registered_saver")
 
 
 def traverse(view):
-    """Each object below the root of a graph view, and the local names by which it was found."""
+    """Return each object of a graph view, with the local names of its path."""
     search = getattr(view, "breadth_first_traversal", None) or view._breadth_first_traversal
     found, references = search()
     return [(item, [reference.name for reference in references[item]]) for item in found]
 
 
 def live_objects(checkpoint, graph):
-    """The Python object of each node, and the local names by which TensorFlow came to it first."""
+    """Return the Python object of each node, and the local names of the first path to it."""
     found = traverse(checkpoint._saver._graph_view)
     objects = {node_id: item for node_id, (item, _) in enumerate(found)}
     paths = {node_id: path for node_id, (_, path) in enumerate(found)}
-    # Slot variables are children of nothing: their optimizer hands them out.
+    # Slot variables are not children of any object; their optimizer returns them.
     for node_id, node in enumerate(graph.nodes):
         for slot in node.slot_variables:
             original = objects[slot.original_variable_node_id]
@@ -109,9 +109,10 @@ def live_objects(checkpoint, graph):
 
 
 def paths_to_values(graph):
-    """Every path to each node that holds values, by node id; none passes a node twice.
+    """Return all paths to each node with values, by node id; a path contains no node twice.
 
-    Found breadth-first: the shortest first, those of one length in the order of the children.
+    The search is breadth-first: shorter paths are first, and paths of one length are in the order
+    of the children.
     """
     paths = collections.defaultdict(list)
     to_visit = collections.deque([((), (0,))])
@@ -127,7 +128,7 @@ def paths_to_values(graph):
 
 
 def variable(item):
-    """What the live variable says of itself; None for other objects."""
+    """Return the attributes of a live variable; None for other objects."""
     if not hasattr(item, "handle") or not hasattr(item, "trainable"):
         return None
     return {

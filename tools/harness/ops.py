@@ -1,14 +1,14 @@
-"""TensorFlow's ops that save and restore, called alike with and without eager execution."""
+"""Call TensorFlow's ops that save and restore, with and without eager execution."""
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, tensor_pb2, tensor_shape_pb2
 
-# `tf.raw_ops` came with 1.14; the generated module behind it has been there all along.
+# `tf.raw_ops` exists since 1.14; all versions have the generated module with the same ops.
 from tensorflow.python.ops import gen_io_ops
 
 restore_v2, save_v2 = gen_io_ops.restore_v2, gen_io_ops.save_v2
-# The V1 ops were hidden behind an underscore at first.
+# In old versions, the names of the V1 ops begin with an underscore.
 save_v1 = getattr(gen_io_ops, "save", None) or gen_io_ops._save
 save_slices_v1 = getattr(gen_io_ops, "save_slices", None) or gen_io_ops._save_slices
 
@@ -18,7 +18,7 @@ EAGER = tf.__version__.startswith("2.")
 def save(prefix, items, op=save_v2):
     """Write (key, spec, dtype name, value) items with one SaveV2, in the order given.
 
-    `value` is a numpy array, or a tensor where numpy has no such type (eager only). `spec` is the
+    `value` is a numpy array, or a tensor if numpy has no such type (eager only). `spec` is the
     op's `shape_and_slices` text: empty for a whole tensor, "7 4 0,3:-" for rows 0 to 2 of a [7, 4].
     op: `save_slices_v1` for a V1 file.
     """
@@ -34,7 +34,7 @@ def save(prefix, items, op=save_v2):
 
 
 def constant(dtype, value):
-    """A Const op with the very bytes of an array; 0.12.1 has dtypes that it cannot be fed."""
+    """Make a Const op with the bytes of an array; in 0.12.1, some dtypes cannot be fed."""
     dtype = tf.as_dtype(dtype)
     sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in value.shape]
     proto = tensor_pb2.TensorProto(
@@ -58,7 +58,7 @@ def save_arrays(prefix, tensors):
 
 
 def save_arrays_v1(path, tensors):
-    """The same as one V1 file, by the op that knows no slices."""
+    """Write the same into one V1 file, with the op without slices."""
 
     def whole(path, keys, specs, values):
         return save_v1(path, keys, values)
@@ -67,7 +67,7 @@ def save_arrays_v1(path, tensors):
 
 
 def save_slices(prefix, tensors, op=save_v2):
-    """Write {key: (dtype name, array, specs)} with each array cut by its specs."""
+    """Write {key: (dtype name, array, specs)}, with each array cut into slices by its specs."""
     save(
         prefix,
         [
@@ -80,12 +80,12 @@ def save_slices(prefix, tensors, op=save_v2):
 
 
 def save_slices_v1_file(path, tensors):
-    """The same as one V1 file."""
+    """Write the same into one V1 file."""
     save_slices(path, tensors, save_slices_v1)
 
 
 def restore(prefix, key, spec, dtype):
-    """The array that RestoreV2 reads."""
+    """Return the array that RestoreV2 reads."""
     if EAGER:
         return restore_v2(prefix, [key], [spec], [dtype])[0].numpy()
     with tf.Graph().as_default(), tf.Session() as session:
@@ -93,12 +93,12 @@ def restore(prefix, key, spec, dtype):
 
 
 def full_shape(spec):
-    """The shape of the whole tensor: "7 4 0,3:-" -> (7, 4)."""
+    """Return the shape of the whole tensor: "7 4 0,3:-" -> (7, 4)."""
     return tuple(int(size) for size in spec.split(" ")[:-1])
 
 
 def region(spec):
-    """The index of a slice in the whole tensor: "7 4 0,3:-" -> (slice(0, 3), slice(None))."""
+    """Return the index of a slice: "7 4 0,3:-" -> (slice(0, 3), slice(None))."""
     index = []
     for extent in spec.split(" ")[-1].split(":"):
         if extent == "-":

@@ -1,6 +1,6 @@
-"""Have TensorFlow read a checkpoint back, and write what it read as expected.json and expected.bin.
+"""Let TensorFlow read a checkpoint, and write the values to expected.json and expected.bin.
 
-`fixtures/README.md` says what is in the two files.
+`fixtures/README.md` describes the two files.
 """
 
 import json
@@ -20,19 +20,19 @@ PREFIX = "model.ckpt"
 
 
 class IncompleteError(Exception):
-    """The slices do not make up the tensor, so there is no value to expect."""
+    """The slices do not cover the tensor exactly once, so there is no expected value."""
 
 
 class Checkpoint:
-    """What to open, and in which of the two formats it is."""
+    """The path of a checkpoint, and its format."""
 
     def __init__(self, path, version):
-        # Readers of 0.12.1 find no files without a folder in the path.
+        # Readers of 0.12.1 find a file only if its path has a folder.
         self.path = "./" + path
         self.version = version
 
     def open_reader(self):
-        """A CheckpointReader, by the name that this TensorFlow has for it."""
+        """Open a CheckpointReader, whose name depends on the version of TensorFlow."""
         train = tf.train if hasattr(tf.train, "NewCheckpointReader") else tf.compat.v1.train
         return train.NewCheckpointReader(self.path)
 
@@ -42,17 +42,17 @@ def record(specs=None, written=None, errors=(), prefix=PREFIX):
 
     specs: {key: [spec, ...]}, the slices as they were saved.
     written: {key: (dtype name, shape)} for a checkpoint that TensorFlow's reader fails to list.
-    errors: what TensorFlow refused to write, from `refusal`.
+    errors: results of `refusal` for tensors that TensorFlow refused to write.
     """
     document = describe(Checkpoint(prefix, "v2"), "expected.bin", specs, written, errors)
     write_json("expected.json", dict({"prefix": prefix}, **document))
 
 
 def record_v1(specs=None, written=None, errors=(), path=PREFIX, stem="expected"):
-    """The same for V1 files.
+    """Write the same for V1 files.
 
-    path: what to open, a file or a glob of shards.
-    stem: what the two files are called.
+    path: the path to open, a file or a glob of shards.
+    stem: the name of the two files, without suffix.
     """
     document = describe(Checkpoint(path, "v1"), stem + ".bin", specs, written, errors)
     head = {"prefix": PREFIX, "format": "v1", "path": path}
@@ -60,7 +60,7 @@ def record_v1(specs=None, written=None, errors=(), path=PREFIX, stem="expected")
 
 
 def describe(checkpoint, payloads, specs, written, errors):
-    """What TensorFlow reads from a checkpoint; the values go to the file `payloads`."""
+    """Describe a checkpoint as TensorFlow reads it; write the values into the file `payloads`."""
     specs = {as_bytes(key): value for key, value in (specs or {}).items()}
     errors = list(errors)
     tensors = []
@@ -86,7 +86,7 @@ def describe(checkpoint, payloads, specs, written, errors):
 
 
 def contents(checkpoint, written, errors):
-    """(key, dtype, shape, listed) of each tensor, as TensorFlow lists them or as written."""
+    """Return (key, dtype, shape, listed) of each tensor, as TensorFlow lists them or as written."""
     try:
         reader = checkpoint.open_reader()
         shapes = reader.get_variable_to_shape_map()
@@ -105,11 +105,11 @@ def contents(checkpoint, written, errors):
 
 
 def dtype_map(reader):
-    """The dtype of each tensor by name."""
+    """Return the dtype of each tensor, by name."""
     if hasattr(reader, "get_variable_to_dtype_map"):
         return {key: tf.as_dtype(d) for key, d in reader.get_variable_to_dtype_map().items()}
-    # 0.12.1 tells dtypes only in text, one "name (DT_FLOAT) [2,3]" a line, which in V2 has the keys
-    # of the slices (not UTF-8) in place of a sliced tensor, and in V1 ends in ", 3 slices".
+    # 0.12.1 returns dtypes only in a text of lines such as "name (DT_FLOAT) [2,3]". For a tensor in
+    # slices, V2 has lines with the keys of the slices (not UTF-8), and V1 adds ", 3 slices".
     dtypes = {}
     for line in reader.debug_string().decode("utf-8", "replace").splitlines():
         name, dtype = re.match(r"(.*) \((DT_\w+)\) \[[^ ]*\](?:, \d+ slices)?$", line).groups()
@@ -120,9 +120,10 @@ def dtype_map(reader):
 
 
 def read(checkpoint, key, dtype, shape, specs, errors):
-    """The value of a tensor and the way that gave it; (None, None) when there is no way.
+    """Read a tensor; return its value and the way of reading, or (None, None) if there is no way.
 
-    CheckpointReader comes first, as everybody's way; it refuses some tensors that the op can read.
+    CheckpointReader is the first way, because most programs use it. It refuses some tensors that
+    the op can read.
     """
     path = checkpoint.path
     ways = [
@@ -132,9 +133,9 @@ def read(checkpoint, key, dtype, shape, specs, errors):
     if specs:
         ways.append(("RestoreV2 of each slice", lambda: assemble(path, key, dtype, shape, specs)))
     if dtype.name == "variant":
-        ways = ways[:1]  # RestoreV2 gives an opaque tensor
+        ways = ways[:1]  # RestoreV2 returns an opaque tensor
     if checkpoint.version == "v1" and len(specs) == 1:
-        ways = ways[1:]  # get_tensor gives uninitialised memory for what the slice leaves out
+        ways = ways[1:]  # get_tensor returns uninitialised memory outside of the slice
     for way, attempt in ways:
         try:
             return attempt(), way
@@ -146,7 +147,7 @@ def read(checkpoint, key, dtype, shape, specs, errors):
 
 
 def assemble(path, key, dtype, shape, specs):
-    """Read each slice with RestoreV2 and put the pieces together."""
+    """Read each slice with RestoreV2, and assemble the tensor."""
     pieces = [(ops.region(spec), ops.restore(path, key, spec, dtype)) for spec in specs]
     result = np.empty(shape, dtype=pieces[0][1].dtype)
     times_covered = np.zeros(shape, dtype=int)
@@ -159,7 +160,7 @@ def assemble(path, key, dtype, shape, specs):
 
 
 def encode(value, dtype, shape):
-    """The bytes of a value in C order; for strings, each with its 8-byte length before it."""
+    """Return the bytes of a value in C order; each string follows its length in 8 bytes."""
     if dtype.name == "string":
         elements = np.asarray(value, dtype=object)
         assert elements.shape == shape, (elements.shape, shape)
@@ -170,7 +171,7 @@ def encode(value, dtype, shape):
 
 
 def refusal(doing, error, key=None):
-    """An entry for `errors`: TensorFlow's own words, without those about the op in its graph."""
+    """Return an entry for `errors`, without the part of the message about the op in the graph."""
     entry = {} if key is None else named(key)
     text = (getattr(error, "message", None) or str(error)).split("\n\t [[")[0]
     entry.update(doing=doing, type=type(error).__name__, text=text)
@@ -178,12 +179,12 @@ def refusal(doing, error, key=None):
 
 
 def as_bytes(key):
-    """The key as it is stored."""
+    """Return a key as it is stored."""
     return key if isinstance(key, bytes) else key.encode("utf-8")
 
 
 def named(key):
-    """{"name": ...}, or {"name_hex": ...} for a key that is not UTF-8."""
+    """Return {"name": ...}, or {"name_hex": ...} if the key is not UTF-8."""
     key = as_bytes(key)
     try:
         return {"name": key.decode("utf-8")}
@@ -192,7 +193,7 @@ def named(key):
 
 
 def write_json(name, document):
-    """One line per item of a list: short, and fit for reading and for a diff."""
+    """Write JSON with one line per item of a list: short, readable, suitable for a diff."""
     fields = []
     for field, value in document.items():
         if isinstance(value, list):

@@ -1,6 +1,6 @@
-"""What TensorFlow says of a SavedModel: expected_graph.json, and the tensors if it has any.
+"""Record how TensorFlow describes a SavedModel, in expected_graph.json, and its tensors.
 
-`fixtures/README.md` says what is in the files.
+`fixtures/README.md` describes the files.
 """
 
 import glob
@@ -19,7 +19,7 @@ PREFIX = FOLDER + "/variables/variables"
 
 
 def record(specs=None):
-    """Write what TensorFlow says of the SavedModel in the folder `saved_model`.
+    """Write the files for the SavedModel in the folder `saved_model`.
 
     specs: {key: [spec, ...]}, the slices as they were saved.
     """
@@ -49,7 +49,7 @@ def record(specs=None):
 
 
 def read():
-    """The file that holds the SavedModel, and the message."""
+    """Return the path of the file with the SavedModel, and the message."""
     saved_model = saved_model_pb2.SavedModel()
     path = FOLDER + "/saved_model.pb"
     if os.path.exists(path):
@@ -63,14 +63,14 @@ def read():
 
 
 def loaded_graph(meta_graph):
-    """The variables that TensorFlow 1's loader finds in the graph with these tags."""
+    """Return the variables that TensorFlow 1's loader finds in the graph with these tags."""
     with tf.Graph().as_default(), v1.Session() as session:
         v1.saved_model.load(session, list(meta_graph.meta_info_def.tags), FOLDER)
         return graphs.variables(meta_graph)
 
 
 def saved_variables(meta_graph):
-    """The variables of the object graph, with the keys that the checkpoint's graph has for them."""
+    """Return the variables of the SavedObjectGraph, with their keys in the checkpoint."""
     checkpoint = trackable_object_graph_pb2.TrackableObjectGraph()
     checkpoint.ParseFromString(ops.restore(PREFIX, objects.KEY, "", tf.string))
     found = []
@@ -90,9 +90,9 @@ def saved_variables(meta_graph):
 
 
 def loaded_objects(has_tensors):
-    """What tf.saved_model.load finds: signatures, and variables by their paths.
+    """Return the signatures, and the variables with their paths, that tf.saved_model.load finds.
 
-    A variable comes with the names of the tensors that have its value.
+    Each variable has the names of all tensors with the same value.
     """
     loaded = tf.saved_model.load(FOLDER)
     reader = tf.train.load_checkpoint(PREFIX) if has_tensors else None
@@ -119,7 +119,7 @@ def loaded_objects(has_tensors):
 
 
 def specs_of(structure):
-    """The dtypes and shapes of a signature's inputs or outputs by name."""
+    """Return the dtypes and shapes of a signature's inputs or outputs, by name."""
     return {
         name: {
             "dtype": structure[name].dtype.name,

@@ -1,7 +1,8 @@
 """A small encoder of table files (`.index`), independent of ckptparse.
 
-A table is data blocks, an empty metaindex block, the index block and a footer of 48 bytes. A block
-is entries whose keys share prefixes, then the offsets of those that share nothing ("restarts").
+A table consists of data blocks, an empty metaindex block, the index block and a footer of 48 bytes.
+A block consists of entries, whose keys share prefixes, and of restarts: the offsets of the entries
+that share nothing.
 """
 
 import struct
@@ -10,7 +11,7 @@ MAGIC = 0xDB4775248B80FB57
 
 
 def crc32c(data, crc=0):
-    """CRC-32C of `data`, going on from `crc`."""
+    """Return the CRC-32C of `data`, continued from `crc`."""
     crc ^= 0xFFFFFFFF
     for byte in bytearray(data):
         crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -18,7 +19,7 @@ def crc32c(data, crc=0):
 
 
 def crc_table():
-    """The CRC of each byte (Castagnoli's polynomial, reflected)."""
+    """Return the CRC of each byte (Castagnoli's polynomial, reflected)."""
     table = []
     for byte in range(256):
         for _ in range(8):
@@ -31,12 +32,12 @@ CRC_TABLE = crc_table()
 
 
 def masked(crc):
-    """The form in which every checksum is stored."""
+    """Mask a checksum, as every stored checksum is."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def varint(number):
-    """A number in groups of 7 bits, the lowest first."""
+    """Encode a number in groups of 7 bits, the lowest first."""
     result = bytearray()
     while number >= 0x80:
         result.append(number & 0x7F | 0x80)
@@ -46,7 +47,7 @@ def varint(number):
 
 
 def encode_block(entries, restart_interval):
-    """The contents of a block of (key, value) entries."""
+    """Encode (key, value) entries as the contents of a block."""
     result, restarts, previous = bytearray(), [], b""
     for number, (key, value) in enumerate(entries):
         shared = 0
@@ -63,10 +64,10 @@ def encode_block(entries, restart_interval):
 
 
 def encode_table(entries, restart_interval=16, compress=None, compress_index=None, num_blocks=1):
-    """A whole table of sorted (key, value) entries.
+    """Encode sorted (key, value) entries as a table.
 
-    compress, compress_index: raw snappy for the data blocks and for the index block; a block for
-    which it returns None stays as it is.
+    compress, compress_index: functions that compress the data blocks and the index block with raw
+    snappy; if a function returns None, the block is not compressed.
     """
     result, handles = bytearray(), []
 
@@ -81,7 +82,7 @@ def encode_table(entries, restart_interval=16, compress=None, compress_index=Non
     per_block = -(-len(entries) // num_blocks)
     for start in range(0, len(entries), per_block):
         block = entries[start : start + per_block]
-        # A block's key in the index may be anything from its last key up to the next block's first.
+        # A separator may be the last key of its block, or any key below the next block's first.
         handles.append((block[-1][0], append(encode_block(block, restart_interval), compress)))
     metaindex = append(encode_block([], 16))
     index = append(encode_block(handles, 1), compress_index)
@@ -90,7 +91,7 @@ def encode_table(entries, restart_interval=16, compress=None, compress_index=Non
 
 
 def decode_table(data):
-    """The (key, value) entries of an uncompressed table, as TensorFlow wrote it."""
+    """Return the (key, value) entries of an uncompressed table of TensorFlow."""
     entries = []
     for start, length in decode_handles(data):
         entries.extend(decode_block(data[start : start + length]))
@@ -98,12 +99,12 @@ def decode_table(data):
 
 
 def block_starts(data):
-    """Where each data block of a table is."""
+    """Return the offset of each data block of a table."""
     return [start for start, _ in decode_handles(data)]
 
 
 def decode_handles(data):
-    """The (start, length) of each data block of a table."""
+    """Yield (start, length) of each data block of a table."""
     pos = len(data) - 48
     _, pos = read_varint(data, pos)
     _, pos = read_varint(data, pos)
@@ -116,7 +117,7 @@ def decode_handles(data):
 
 
 def decode_block(contents):
-    """The (key, value) entries of a block's contents."""
+    """Return the (key, value) entries in the contents of a block."""
     num_restarts = struct.unpack("<I", contents[-4:])[0]
     stop = len(contents) - 4 - 4 * num_restarts
     pos, key, entries = 0, b"", []
@@ -132,7 +133,7 @@ def decode_block(contents):
 
 
 def read_varint(data, pos):
-    """The number at `pos` and the position after it."""
+    """Return the number at `pos`, and the position after it."""
     number = shift = 0
     while True:
         byte = data[pos]

@@ -1,9 +1,9 @@
-"""Values for each dtype: the extremes and oddities of the type, no two neighbours equal."""
+"""Values for each dtype: its extreme and special values; no two neighbours are equal."""
 
 import numpy as np
 import tensorflow as tf
 
-# By number in TensorFlow's DataType enum. Resources and variants have no numpy arrays.
+# In the order of TensorFlow's DataType enum, without resource and variant.
 DTYPES = (
     *("float32", "float64", "int32", "uint8", "int16", "int8", "string", "complex64", "int64"),
     *("bool", "qint8", "quint8", "qint32", "bfloat16", "qint16", "quint16", "uint16"),
@@ -12,7 +12,7 @@ DTYPES = (
     *("int4", "uint4", "int2", "uint2", "float4_e2m1fn"),
 )
 
-# Widths of exponent and mantissa.
+# Number of bits of exponent and mantissa.
 IEEE = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
 COMPLEX_PARTS = {"complex64": "float32", "complex128": "float64"}
 
@@ -20,7 +20,7 @@ STRINGS = [b"hello", b"", b"\xff\x00z", b"trailing NUL\x00", b"\xe6\xbc\xa2\xe5\
 
 
 def vector(dtype):
-    """A 1-D array with every pattern of interest of a dtype; the first is neither 0 nor empty."""
+    """Return a 1-D array of the special values of a dtype; the first is neither 0 nor empty."""
     if dtype == "string":
         return strings(STRINGS)
     if dtype in COMPLEX_PARTS:
@@ -30,7 +30,7 @@ def vector(dtype):
 
 
 def bit_patterns(dtype):
-    """The same as unsigned integers: numpy cannot round, and so lose, a bit pattern."""
+    """Return the same values as unsigned integers, whose bits numpy does not round."""
     size = tf.as_dtype(dtype).size
     unsigned = f"uint{8 * size}"
     if dtype == "bool":
@@ -52,7 +52,7 @@ def bit_patterns(dtype):
 
 
 def ieee_patterns(exponent_bits, mantissa_bits):
-    """1.5, inf, -0.0, a NaN with a payload, -1.5, -inf, and the edges of normal and subnormal."""
+    """Return 1.5, inf, -0.0, a NaN with a payload, -1.5, -inf, and the limits of normal numbers."""
     sign = 1 << (exponent_bits + mantissa_bits)
     infinity = ((1 << exponent_bits) - 1) << mantissa_bits
     half_bit = 1 << (mantissa_bits - 1)
@@ -74,19 +74,19 @@ def ieee_patterns(exponent_bits, mantissa_bits):
 
 
 def array(dtype, shape):
-    """An array of any shape, filled with the values of `vector` over and over."""
+    """Return an array of any shape, filled with the repeated values of `vector`."""
     patterns = vector(dtype)
     count = int(np.prod(shape))
     return patterns[np.arange(count) % len(patterns)].reshape(shape)
 
 
 def strings(items):
-    """A 1-D object array. (numpy would cut NULs from the ends of a bytes array.)"""
+    """Return a 1-D object array. (A bytes array of numpy would lose NULs at the end.)"""
     result = np.empty(len(items), dtype=object)
     result[:] = items
     return result
 
 
 def random(shape, seed):
-    """Reproducible float32 values; RandomState gives the same ones in all numpy versions."""
+    """Return reproducible float32 values: RandomState gives the same in all numpy versions."""
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
