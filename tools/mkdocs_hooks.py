@@ -6,8 +6,8 @@ these hooks
 - make pages of Markdown files outside of docs/ (`BORROWED`), and correct the links to them; a
   link to any other Markdown file outside of docs/ becomes plain text;
 - put diagrams into the page itself, so that they have the colours of its palette;
-- allow a line break in long names, in code and in tables, only at a dot, a slash, an underscore, a
-  parenthesis or a hyphen;
+- allow line breaks inside long names, in code and in tables, at a dot, a slash, an underscore and
+  similar places only;
 - replace ``...`` after ``$ ckptparse COMMAND --help`` by the help text of the command;
 - stop the build if a page loads anything from another host.
 """
@@ -47,10 +47,10 @@ _CELL = re.compile(r"<t[dh]\b.*?</t[dh]>", re.DOTALL)
 _TAG_OR_NAME = re.compile(r"<[^>]*>|&\w+;|[\w.]{17,}")
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 _BREAK = re.compile(r"(?<=[\w)])(?!\.\w{1,5}(?![\w(.:]))((?:::|[./_(])+|-)(?=\w)")
-"""Not before a suffix of a file."""
+"""Places where code may be broken, but not before the suffix of a file name."""
 _BREAK_IN_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
 _SHORT = 12
-"""Code of no more letters is not broken."""
+"""Code with this number of letters or fewer is not broken."""
 _STYLE = re.compile(r"<style>.*?</style>\s*", re.DOTALL)
 _FOREIGN = re.compile(
     r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b'
@@ -115,7 +115,7 @@ def _keep_together(option: re.Match[str]) -> str:
 
 
 def _break_name(found: re.Match[str]) -> str:
-    """Break a long name in a cell, such as CheckpointNotFoundError; leave tags as they are."""
+    """Allow breaks in a long name, such as CheckpointNotFoundError; do not change tags."""
     return found[0] if found[0][0] in "<&" else _BREAK_IN_WORD.sub("<wbr>", found[0])
 
 
