@@ -1,101 +1,108 @@
-"""The tree of scopes that the slashes in names make."""
+"""The tree of scopes that the slashes in tensor names form."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 
 from ckptparse.tensors.info import OutlineRow, TensorInfo
 from ckptparse.tensors.names import natural_key
 
 _DEEPEST_SCOPE = 100
-"""Names are cut at no more slashes: a name can consist of slashes alone."""
+"""A name is split at no more slashes than these; what follows is the tensor's name."""
+
+_FREE_SCOPES = 10_000
+"""A tree has at most this many scopes more than tensors; after that, names are not split further.
+A compressed index of a megabyte can hold 100,000 names of a hundred slashes: 10 million scopes, of
+some 180 bytes each."""
+
+
+class _Scope:
+    """A scope, a tensor, or a tensor whose name is also a scope."""
+
+    __slots__ = ("children", "info", "name", "nbytes", "num_tensors")
+
+    def __init__(self, name: str, info: TensorInfo | None = None) -> None:
+        self.name = name
+        self.info = info
+        self.num_tensors = 0
+        self.nbytes = 0
+        self.children: list[_Scope] | None = None  # an empty list would double a tensor's size
+
+    def add(self, child: _Scope) -> _Scope:
+        """Add a child and return it."""
+        if self.children is None:
+            self.children = [child]
+        else:
+            self.children.append(child)
+        return child
+
+    def finish(self) -> None:
+        """Compute sizes and sort children, of this scope and of all below it."""
+        if self.info is not None:
+            self.num_tensors = 1
+            self.nbytes = self.info.nbytes
+        if self.children is None:
+            return
+        for child in self.children:
+            child.finish()
+            self.num_tensors += child.num_tensors
+            self.nbytes += child.nbytes
+        if len(self.children) > 1:
+            self.children.sort(key=_natural_name)
 
 
 class ScopeTree:
-    """The scopes of tensors, which iteration gives as rows, parents before their children.
+    """The scopes of tensors.
 
-    The infos are sorted by name, so all names below a scope follow each other; only a tensor that
-    has the scope itself as its name may come earlier.  The tree is held in arrays of numbers,
-    one element for each scope.
+    Iteration yields an `OutlineRow` for each, a parent before its children and children in natural
+    order of their names: ``layer_2`` before ``layer_10``.
     """
 
     def __init__(self, infos: Sequence[TensorInfo]) -> None:
-        self._infos = infos
-        names = self._names = [""]
-        values = self._values = array("q", [-1])  # number of the info, of a scope that is a tensor
-        parents = array("q", [-1])
-        tensors: dict[str, int] = {}
-        path: list[int] = []
-        for number, info in enumerate(infos):
+        """Create the tree.
+
+        Args:
+            infos: the metadata of the tensors, sorted by name.
+        """
+        self._root = _Scope("")
+        scopes_left = _FREE_SCOPES + len(infos)
+        path: list[_Scope] = []  # to the previous tensor, without the root
+        # Tensors that may be scopes of later names: "a.b" is sorted between "a" and "a/c".
+        interrupted: dict[str, _Scope] = {}
+        previous: str | None = None
+        for info in infos:
+            if previous is not None and info.name.startswith(previous):
+                interrupted[previous] = path[-1]
+            previous = info.name
             parts = info.name.split("/", _DEEPEST_SCOPE)
-            depth = stop = 0
+            depth = 0
             for scope, part in zip(path, parts):
-                if names[scope] != part:
+                if scope.name != part:
                     break
                 depth += 1
-                stop += len(part) + 1
             del path[depth:]
-            for part in parts[depth:-1]:
-                stop += len(part) + 1
-                scope = tensors.get(info.name[: stop - 1], len(names))
-                if scope == len(names):
-                    names.append(part)
-                    values.append(-1)
-                    parents.append(path[-1] if path else 0)
-                path.append(scope)
-            tensors[info.name] = len(names)  # what is below it comes later
-            parents.append(path[-1] if path else 0)
-            path.append(len(names))
-            names.append(parts[-1])
-            values.append(number)
-        self._add_up(parents)
-
-    def _add_up(self, parents: array[int]) -> None:
-        """Sizes and children, which come after their parents."""
-        none = bytes(parents.itemsize * len(parents))
-        self._num_tensors, self._nbytes = array("q", none), [0] * len(parents)
-        self._first_child, self._next_sibling = array("q", none), array("q", none)
-        for scope in reversed(range(len(parents))):
-            if self._values[scope] >= 0:
-                self._num_tensors[scope] += 1
-                self._nbytes[scope] += self._infos[self._values[scope]].nbytes
-            if scope:
-                parent = parents[scope]
-                self._num_tensors[parent] += self._num_tensors[scope]
-                self._nbytes[parent] += self._nbytes[scope]
-                self._next_sibling[scope] = self._first_child[parent]
-                self._first_child[parent] = scope
-
-        self._sort_siblings()
-
-    def _sort_siblings(self) -> None:
-        """Put the children of each scope in the order of their names, numbers by value."""
-        next_sibling = self._next_sibling
-        for scope, child in enumerate(self._first_child):
-            if not child or not next_sibling[child]:
-                continue
-            children = []
-            while child:
-                children.append(child)
-                child = next_sibling[child]
-            children.sort(key=lambda child: natural_key(self._names[child]))
-            self._first_child[scope] = children[0]
-            for child, sibling in zip(children, [*children[1:], 0]):
-                next_sibling[child] = sibling
+            num_new = len(parts) - depth - 1
+            if num_new > scopes_left:
+                parts, num_new, scopes_left = info.name.split("/", depth), 0, 0
+            scopes_left -= num_new
+            parent = path[-1] if path else self._root
+            for i in range(depth, len(parts) - 1):
+                tensor = interrupted.get("/".join(parts[: i + 1])) if interrupted else None
+                parent = tensor or parent.add(_Scope(parts[i]))
+                path.append(parent)
+            path.append(parent.add(_Scope(parts[-1], info)))
+        self._root.finish()
 
     def __iter__(self) -> Iterator[OutlineRow]:
-        names, values, infos = self._names, self._values, self._infos
-        next_sibling, first_child = self._next_sibling, self._first_child
-        num_tensors, nbytes = self._num_tensors, self._nbytes
-        pending = [(0, 0, "")]  # scope, depth, what is before its name in its path
+        pending = [(self._root, 0, "")]  # scope, depth, path up to its name
         while pending:
             scope, depth, above = pending.pop()
-            name, value = names[scope], values[scope]
-            path = above + name
-            info = infos[value] if value >= 0 else None
-            yield OutlineRow(depth, name, path, num_tensors[scope], nbytes[scope], info)
-            if sibling := next_sibling[scope]:
-                pending.append((sibling, depth, above))
-            if child := first_child[scope]:
-                pending.append((child, depth + 1, f"{path}/" if depth else ""))
+            path = above + scope.name
+            yield OutlineRow(depth, scope.name, path, scope.num_tensors, scope.nbytes, scope.info)
+            if scope.children is not None:
+                below = f"{path}/" if depth else ""
+                pending += [(child, depth + 1, below) for child in reversed(scope.children)]
+
+
+def _natural_name(scope: _Scope) -> str:
+    return natural_key(scope.name)

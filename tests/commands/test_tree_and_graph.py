@@ -174,6 +174,13 @@ class TestTreeOfScopes:
         assert max(row["depth"] for row in rows) == 101
         assert rows[-1]["path"] == name.decode()
 
+    def test_scopes_are_bounded(self, run, tmp_path: Path) -> None:
+        names = [b"%03d" % i + b"/" * 99 for i in range(200)]
+        written = write_bundle(tmp_path, {name: np.float32([1]) for name in names})
+        rows = json.loads(run("tree", written, "--json")[1])["tree"]
+        assert len(rows) < 10_500
+        assert [row["path"].encode() for row in rows if row["tensor"] is not None] == names
+
     def test_a_checkpoint_without_tensors(self, run) -> None:
         assert run("tree", prefix("tf-2.21.0/header_only"))[:2] == (0, "0 B  0  .\n")
 

@@ -207,6 +207,18 @@ def compressed_empty_tensors(folder: Path) -> Path:
     return write_files(folder, one_block(dense_block(entries, 16), compressed))
 
 
+def names_of_slashes(folder: Path) -> Path:
+    """850,000 scopes, if each slash made one."""
+    return write_index(folder, ((key + b"/" * 99, SCALAR) for key in numbered(8_500)))
+
+
+def compressed_names_of_slashes(folder: Path) -> Path:
+    """Ten million, in the same way."""
+    value = bundle_entry(1, [0], crc=masked_crc32c())
+    entries = [HEADER, *((key + b"/" * 99, value) for key in numbered(100_000))]
+    return write_v2(folder, one_block(dense_block(entries, 16), compressed))
+
+
 def missing_slices(folder: Path) -> Path:
     """As many as there may be; none has an entry of its own."""
     value = bundle_entry(1, [70_000]) + unit_slices(70_000)
@@ -238,6 +250,8 @@ V2_CASES = [
     (compressed_entries, "CorruptCheckpointError"),
     (compressed_empty_tensors, "done"),
     (compressed_slices, "CorruptCheckpointError"),
+    (names_of_slashes, "done"),
+    (compressed_names_of_slashes, "done"),
     (missing_slices, "done"),
 ]
 
