@@ -1,1 +1,1 @@
-"""Choosing, renaming, matching and loading tensors of any mapping."""
+"""Select, rename, match and load the tensors of any mapping."""

@@ -1,17 +1,18 @@
-"""Assignment maps: which tensor of a checkpoint goes to which variable of a graph.
+"""Assignment maps: from tensor names of a checkpoint to variable names of a model.
 
-As ``tf.train.init_from_checkpoint`` takes them::
+The same maps as for ``tf.train.init_from_checkpoint``::
 
     {"a/w": "b/v"}     the tensor a/w to the variable b/v
     {"a/": "b/"}       each tensor below a/ to the variable of the same name below b/
     {"/": "b/"}        each tensor of the checkpoint to the variable of its name below b/
     {"a/": "/"}        each tensor below a/ to the variable without a/ in its name
 
-TensorFlow asks its graph for the variables below b/ and wants each of them in the checkpoint.  Here
-is no graph: each tensor below a/ is taken, and what there is no use for is for `load_into` to say.
+TensorFlow looks for the variables below b/ in its graph, and requires each of them in the
+checkpoint.  Without a graph, each tensor below a/ is assigned; `load_into` reports those that the
+model lacks.
 
 Sources: tensorflow/python/training/checkpoint_utils.py, ``_init_from_checkpoint``, in 1.15.5 and
-2.21.0; what 1.15.5 did with many maps is in fixtures/tf-1.15.5/init_from_checkpoint.
+2.21.0.  fixtures/tf-1.15.5/init_from_checkpoint records the results of 1.15.5 for many maps.
 """
 
 from __future__ import annotations
@@ -21,21 +22,26 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ckptparse.tensors.names import not_found
 
 AssignmentMap = Mapping[str, str] | Iterable[tuple[str, str]]
-"""Checkpoint's names to graph's names.  Pairs, as TensorFlow 2 takes them, can give one tensor to
-several variables."""
+"""Names in the checkpoint to names in the model.  Pairs, as in TensorFlow 2, can assign one tensor
+to several variables."""
 
 ROOT = "/"
+"""The scope of all tensors."""
 
 
 def assign_names(
     names: Collection[str], assignment_map: AssignmentMap
 ) -> Iterator[tuple[str, str]]:
-    """Pairs (name in the checkpoint, name in the graph) that a map makes of the names.
+    """Yield pairs (name in the checkpoint, name in the model) for the entries of a map.
+
+    Args:
+        names: the names of the checkpoint's tensors.
+        assignment_map: a mapping, or pairs of names.
 
     Raises:
-        TensorNotFoundError: an entry for a tensor, or for a scope, that is not there.
-        ValueError: a scope that should become a name, or a name that should become a scope.
-        TypeError: a variable in place of its name.
+        TensorNotFoundError: no tensor has a name of the map, or is below a scope of it.
+        ValueError: an entry maps a scope to a name, or a name to a scope.
+        TypeError: an entry has a variable in place of its name.
     """
     entries = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
     for source, target in entries:
@@ -50,6 +56,7 @@ def assign_names(
 
 
 def _assign_name(names: Collection[str], source: str, target: str) -> tuple[str, str]:
+    """Return the pair for an entry with the name of a tensor."""
     if target.endswith("/"):
         raise ValueError(
             f"assignment map, {source!r}: {target!r} is a scope; one scope goes to another,"
@@ -61,9 +68,10 @@ def _assign_name(names: Collection[str], source: str, target: str) -> tuple[str,
 
 
 def _assign_scope(names: Collection[str], source: str, target: str) -> Iterator[tuple[str, str]]:
+    """Yield the pairs for an entry with a scope."""
     if not target.endswith("/"):
-        # TensorFlow ignores what follows the last slash, and with no slash at all it loses the
-        # first letter of each variable; either hardly ever finds a tensor.
+        # TensorFlow ignores the part after the last slash; without a slash it drops the first
+        # letter of each variable's name.  Neither is likely to find a tensor.
         raise ValueError(
             f"assignment map, {source!r}: a scope goes to a scope, which ends in a slash,"
             f" found {target!r}"

@@ -1,20 +1,13 @@
-"""Propose pairs of tensors of two models, by shape and by name.
+"""Propose pairs of tensors of two models, by shape and name; `match` states the rules.
 
-A name is taken apart at slashes and dots.  Its last part is the tensor's role in a layer, and goes
-by several names (`_ROLES`); the parts before are scopes.  What TensorFlow puts at the end, ``:0``
-and ``/.ATTRIBUTES/VARIABLE_VALUE``, is left out; case does not count.
+A name is split at slashes and dots.  The last part is the role of the tensor in its layer, which
+has several names (`_ROLES`); the parts before it are scopes.  The endings ``:0`` and
+``/.ATTRIBUTES/VARIABLE_VALUE``, which TensorFlow adds, are removed; case is ignored.
 
-1. Two tensors can be the same only if their shapes are, and their roles can be.
-2. Where names agree but for one scope in front of all names of one side, and this for at least half
-   of the smaller side, they are the same.
-3. Of the rest, names that differ in nothing but numbers are a family.  Two families of as many
-   tensors are the same, in the order of their numbers, if each is the other's likeliest: has more
-   words in common with it than any other that can be the same; families of another size lose a tie.
-   Those found are set aside, and it is looked again.
-4. What can be the same by rule 1, and is not by 2 or 3, is ambiguous.
-
-By their order ``conv1_1``, ``conv1_2``, ``conv2_1`` are ``features.0``, ``features.2``,
-``features.5``, wherever each begins to count.  Two models that count different things deceive it.
+Names that are equal except for their numbers form a family.  Families are paired by the order of
+their numbers: ``conv1_1``, ``conv1_2``, ``conv2_1`` with ``features.0``, ``features.2``,
+``features.5``, whatever number each begins with.  The result is wrong for two models whose numbers
+count different things.
 """
 
 from __future__ import annotations
@@ -25,29 +18,40 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ckptparse.tensors.mapping import TensorMapping
+
 Shape = tuple[int, ...]
 Axes = tuple[int, ...]
 
 _KERNEL, _DEPTHWISE_KERNEL = 0, 1
-_ROLES = (  # as TF-slim, Keras and Flax, PyTorch, Sonnet and Haiku call them
+_ROLES = (  # names of one role in TF-slim, Keras and Flax, PyTorch, Sonnet and Haiku
     {"weights", "kernel", "weight", "w", "pointwise_weights", "pointwise_kernel"},
     {"depthwise_weights", "depthwise_kernel", "weight"},
     {"embeddings", "embedding", "weight"},
     {"biases", "bias", "b"},
-    {"gamma", "scale", "weight"},  # of normalisations, as are the rest
+    {"gamma", "scale", "weight"},  # of normalisation layers, like the rest
     {"beta", "bias", "offset"},
     {"moving_mean", "running_mean", "mean"},
     {"moving_variance", "running_var", "var"},
 )
 _WORDS = {"bn": "batchnorm", "ln": "layernorm"}
 
-_DEEPEST_SCOPE = 8  # parts that the scope of rule 2 can have
-_MOST_COMPARED = 2_500  # pairs of families, per shape; where there are more, all are ambiguous
+_DEEPEST_SCOPE = 8
+"""The scope of rule 2 has at most this many parts."""
+
+_MOST_COMPARED = 2_500
+"""Pairs of families that rule 3 compares for each shape; with more, all are ambiguous."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ambiguity:
-    """Names of sources, and of targets of a shape, that could go together in several ways."""
+    """Sources and targets of one shape that could be paired in several ways.
+
+    Attributes:
+        shape: the shape of the targets.
+        sources: names of the sources.
+        targets: names of the targets that each of these sources can be.
+    """
 
     shape: Shape
     sources: tuple[str, ...]
@@ -56,14 +60,16 @@ class Ambiguity:
 
 @dataclass(frozen=True, slots=True)
 class MatchReport:
-    """The result of `match`.  Names are in the order given.
+    """The result of `match`.  Names are in the order in which they were given.
 
     Attributes:
-        names: source name to target name: an `assignment_map` for `Checkpoint.select`.
-        transposed: target name to the axes (of `numpy.transpose`) that its source needs.
-        ambiguous: what could go in several ways; a target may be in more than one of them.
-        unmatched_source: names of sources that can be no target.
-        unmatched_target: names of targets that no source can be.
+        names: source name -> target name; pass it to ``select`` as `assignment_map`.
+        transposed: target name -> axes for `numpy.transpose` of the source, of the tensors in
+            `names` that have to be transposed.
+        ambiguous: groups of tensors that could be paired in several ways; a target can be in more
+            than one of them.
+        unmatched_source: names of sources that fit no target.
+        unmatched_target: names of targets that no source fits.
     """
 
     names: Mapping[str, str]
@@ -79,23 +85,51 @@ def match(
     *,
     transposed: bool = False,
 ) -> MatchReport:
-    """Propose which source tensor goes to which target, and say what is left open.
+    """Propose which source tensor corresponds to which target tensor.
 
-    The rules are at the head of this module.  Time grows with the number of names, not of pairs.
+    Compares shapes and names, reads no values, and never guesses between several answers:
+
+    1. Two tensors can correspond only if their shapes are equal and the last parts of their names
+       can mean the same (``weights``, ``kernel`` and ``weight`` can).
+    2. Tensors whose names are equal, except for one scope before all names of one side, correspond,
+       if this holds for at least half of the tensors of the smaller side.
+    3. Of the rest, tensors whose names differ only in numbers form a family.  Two families of equal
+       size correspond, in the order of their numbers, if each has more words in common with the
+       other than with any other family that fits; families of another size lose a tie.  This is
+       repeated with the families that are left.
+    4. Everything else that fits by rule 1 is reported as ambiguous.
+
+    The time is proportional to the number of names, not of pairs.
 
     Args:
-        source_infos: objects with ``name`` and ``shape`` (`Checkpoint.infos`), or a mapping from
-            names to arrays, or to shapes; a mapping with a method ``info`` is asked by that.
-        target_infos: the same.
-        transposed: whether the target keeps kernels as PyTorch does, output axis first, and the
-            source as TensorFlow does, output axis last.  Then kernels of two axes or more are
-            compared in that form only, square ones too, and the report says the axes.
+        source_infos: objects with the attributes ``name`` and ``shape``, such as
+            `Checkpoint.infos` returns; a `Checkpoint` or a `Selection`, which is not read (except
+            for transformed tensors); or any mapping from names to arrays or shapes.
+        target_infos: the same, of the target.
+        transposed: whether the target stores kernels as PyTorch does, with the output axis first,
+            and the source as TensorFlow does, with the output axis last.  Then all kernels of two
+            or more axes are compared transposed, also square ones, and `MatchReport.transposed`
+            gives the axes.
+
+    Returns:
+        A `MatchReport`.
 
     Raises:
-        ValueError: two tensors of one name.
+        ValueError: two tensors of an iterable have the same name.
+
+    Example:
+        >>> from ckptparse import match, open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        >>> kernels = ckpt.select(include="vgg_16/conv1/*/weights")
+        >>> shapes = {"features.0.weight": (4, 3, 3, 3), "features.2.weight": (4, 4, 3, 3)}
+        >>> report = match(kernels, shapes, transposed=True)
+        >>> report.names["vgg_16/conv1/conv1_2/weights"]
+        'features.2.weight'
+        >>> report.transposed["features.2.weight"]
+        (3, 2, 0, 1)
     """
-    sources = [_take_apart(*item, transposed) for item in _shapes(source_infos).items()]
-    targets = [_take_apart(*item, False) for item in _shapes(target_infos).items()]
+    sources = [_split_name(*item, transposed) for item in _shapes(source_infos).items()]
+    targets = [_split_name(*item, False) for item in _shapes(target_infos).items()]
     pairs = _pair_by_scope(sources, targets)
     left = _by_shape(_unpaired(sources, pairs, 0))
     wanted = _by_shape(_unpaired(targets, pairs, 1))
@@ -119,10 +153,11 @@ def match(
 
 
 def _shapes(infos: Any) -> dict[str, Shape]:
+    """Return name -> shape, from any of the forms that `match` accepts."""
+    if isinstance(infos, TensorMapping):
+        return {name: infos.info(name).shape for name in infos}
     if isinstance(infos, Mapping):
-        describe = getattr(infos, "info", infos.__getitem__)
-        found = ((name, describe(name)) for name in infos)
-        return {name: tuple(getattr(value, "shape", value)) for name, value in found}
+        return {name: _shape_of(infos[name]) for name in infos}
     shapes: dict[str, Shape] = {}
     for info in infos:
         if info.name in shapes:
@@ -131,18 +166,23 @@ def _shapes(infos: Any) -> dict[str, Shape]:
     return shapes
 
 
+def _shape_of(value: Any) -> Shape:
+    """Return the shape of an array, or the value, if it is a shape itself."""
+    return tuple(getattr(value, "shape", value))
+
+
 class _Tensor(NamedTuple):
-    """A tensor's name, taken apart.
+    """A tensor with the parts of its name.
 
     Attributes:
         name: as given.
         shape: the shape that a target must have.
-        axes: transposition that gives this shape; None if it is the tensor's own.
+        axes: axes of the transposition that gives this shape; None if there is none.
         scopes: the parts before the last, in lower case.
-        roles: what the last part can mean: places in `_ROLES`, or else itself.
-        words: the words of the scopes.
-        family: all parts, without their numbers.
-        numbers: those numbers, without leading zeros.
+        roles: roles that the last part can mean, as indexes of `_ROLES`; otherwise the last part.
+        words: the words in the scopes.
+        family: all parts with their numbers removed.
+        numbers: these numbers, without leading zeros.
     """
 
     name: str
@@ -159,13 +199,14 @@ _Pairs = list[tuple[_Tensor, _Tensor]]
 _Likeness = tuple[int, bool]
 
 
-def _take_apart(name: str, shape: Shape, transposed: bool) -> _Tensor:
+def _split_name(name: str, shape: Shape, transposed: bool) -> _Tensor:
+    """Split the name of a tensor into its parts."""
     bare = name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE").removesuffix(":0").lower()
     bare = re.sub(r"(batch|layer|group|instance)_?norm(alization)?", r"\1norm", bare)
     parts = re.split("[/.]", bare)
     family, numbers = [], []
     for part in parts:
-        # TensorFlow makes names unique by a number from the second on: dense, dense_1.
+        # TensorFlow makes names unique with a suffix from the second on: dense, dense_1.
         stem, *count = re.split(r"_(?=\d+$)", part)
         family.append(re.sub(r"\d+", "#", stem))
         numbers += [*re.findall(r"\d+", stem), *(count or "0")]
@@ -184,10 +225,10 @@ def _take_apart(name: str, shape: Shape, transposed: bool) -> _Tensor:
 
 
 def _axes_to_output_first(role: str, rank: int) -> Axes | None:
-    """Axes that bring a kernel from TensorFlow's order into PyTorch's; None for other tensors.
+    """Return axes that transpose a kernel from TensorFlow's to PyTorch's order; None for others.
 
     [..., in, out] becomes [out, in, ...].  A depthwise kernel, [height, width, in, multiplier],
-    becomes [in, multiplier, height, width], which is PyTorch's if the multiplier is 1.
+    becomes [in, multiplier, height, width], which is PyTorch's shape if the multiplier is 1.
     """
     if role in _ROLES[_KERNEL] and rank >= 2:
         return (rank - 1, rank - 2, *range(rank - 2))
@@ -195,7 +236,7 @@ def _axes_to_output_first(role: str, rank: int) -> Axes | None:
 
 
 def _pair_by_scope(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
-    """Rule 2.  Where two scopes do as well as each other, what they disagree on is left."""
+    """Apply rule 2; where the best scopes disagree about a tensor, it is not paired."""
     flipped = ([(s, t) for t, s in pairs] for pairs in _same_below_scope(targets, sources))
     candidates = [*_same_below_scope(sources, targets), *flipped]
     most = max(map(len, candidates), default=0)
@@ -207,7 +248,7 @@ def _pair_by_scope(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
 
 
 def _same_below_scope(tensors: list[_Tensor], others: list[_Tensor]) -> Iterable[_Pairs]:
-    """For each scope of the tensors, those whose names below it are names of the others."""
+    """Return, for each scope of the tensors, pairs whose names are equal below it."""
     whole = defaultdict(list)
     for other in others:
         whole[other.shape, other.scopes].append(other)
@@ -221,7 +262,7 @@ def _same_below_scope(tensors: list[_Tensor], others: list[_Tensor]) -> Iterable
 
 
 def _pair_by_order(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
-    """Rule 3, for tensors of one shape."""
+    """Apply rule 3 to tensors of one shape."""
     ours, theirs = _families(sources), _families(targets)
     if len(ours) * len(theirs) > _MOST_COMPARED:
         return []
@@ -240,16 +281,16 @@ def _pair_by_order(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
 
 
 def _families(tensors: list[_Tensor]) -> list[list[_Tensor]]:
-    """Lists of names that differ only in numbers, in the order of these."""
+    """Return lists of tensors whose names differ only in numbers, in the order of the numbers."""
     families = defaultdict(list)
-    # A longer number is a larger one; `int` would refuse those of thousands of digits.
+    # Length, then digits, is the order of the numbers; `int` refuses thousands of digits.
     for tensor in sorted(tensors, key=lambda t: ([(len(n), n) for n in t.numbers], t.name)):
         families[tensor.family].append(tensor)
     return list(families.values())
 
 
 def _likeliest(likeness: dict[tuple[int, int], _Likeness]) -> list[tuple[int, int]]:
-    """The places whose value is larger than any other in the same row and in the same column."""
+    """Return the pairs whose value is the largest in their row and in their column, and unique."""
     lines: dict[tuple[str, int], list[_Likeness]] = defaultdict(list)
     for (i, j), value in likeness.items():
         lines["row", i].append(value)
@@ -268,7 +309,7 @@ def _likeliest(likeness: dict[tuple[int, int], _Likeness]) -> list[tuple[int, in
 def _ambiguities(
     shape: Shape, sources: list[_Tensor], targets: list[_Tensor]
 ) -> Iterator[Ambiguity]:
-    """Rule 4, for tensors of one shape; one ambiguity for each kind of source."""
+    """Apply rule 4 to tensors of one shape; yields one ambiguity for each set of roles."""
     kinds = defaultdict(list)
     for source in sources:
         kinds[source.roles].append(source.name)
@@ -279,11 +320,13 @@ def _ambiguities(
 
 
 def _unpaired(tensors: list[_Tensor], pairs: _Pairs, side: int) -> list[_Tensor]:
+    """Return the tensors that are in no pair; `side` is 0 for sources, 1 for targets."""
     paired = {pair[side].name for pair in pairs}
     return [tensor for tensor in tensors if tensor.name not in paired]
 
 
 def _by_shape(tensors: list[_Tensor]) -> dict[Shape, list[_Tensor]]:
+    """Return shape -> tensors."""
     shapes = defaultdict(list)
     for tensor in tensors:
         shapes[tensor.shape].append(tensor)
