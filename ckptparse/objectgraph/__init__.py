@@ -1,4 +1,4 @@
-"""Object-based checkpoints (TF2, Keras): the tree of objects that was saved."""
+"""Object-based checkpoints (TensorFlow 2, Keras): the graph of objects that was saved."""
 
 from ckptparse.objectgraph.graph import ObjectGraph, read_object_graph
 from ckptparse.objectgraph.nodes import (

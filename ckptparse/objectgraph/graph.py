@@ -1,4 +1,4 @@
-"""The tree of objects that a TF2 checkpoint was made from."""
+"""The graph of objects that a checkpoint of TensorFlow 2 was saved from."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from ckptparse.tensors.mapping import TensorMapping
 
 
 def read_object_graph(tensors: TensorMapping) -> ObjectGraph | None:
-    """The object graph of a checkpoint; None where it has none, being of TF1 or name-based.
+    """Return the object graph of a checkpoint, or None if the checkpoint has none.
+
+    Checkpoints of TensorFlow 1's Saver, also name-based ones of TensorFlow 2, have none.
+
+    Args:
+        tensors: the checkpoint.
 
     Raises:
-        CorruptCheckpointError: there is something else in its place.
-        CheckpointError: whatever else reading it raises.
+        CorruptCheckpointError: the tensor of the graph is no scalar string, or no object graph.
+        CheckpointError: reading the tensor failed.
     """
     if KEY not in tensors:
         return None
@@ -38,27 +43,41 @@ def read_object_graph(tensors: TensorMapping) -> ObjectGraph | None:
 
 
 class ObjectGraph(ObjectVariables):
-    """A mapping from the paths of objects to the arrays of their variables.
+    """The graph of saved objects, and a mapping from their paths to the arrays of variables.
 
-    A path is local names joined by ``/``, as in the checkpoint's keys but without
-    ``/.ATTRIBUTES/VARIABLE_VALUE``: ``graph["model/layer_with_weights-0/kernel"]``.  In a name, a
-    dot is written ``..`` and then a slash ``.S`` (`join_path` and `split_path` translate).
+    A path consists of local names joined by ``/``, as in the checkpoint's keys but without
+    ``/.ATTRIBUTES/VARIABLE_VALUE``: ``graph["model/layer_with_weights-0/kernel"]``.  In a local
+    name, a dot is escaped as ``..`` and then a slash as ``.S``; see `join_path` and `split_path`.
 
-    Iteration gives every variable once, under its first path, shortest first; then the slot
-    variables of optimizers, as ``variable path/.OPTIMIZER_SLOT/optimizer path/slot name``.  Looked
-    up are also all other paths to them (of shared objects, through cycles), every key of the
-    checkpoint that belongs to an object, and, of what is not a variable, its tensors:
-    ``table/.ATTRIBUTES/table-keys``.
+    Iteration yields each variable once, under its shortest path, in the order of a breadth-first
+    walk; then the slot variables of optimizers, as
+    ``VARIABLE PATH/.OPTIMIZER_SLOT/OPTIMIZER PATH/SLOT NAME``.  Lookup also accepts every other
+    path to a variable (through shared objects or cycles), every key of the checkpoint that belongs
+    to an object, and the tensors of other objects by their keys: ``table/.ATTRIBUTES/table-keys``.
+
+    Source: tensorflow/python/trackable/trackable_utils.py, which builds the keys from paths.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt")
+        >>> graph = ckpt.object_graph
+        >>> kernel = graph["backbone/layer_with_weights-0/kernel"]
+        >>> kernel.shape
+        (3, 3, 1, 2)
+        >>> bool((graph["backbone/layer-0/kernel"] == kernel).all())  # another path to it
+        True
+        >>> len(graph)
+        16
     """
 
     def __init__(self, serialized: bytes, tensors: TensorMapping) -> None:
         """
         Args:
-            serialized: the element of the tensor `KEY`.
+            serialized: the value of the tensor `KEY`: a serialized TrackableObjectGraph.
             tensors: the checkpoint that it was read from.
 
         Raises:
-            CorruptCheckpointError: it is not an object graph.
+            CorruptCheckpointError: `serialized` is not such a message, or has no nodes.
         """
         super().__init__(self._list_all, tensors)
         self._nodes = NodeTable(serialized, tensors)
@@ -67,19 +86,31 @@ class ObjectGraph(ObjectVariables):
 
     @property
     def root(self) -> ObjectNode:
-        """The object that was saved; its children are the arguments of ``tf.train.Checkpoint``."""
+        """The root object; its children are the arguments of ``tf.train.Checkpoint``."""
         return ObjectNode(ROOT, self._nodes)
 
     @property
     def num_nodes(self) -> int:
-        """The number of objects; ids count from 0."""
+        """The number of objects; their ids are 0 to ``num_nodes - 1``."""
         return len(self._nodes)
 
     def node(self, where: str | Sequence[str] | int) -> ObjectNode:
-        """An object by its path, by its local names (not escaped), or by its id.
+        """Return an object.
+
+        Args:
+            where: its path ("" for the root), its local names from the root, not escaped, or its
+                id.
 
         Raises:
-            TensorNotFoundError: no such object.
+            TensorNotFoundError: there is no such object.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.node("backbone/layer_with_weights-0")
+            <ObjectNode 4>
+            >>> graph.node(["head", "0"]).path
+            'head/0'
         """
         node_id: int | None
         if isinstance(where, int):
@@ -93,19 +124,32 @@ class ObjectGraph(ObjectVariables):
         return ObjectNode(node_id, self._nodes)
 
     def nodes(self) -> Iterator[ObjectNode]:
-        """Yield all objects in the order of their ids."""
+        """Return an iterator over all objects, in the order of their ids."""
         return (ObjectNode(node_id, self._nodes) for node_id in range(len(self._nodes)))
 
     # Parts
 
     def subtree(self, where: str | Sequence[str]) -> ObjectVariables:
-        """The variables of one object and of all below it, under paths that start from it.
+        """Return the variables of an object and of all objects below it.
 
-        Shared objects count, wherever else they are.  A child that is the root is not entered (it
-        would bring everything), and slot variables are nobody's children.
+        Includes objects that also have paths elsewhere.  The walk does not enter a child that is
+        the root, which would add all objects.  Slot variables are not included, because they are
+        no object's children.
+
+        Args:
+            where: path of the object, or its local names, not escaped.
+
+        Returns:
+            A mapping from paths relative to the object to arrays.
 
         Raises:
-            TensorNotFoundError: no such object.
+            TensorNotFoundError: there is no such object.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> list(graph.subtree("head"))
+            ['0/kernel', '0/bias', '1/kernel', '1/bias']
         """
         start = self.node(where).node_id
 
@@ -119,14 +163,42 @@ class ObjectGraph(ObjectVariables):
         return ObjectVariables(list_keys, self._tensors)
 
     def model_weights(self, where: str | Sequence[str] = "") -> ObjectVariables:
-        """The weights of the model, or of one object, without what only training needs.
+        """Return the weights of the model, or of one object, without the state of training.
 
-        Left out are optimizers, metrics, counters, states of random numbers; the weights that a
-        Keras 3 optimizer claims are listed where the model has them.  `ckptparse.objectgraph.
-        weights` says how all these are told.
+        Leaves out optimizers, metrics, counters and states of random number generators.  Each
+        weight is listed once, under its path through the layers if it has one.
+
+        A checkpoint does not store the types of objects.  They are recognised by their children,
+        as TensorFlow 2.0 to 2.21 and Keras 2 and 3 write them:
+
+        - An optimizer has slot variables; or the children ``_iterations`` and ``_variables``; or
+          only variables as children, among them ``iter`` and one of ``learning_rate`` and
+          ``decay``; or a child ``base_optimizer`` or ``inner_optimizer``.  The weights below an
+          optimizer's ``_trainable_variables`` (Keras 3) are included.
+        - A metric has the children ``total`` and ``count``.  Everything below ``keras_api`` is left
+          out, too.
+        - A counter is an integer scalar that is a child of the root.  A scalar ``learning_rate``
+          there is left out, too.
+        - The state of a random number generator is a variable whose full name is, after its last
+          slash, ``StateVar`` or ``seed_generator_state``.
+
+        Args:
+            where: path of the object, or its local names, not escaped; "" for the root.
+
+        Returns:
+            A mapping from paths relative to the object to arrays.
 
         Raises:
-            TensorNotFoundError: no such object.
+            TensorNotFoundError: there is no such object.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> weights = graph.model_weights()
+            >>> len(graph), len(weights)
+            (16, 10)
+            >>> [path for path in graph if path not in weights][:3]
+            ['optimizer/_iterations', 'optimizer/_learning_rate', 'optimizer/_variables/1']
         """
         start = self.node(where).node_id
         return ObjectVariables(
@@ -134,10 +206,29 @@ class ObjectGraph(ObjectVariables):
         )
 
     def outline(self, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
-        """The tree of objects with the size of each, every object once: `objectgraph.outline`.
+        """Return the objects that have tensors as the rows of a tree, with their sizes.
+
+        ``ckptparse tree`` prints these rows.  Each object is listed once with its size, under its
+        shortest path that does not lead through a list of all variables; a row for another path to
+        it is an alias (`OutlineRow.same_as`).  Slot variables count as part of their optimizer.
+        Tensors that belong to no object follow at the end.
 
         Args:
-            infos: every tensor of the checkpoint, by name.
+            infos: the metadata of all tensors of the checkpoint, by name.
+
+        Returns:
+            The rows, each parent before its children.
+
+        Raises:
+            CorruptCheckpointError: the graph is damaged: ids without objects, or paths that are too
+                long for its size.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt")
+            >>> rows = ckpt.object_graph.outline({info.name: info for info in ckpt.infos()})
+            >>> [(row.path, row.num_tensors, row.same_as) for row in rows[1:3]]
+            [('backbone', 6, None), ('backbone/layer-0', 0, 'backbone/layer_with_weights-0')]
         """
         return outline(self._nodes, infos)
 
@@ -145,9 +236,16 @@ class ObjectGraph(ObjectVariables):
 
     @cached_property
     def full_names(self) -> dict[str, str]:
-        """Full name of a variable -> its key in the checkpoint.
+        """Full name of each variable -> its key in the checkpoint.
 
-        Names that several variables share ("Variable" is one) are not here, nor is "".
+        The full name is the name in the program that saved the checkpoint.  Empty names, and names
+        that several variables have (such as "Variable"), are left out.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.full_names["stem/kernel"]
+            'backbone/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE'
         """
         keys: dict[str, str | None] = {}
         for node_id in range(len(self._nodes)):
@@ -160,6 +258,7 @@ class ObjectGraph(ObjectVariables):
     # Mapping
 
     def _list_all(self) -> dict[str, str]:
+        """Return path -> key of all variables, then of all slot variables."""
         walk = self._nodes.walk
         keys = self._keys_by_path(walk, walk.order)
         slots = [
@@ -180,7 +279,7 @@ class ObjectGraph(ObjectVariables):
         return keys
 
     def _keys_by_path(self, walk: Walk, node_ids: list[int]) -> dict[str, str]:
-        """Path -> key, of those nodes of a walk that are variables."""
+        """Return path -> key of those nodes of a walk that are variables."""
         variables = [(i, self._nodes.variable(i)) for i in node_ids]
         self._nodes.require_short_paths(walk, (i for i, variable in variables if variable))
         keys: dict[str, str] = {}
@@ -197,13 +296,13 @@ class ObjectGraph(ObjectVariables):
         if suffix:
             return self._find_attribute(node_id, suffix)
         variable = self._nodes.variable(node_id)
-        if variable is None and not path:  # "" is also the path of a child called ""
+        if variable is None and not path:  # "" is also the path of a child with the name ""
             child = self._nodes.children(ROOT).get("")
             variable = None if child is None else self._nodes.variable(child)
         return None if variable is None else variable.checkpoint_key
 
     def _find_attribute(self, node_id: int, suffix: str) -> str | None:
-        """The key of a node's tensor, by the part after /.ATTRIBUTES/."""
+        """Return the key of a node's tensor, by the part after /.ATTRIBUTES/, or None."""
         for attribute in self._nodes.attributes(node_id):
             key = attribute.checkpoint_key
             own = key.partition(ATTRIBUTES)[2]
@@ -215,6 +314,7 @@ class ObjectGraph(ObjectVariables):
         return None
 
     def _find_object(self, path: str) -> int | None:
+        """Return the id of the object at a path, which can be a slot variable, or None."""
         object_path, is_slot, slot_path = path.partition(OPTIMIZER_SLOT)
         if not is_slot:
             return self._follow_path(object_path)
@@ -230,18 +330,20 @@ class ObjectGraph(ObjectVariables):
         return next((node.node_id for node in valued or found), None)
 
     def _objects_at(self, path: str) -> list[int]:
-        """The object at a path; at "" the root, and its child called ""."""
+        """Return the id of the object at a path; for "" the root and its child named ""."""
         found = [self._follow_path(path), None if path else self._nodes.children(ROOT).get("")]
         return [node_id for node_id in found if node_id is not None]
 
     def _follow_path(self, path: str) -> int | None:
+        """Return the id of the object at a path, or None."""
         try:
             names = split_path(path)
-        except ValueError:  # no path is written so
+        except ValueError:  # not a valid path
             return None
         return self._follow(names)
 
     def _follow(self, names: Iterable[str]) -> int | None:
+        """Return the id of the object at local names from the root, or None."""
         node_id: int | None = ROOT
         for name in names:
             if node_id is None:

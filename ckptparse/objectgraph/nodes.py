@@ -1,14 +1,15 @@
-"""The objects of a checkpoint: a serialized TrackableObjectGraph, node by node.
+"""The objects of a checkpoint: decodes the nodes of a serialized TrackableObjectGraph.
 
 ::
 
-    TrackableObjectGraph   nodes: an object's id is its place, 0 is the root
+    TrackableObjectGraph   nodes; the id of an object is its index, 0 is the root
     node                   children: (node id, local name)
                            attributes: (name, full name, checkpoint key), one for each tensor or
-                           group of tensors; a variable's is called VARIABLE_VALUE
+                           group of tensors; the attribute of a variable is VARIABLE_VALUE
                            slot variables: (id of a variable, slot name, id of the slot variable);
-                           only optimizers have them, and they are nobody's children
-                           registered saver, whether anything below has values
+                           only optimizers have them, and no object has them as children
+                           registered saver
+                           has checkpoint values: whether it or an object below it has values
 
 Source: tensorflow/core/protobuf/trackable_object_graph.proto and
 tensorflow/python/checkpoint/{checkpoint,save_util}.py.
@@ -32,7 +33,7 @@ from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import decode_name
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-"""The name of the tensor, a scalar string, that holds the graph; checkpoints of TF1 have none."""
+"""The name of the scalar string tensor with the graph; checkpoints of TF1 do not have it."""
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
 ROOT = 0
@@ -42,11 +43,14 @@ _CACHED = 1024
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSaver:
-    """The saver of an object that stores it under keys of its own, which no graph lists.
+    """The registered saver of an object; it chooses the keys of the object's tensors itself.
+
+    The object graph does not list these keys.  Programs register a saver with
+    ``register_tf_checkpoint_saver`` of tensorflow/python/saved_model/registration.
 
     Attributes:
-        name: the saver.
-        object_name: what it was told that the object is called.
+        name: name of the saver.
+        object_name: name of the object, as the saver was given it.
     """
 
     name: str
@@ -55,12 +59,22 @@ class RegisteredSaver:
 
 @dataclass(frozen=True, slots=True)
 class ObjectAttribute:
-    """A tensor of an object, or several under one key.
+    """A tensor of an object, or a group of tensors whose keys have a common prefix.
 
     Attributes:
-        name: ``VARIABLE_VALUE``, ``py_state``, ``table`` ...
-        full_name: the variable's name in its program, "" where it has none; need not be unique.
-        checkpoint_key: its key in the checkpoint, or what its keys begin with.
+        name: name of the attribute: ``VARIABLE_VALUE``, ``py_state``, ``table``.
+        full_name: the variable's name in the program that saved it; "" if it has none.  Several
+            variables can have the same.
+        checkpoint_key: key in the checkpoint, or the common prefix of the keys of a group.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> graph = open_checkpoint("fixtures/tf-2.13.1/keras_adam/model.ckpt").object_graph
+        >>> variable = graph.node("model/layer_with_weights-0/kernel").variable
+        >>> variable.full_name, variable.shape, str(variable.dtype)
+        ('enc/kernel', (2, 3), 'float32')
+        >>> variable.checkpoint_key
+        'model/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE'
     """
 
     name: str
@@ -72,8 +86,8 @@ class ObjectAttribute:
     def keys(self) -> tuple[str, ...]:
         """The names of its tensors in the checkpoint.
 
-        One, as a rule; of tables and iterators `checkpoint_key` is only how they begin
-        (``…/table-keys``, ``…/table-values``); none where the checkpoint lacks them.
+        Usually one: `checkpoint_key`.  Tables have several that begin with it (``table-keys``,
+        ``table-values``).  Empty if the checkpoint has no such tensor.
         """
         return self._nodes.names_of_key(self.checkpoint_key)
 
@@ -82,30 +96,39 @@ class ObjectAttribute:
         """The metadata of its tensor.
 
         Raises:
-            TensorNotFoundError: the checkpoint lacks it, or has it in several tensors (`keys`).
+            TensorNotFoundError: the checkpoint has no tensor of this key, or a group (see `keys`).
         """
         return self._nodes.tensors.info(self.checkpoint_key)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As `info` has it."""
+        """The numpy dtype of its tensor; raises as `info` does."""
         return self.info.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As `info` has it."""
+        """The shape of its tensor, () for a scalar; raises as `info` does."""
         return self.info.shape
 
 
 @dataclass(frozen=True, slots=True)
 class SlotVariable:
-    """A slot variable: a value that an optimizer keeps for a variable.
+    """A slot variable: a value that an optimizer keeps for a variable, such as a momentum.
+
+    Optimizers of TensorFlow up to 2.10, and Keras's legacy optimizers later, have slot variables.
 
     Attributes:
-        name: of the slot: ``m``, ``v``, ``momentum`` ...
-        optimizer: the object that keeps it.
-        original: the variable that it is kept for.
-        variable: the variable that holds it.
+        name: name of the slot: ``m``, ``v``, ``momentum``.
+        optimizer: the optimizer.
+        original: the variable that the slot belongs to.
+        variable: the slot variable itself.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> graph = open_checkpoint("fixtures/tf-2.4.4/keras_adam/model.ckpt").object_graph
+        >>> slot = graph.node("optimizer").slot_variables[0]
+        >>> slot.name, slot.original.path
+        ('m', 'model/layer_with_weights-0/kernel')
     """
 
     name: str
@@ -116,10 +139,18 @@ class SlotVariable:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ObjectNode:
-    """An object of a checkpoint: a model, a layer, a list, an optimizer, a variable ...
+    """An object of a checkpoint: a model, a layer, a list, an optimizer, a variable.
 
     Attributes:
-        node_id: its number in the graph; 0 is the root.
+        node_id: its id, which is its index in the graph; 0 is the root.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+        >>> list(graph.root.children)
+        ['backbone', 'head', 'optimizer']
+        >>> graph.root.children["head"].children["0"].children["kernel"].path
+        'head/0/kernel'
     """
 
     node_id: int
@@ -127,34 +158,38 @@ class ObjectNode:
 
     @property
     def children(self) -> dict[str, ObjectNode]:
-        """Local name -> object.  Those of lists are "0", "1" ..., those of dicts their keys."""
+        """Its children by local name, which is not escaped.
+
+        The local name of an attribute is its name, of a list's item its index ("0"), of a
+        dictionary's entry its key.
+        """
         ids = self._nodes.children(self.node_id)
         return {name: ObjectNode(child, self._nodes) for name, child in ids.items()}
 
     @property
     def path(self) -> str | None:
-        """The first path from the root; None for what no path leads to (slot variables)."""
+        """The shortest path from the root; None if no path leads to it, as for slot variables."""
         walk = self._nodes.walk
         return walk.path(self.node_id) if self.node_id in walk else None
 
     @property
     def attributes(self) -> tuple[ObjectAttribute, ...]:
-        """Its tensors."""
+        """All its tensors."""
         return self._nodes.attributes(self.node_id)
 
     @property
     def variable(self) -> ObjectAttribute | None:
-        """Its value, if it is a variable."""
+        """Its value, if it is a variable, otherwise None."""
         return self._nodes.variable(self.node_id)
 
     @property
     def slot_variables(self) -> tuple[SlotVariable, ...]:
-        """The slot variables that it keeps, if it is an optimizer."""
+        """The slot variables that it has, if it is an optimizer, otherwise ()."""
         return tuple(self._nodes.slot_variables(self.node_id))
 
     @property
     def slots(self) -> tuple[SlotVariable, ...]:
-        """The slot variables that optimizers keep for it, if it is a variable."""
+        """The slot variables that optimizers have for it, if it is a variable, otherwise ()."""
         return tuple(self._nodes.slots_by_original.get(self.node_id, ()))
 
     @property
@@ -164,7 +199,10 @@ class ObjectNode:
 
     @property
     def has_checkpoint_values(self) -> bool | None:
-        """Whether it or an object below it has values; None before TensorFlow 2.10."""
+        """Whether it or an object below it has values; None if TensorFlow did not store that.
+
+        TensorFlow 2.7.4 does not store it, 2.10.1 does.
+        """
         message = self._nodes.message(self.node_id)
         if not message.HasField("has_checkpoint_values"):
             return None
@@ -175,16 +213,16 @@ class ObjectNode:
 
 
 class NodeTable:
-    """The nodes of a graph, each decoded at its first use."""
+    """The nodes of a graph; each is decoded when it is used."""
 
     def __init__(self, serialized: bytes, tensors: TensorMapping) -> None:
         """
         Args:
-            serialized: a TrackableObjectGraph.
-            tensors: the checkpoint that its keys belong to.
+            serialized: a serialized TrackableObjectGraph.
+            tensors: the checkpoint with the keys of the graph.
 
         Raises:
-            CorruptCheckpointError: it is none, or has no nodes.
+            CorruptCheckpointError: `serialized` is not such a message, or has no nodes.
         """
         message_class = load("trackable_object_graph.proto")["TrackableObjectGraph"]
         self._messages = parse(message_class, serialized).nodes
@@ -201,11 +239,11 @@ class NodeTable:
         return len(self._messages)
 
     def message(self, node_id: int) -> Any:
-        """The TrackableObject of a node."""
+        """Return the TrackableObject of a node."""
         return self._messages[node_id]
 
     def _decode_children(self, node_id: int) -> Mapping[str, int]:
-        """Local name -> node id."""
+        """Return the children of a node: local name -> node id."""
         children: dict[str, int] = {}
         for reference in self._messages[node_id].children:
             name = decode_name(reference.local_name)
@@ -220,6 +258,7 @@ class NodeTable:
         return children
 
     def _require_id(self, node_id: int) -> int:
+        """Return a node id, if it is one, or raise CorruptCheckpointError."""
         if not 0 <= node_id < len(self._messages):
             raise CorruptCheckpointError(
                 "invalid object graph",
@@ -230,11 +269,11 @@ class NodeTable:
         return node_id
 
     def attributes(self, node_id: int) -> tuple[ObjectAttribute, ...]:
-        """The tensors of a node."""
+        """Return the tensors of a node."""
         return tuple(map(self._decode_attribute, self._messages[node_id].attributes))
 
     def variable(self, node_id: int) -> ObjectAttribute | None:
-        """The value of a node that is a variable, None for others."""
+        """Return the value of a node that is a variable, None for other nodes."""
         for attribute in self._messages[node_id].attributes:
             if attribute.name == VARIABLE_VALUE.encode():
                 return self._decode_attribute(attribute)
@@ -257,7 +296,7 @@ class NodeTable:
         return RegisteredSaver(decode_name(saver.name), decode_name(saver.object_name))
 
     def slot_variables(self, node_id: int) -> Iterator[SlotVariable]:
-        """Yield the slot variables that a node keeps."""
+        """Yield the slot variables of a node that is an optimizer."""
         for reference in self._messages[node_id].slot_variables:
             original = self._require_id(reference.original_variable_node_id)
             slot_variable = self._require_id(reference.slot_variable_node_id)
@@ -270,7 +309,7 @@ class NodeTable:
 
     @cached_property
     def slots_by_original(self) -> dict[int, list[SlotVariable]]:
-        """Node id of a variable -> its slots."""
+        """Node id of a variable -> its slot variables."""
         slots: dict[int, list[SlotVariable]] = {}
         for node_id in range(len(self)):
             for slot in self.slot_variables(node_id):
@@ -279,16 +318,16 @@ class NodeTable:
 
     @cached_property
     def walk(self) -> Walk:
-        """From the root to all that it leads to."""
+        """The walk from the root to all objects that it leads to."""
         return Walk(ROOT, self.children)
 
     def require_short_paths(self, walk: Walk, node_ids: Iterable[int]) -> None:
-        """`Walk.require_short_paths`, for this graph."""
+        """Call `Walk.require_short_paths` with the size of this graph."""
         with located(tensor=KEY):
             walk.require_short_paths(node_ids, self.nbytes)
 
     def _find_names(self, key: str) -> tuple[str, ...]:
-        """The names of the tensors that an attribute's key stands for."""
+        """Return the names of an attribute's tensors: its key, or all names that begin with it."""
         if not key or key in self.tensors:
             return (key,) if key else ()
         names = self._sorted_names

@@ -1,4 +1,4 @@
-"""The tree of objects with the size of each, every object once."""
+"""The objects of a graph as the rows of a tree, with the size of each."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from ckptparse.tensors.info import OutlineRow, TensorInfo
 from ckptparse.tensors.names import natural_key
 
 Sizes = dict[int, tuple[int, int]]
-"""Node id -> number of tensors and bytes of it and of all below it."""
+"""Node id -> number of tensors and number of bytes, of the node and of all nodes below it."""
 
 
 def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
-    """The objects that have tensors, parents first.
+    """Return rows for the objects that have tensors, each parent before its children.
 
-    An object with several paths stands under the shortest that is not through a list of all
-    variables (`LISTS`), and is an alias elsewhere.  Slot variables are their optimizer's.
+    An object with several paths is listed under the shortest that does not lead through a list of
+    all variables (`LISTS`); its other paths are aliases.  Slot variables count as part of their
+    optimizer.  Tensors that belong to no object follow at the end.
 
     Args:
         nodes: the graph.
-        infos: every tensor of the checkpoint by name; those of no object come last.
+        infos: the metadata of all tensors of the checkpoint, by name.
     """
     walk = Walk(ROOT, nodes.children, last=LISTS)
     left = dict(infos)
@@ -47,7 +48,10 @@ def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRo
 def _own_rows(
     nodes: NodeTable, walk: Walk, node_id: int, left: dict[str, TensorInfo]
 ) -> Iterator[OutlineRow]:
-    """The tensors of one object, which are taken out of `left`: its value first, under ""."""
+    """Yield rows for the tensors of one object, and remove these from `left`.
+
+    The row of a variable's value has the name "".
+    """
     for attribute in nodes.attributes(node_id):
         for key in attribute.keys:
             info = left.pop(key, None)
@@ -71,7 +75,7 @@ def _own_rows(
 def _nodes_in_paths(
     nodes: NodeTable, walk: Walk, own: dict[int, list[OutlineRow]]
 ) -> Iterator[int]:
-    """A node for each path, or part of one, that the rows will hold."""
+    """Yield a node for each path that the rows will contain."""
     for node_id in walk.order:
         children = nodes.children(node_id).values()
         yield from repeat(node_id, 1 + len(children) + len(own.get(node_id, ())))
@@ -79,7 +83,7 @@ def _nodes_in_paths(
 
 
 def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
-    """Sizes of the nodes that have any."""
+    """Return the sizes of the nodes that have tensors."""
     sizes: Sizes = {}
     for node_id in reversed(walk.order):
         num_tensors, nbytes = sizes.get(node_id, (0, 0))
@@ -98,7 +102,7 @@ def _add_up(walk: Walk, own: dict[int, list[OutlineRow]]) -> Sizes:
 def _rows(
     nodes: NodeTable, walk: Walk, own: dict[int, list[OutlineRow]], sizes: Sizes
 ) -> Iterator[OutlineRow]:
-    """Yield all rows below the root, and the root's own value."""
+    """Yield all rows below the root, and a row for the root's own value."""
     pending = [(0, -1, "", ROOT)]
     while pending:
         depth, parent, name, node_id = pending.pop()

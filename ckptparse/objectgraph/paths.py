@@ -1,16 +1,16 @@
-"""Paths of objects: local names from the root on, as they are in a checkpoint's keys.
+"""Paths of objects: the escaped local names from the root, as in the keys of a checkpoint.
 
 ::
 
-    path        local name "/" local name ...; "" for the root
-    local name  "." written "..", then "/" written ".S"
-    key         path "/.ATTRIBUTES/" attribute
-    of a slot   path of the variable "/.OPTIMIZER_SLOT/" path of the optimizer "/" slot name
-                "/.ATTRIBUTES/" attribute
+    path           local name "/" local name ...; "" is the root
+    local name     "." escaped as "..", then "/" escaped as ".S"
+    key            path "/.ATTRIBUTES/" attribute
+    key of a slot  path of the variable "/.OPTIMIZER_SLOT/" path of the optimizer "/" slot name
+                   "/.ATTRIBUTES/" attribute
 
-A name never holds a lone dot once it is written, so ``.ATTRIBUTES`` and ``.OPTIMIZER_SLOT`` cannot
-be names.  The one path that says two things is "": the root, and a child of the root whose name is
-empty.  Its keys say both as well.
+An escaped name contains no single dot, so ``.ATTRIBUTES`` and ``.OPTIMIZER_SLOT`` cannot be names.
+The path "" is ambiguous: it is the root, and a child of the root whose name is empty.  The same
+holds for its keys.
 
 Source: tensorflow/python/trackable/trackable_utils.py.
 """
@@ -28,15 +28,15 @@ _MEANING = {".": ".", "S": "/"}
 
 
 def escape_name(name: str) -> str:
-    """A local name as paths have it."""
+    """Return a local name escaped for a path."""
     return name.replace(".", "..").replace("/", ".S")
 
 
 def unescape_name(text: str) -> str:
-    """Return the local name that a part of a path encodes.
+    """Return the local name of an escaped name.
 
     Raises:
-        ValueError: no name is written so.
+        ValueError: a dot is followed by neither a dot nor ``S``.
     """
 
     def meaning(escaped: re.Match[str]) -> str:
@@ -44,19 +44,33 @@ def unescape_name(text: str) -> str:
             raise ValueError(f"not a name of a path (. is written .., / is written .S): {text!r}")
         return _MEANING[escaped[1]]
 
-    # One scan from the left: "..S" is ".S", not "/" after a dot.
+    # One pass from the left: "..S" means ".S", not a dot and "/".
     return _ESCAPED.sub(meaning, text)
 
 
 def join_path(names: Sequence[str]) -> str:
-    """The path of local names: ``["by_key", "a/b"]`` gives ``by_key/a.Sb``."""
+    """Return the path of local names, with dots and slashes in the names escaped.
+
+    Args:
+        names: local names from the root; none for the root itself.
+
+    Example:
+        >>> from ckptparse.objectgraph import join_path
+        >>> join_path(["by_key", "a/b.c"])
+        'by_key/a.Sb..c'
+    """
     return "/".join(map(escape_name, names))
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """The local names of a path; () for "", the root.
+    """Return the local names of a path, not escaped; () for "", the root.
 
     Raises:
-        ValueError: it is not a path.
+        ValueError: a dot of the path is followed by neither a dot nor ``S``.
+
+    Example:
+        >>> from ckptparse.objectgraph import split_path
+        >>> split_path("by_key/a.Sb..c")
+        ('by_key', 'a/b.c')
     """
     return tuple(map(unescape_name, path.split("/"))) if path else ()

@@ -1,4 +1,4 @@
-"""Variables under the paths of the objects that hold them."""
+"""Variables as a mapping from the paths of their objects to arrays."""
 
 from __future__ import annotations
 
@@ -16,15 +16,25 @@ from ckptparse.weights.selection import select
 
 
 class ObjectVariables(TensorMapping):
-    """A read-only mapping from paths of objects to arrays; nothing is read before it is asked for.
+    """A lazy, read-only mapping from the paths of objects to the arrays of their variables.
 
-    Each variable is listed once, and is looked up by the path under which it is listed.
+    Each variable is listed once, under one path, and only this path finds it.  (`ObjectGraph` finds
+    a variable by all its paths.)  Arrays are read at access, as `Checkpoint.read` reads them.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+        >>> head = graph.subtree("head")
+        >>> list(head)
+        ['0/kernel', '0/bias', '1/kernel', '1/bias']
+        >>> head["1/bias"].shape
+        (2,)
     """
 
     def __init__(self, list_keys: Callable[[], dict[str, str]], tensors: TensorMapping) -> None:
         """
         Args:
-            list_keys: makes path -> key in the checkpoint; called once, at the first need.
+            list_keys: returns path -> key in the checkpoint; called once, when first needed.
             tensors: the checkpoint.
         """
         self._list_keys = list_keys
@@ -44,11 +54,25 @@ class ObjectVariables(TensorMapping):
         return isinstance(path, str) and self._find(path) is not None
 
     def read(self, path: str, index: Index = ...) -> NDArray[Any]:
-        """A variable, or the part of it that a numpy index takes: as `Checkpoint.read` gives it.
+        """Return a variable, or the part of it that a numpy index selects.
+
+        Args:
+            path: path of the variable.
+            index: anything that numpy accepts between square brackets (``np.s_[:, :, 0]``).
+
+        Returns:
+            An array, never a bare scalar; a view or a copy, as `Checkpoint.read` returns it.
 
         Raises:
-            TensorNotFoundError: nothing of that path, or the checkpoint lacks its tensor.
-            CheckpointError: whatever else reading it raises.
+            TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
+            IndexError: the index does not fit the shape.
+            CheckpointError: reading the tensor failed; see `Checkpoint.read`.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.read("head/0/kernel", (slice(None), 0)).shape
+            (8,)
         """
         return self._tensors.read(self.checkpoint_key(path), index)
 
@@ -60,20 +84,37 @@ class ObjectVariables(TensorMapping):
             yield path, array
 
     def info(self, path: str) -> TensorInfo:
-        """Return the metadata of a variable; its `name` is the key in the checkpoint.
+        """Return the metadata of a variable.  Reads none of its bytes.
+
+        `TensorInfo.name` is the key in the checkpoint, not the path.
 
         Raises:
-            TensorNotFoundError: nothing of that path, or the checkpoint lacks its tensor.
+            TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> info = graph.info("head/0/kernel")
+            >>> info.shape, str(info.dtype), info.nbytes
+            ((8, 3), 'float32', 96)
         """
         return self._tensors.info(self.checkpoint_key(path))
 
     select = select
 
     def checkpoint_key(self, path: str) -> str:
-        """The name, in the checkpoint, of what is at a path.
+        """Return the key in the checkpoint of the variable at a path.
+
+        The checkpoint may lack a tensor of this key.
 
         Raises:
-            TensorNotFoundError: nothing of that path.
+            TensorNotFoundError: no variable has this path.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.checkpoint_key("head/0/kernel")
+            'head/0/kernel/.ATTRIBUTES/VARIABLE_VALUE'
         """
         key = self._find(path)
         if key is not None:
@@ -81,6 +122,7 @@ class ObjectVariables(TensorMapping):
         raise not_found("no variable at that path", path, self)
 
     def _find(self, path: str) -> str | None:
+        """Return the key of the variable at a path, or None."""
         return self._keys.get(path)
 
     def __repr__(self) -> str:

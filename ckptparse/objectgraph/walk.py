@@ -1,4 +1,4 @@
-"""From one object to all that it leads to."""
+"""Walk from one object to all objects that it leads to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from ckptparse.limits import MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO
 from ckptparse.objectgraph.paths import escape_name
 
 Children = Callable[[int], Mapping[str, int]]
-"""Local name -> node id, of a node id."""
+"""A function from the id of a node to its children: local name -> node id."""
+
+_LEAST_LETTERS = 1 << 20
+_LETTERS_PER_BYTE = 16
+"""Paths may have this many letters for each byte of the graph, or `_LEAST_LETTERS` if that is more;
+see `Walk.require_short_paths`."""
 
 
 def _enter_all(node_id: int, name: str, child: int) -> bool:
@@ -18,15 +23,16 @@ def _enter_all(node_id: int, name: str, child: int) -> bool:
 
 
 class Walk:
-    """The nodes that one node leads to, breadth-first, each under the first path that reaches it.
+    """The nodes that one node leads to, in breadth-first order, each with the first path to it.
 
-    That is how TensorFlow finds the path that goes into a key: the shortest, and among those of one
-    length the one whose names come first (`_breadth_first_traversal` in
-    tensorflow/python/checkpoint/graph_view.py).
+    TensorFlow uses the same path in a variable's key: the shortest, and of several shortest paths
+    the one that is found first, following children in their stored order
+    (``_breadth_first_traversal`` in tensorflow/python/checkpoint/graph_view.py).
 
     Attributes:
-        order: the node ids as they were reached, the start first.
-        first: node id -> (id of the node before it, local name there); of the start (-1, "").
+        order: node ids in the order in which they were reached; the start is the first.
+        first: node id -> (id of its parent on the first path, local name there); (-1, "") for the
+            start.
     """
 
     def __init__(
@@ -39,10 +45,11 @@ class Walk:
     ) -> None:
         """
         Args:
-            start: node id of the start.
-            children: the children of a node.
-            enter: called with (node id, local name, child's id); False leaves that child alone.
-            last: local names to follow only when nothing else is left to follow, in this order.
+            start: id of the node to start from.
+            children: returns the children of a node.
+            enter: called with (node id, local name, child's id); if it returns False, the child is
+                not entered this way.
+            last: local names that are followed only after all others, in this order.
         """
         self.order: list[int] = []
         self.first = {start: (-1, "")}
@@ -68,7 +75,7 @@ class Walk:
         return node_id in self.first
 
     def names(self, node_id: int) -> tuple[str, ...]:
-        """The local names on the first path to a node of this walk."""
+        """Return the local names on the first path to a node of this walk."""
         names = []
         parent, name = self.first[node_id]
         while parent != -1:
@@ -77,21 +84,22 @@ class Walk:
         return tuple(reversed(names))
 
     def path(self, node_id: int) -> str:
-        """The first path to a node of this walk."""
+        """Return the first path to a node of this walk."""
         return "/".join(map(escape_name, self.names(node_id)))
 
     def require_short_paths(self, node_ids: Iterable[int], nbytes: int) -> None:
-        """Raise before paths are made, if they would be longer than the file justifies.
+        """Raise if the paths of nodes would together be too long for the size of the graph.
 
-        A writer puts each variable's path into its key, so all of them together are shorter than
-        the graph.  A chain of objects with other keys could make them as long as its square.
+        TensorFlow stores the path of each variable in its key, so that all paths together are
+        shorter than the graph.  In a damaged or malicious graph, a chain of n objects with short
+        keys would have paths of n² letters.
 
         Args:
-            node_ids: nodes of this walk whose paths are wanted.
-            nbytes: the size of the graph that they are in.
+            node_ids: nodes of this walk.
+            nbytes: the size of the graph in bytes.
 
         Raises:
-            CorruptCheckpointError: the paths are longer.
+            CorruptCheckpointError: the paths are too long.
         """
         most = max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
         total = sum(self._path_sizes[node_id] for node_id in node_ids)
