@@ -1,4 +1,4 @@
-"""The graph beside weights: `.meta` files and SavedModels."""
+"""The graph saved with a checkpoint, in a `.meta` file or a SavedModel."""
 
 from ckptparse.metagraph.files import find_graph_file, read_graph_file
 from ckptparse.metagraph.graph import (

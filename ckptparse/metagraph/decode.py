@@ -1,4 +1,4 @@
-"""Decode the parts of graph messages: nested messages, dtypes and partial shapes."""
+"""Decode parts of graph messages: nested messages, dtypes and partial shapes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ckptparse.tensors.dtypes import lookup
 
 
 def iterate_messages(buffer: memoryview, start: int, stop: int) -> Iterator[Field]:
-    """Yield the places of messages and strings in the message at start..stop of a buffer.
+    """Yield the length-delimited fields (messages and strings) of the message at start..stop.
 
     Raises:
-        CorruptCheckpointError: there is no message at start..stop.
+        CorruptCheckpointError: the bytes at start..stop are not a valid message.
     """
     for field in iterate_fields(buffer, start, stop):
         if field.wire_type == LENGTH_DELIMITED:
@@ -22,12 +22,12 @@ def iterate_messages(buffer: memoryview, start: int, stop: int) -> Iterator[Fiel
 
 
 def decode_dtype(number: int) -> str | None:
-    """TensorFlow's name of a type; None for DT_INVALID, which says nothing."""
+    """Return TensorFlow's name of a dtype; None for 0, DT_INVALID, which means "not set"."""
     return lookup(number).name if number else None
 
 
 def decode_partial_shape(message: Any) -> Shape:
-    """The sizes of a TensorShapeProto, None for one that varies; None for any rank."""
+    """Return the sizes of a TensorShapeProto, None for an unknown size; None for unknown rank."""
     if message.unknown_rank:
         return None
     return tuple(None if dim.size < 0 else dim.size for dim in message.dim)

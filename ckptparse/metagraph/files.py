@@ -1,11 +1,11 @@
-"""Find and read the file with the graph of a checkpoint.
+"""Find and read the file that contains the graph of a checkpoint.
 
 ====================================  ============================================
-given                                 the graph is in
+path                                  file with the graph
 ====================================  ============================================
 a ``.meta``, ``.pb`` or ``.pbtxt``    that file
 the directory of a SavedModel         its ``saved_model.pb`` or ``saved_model.pbtxt``
-``dir/variables/variables``           the same of ``dir``
+``dir/variables/variables``           the same in ``dir``
 any other prefix                      ``….meta``
 ====================================  ============================================
 """
@@ -25,11 +25,17 @@ _SUFFIXES = (META_SUFFIX, ".pb", _TEXT)
 
 
 def find_graph_file(files: Files, path: str) -> str | None:
-    """The file with the graph of what is at a path; None when there is none."""
+    """Return the path of the file with the graph of a checkpoint, or None if there is none.
+
+    Args:
+        files: the file system.
+        path: a graph file, the directory of a SavedModel, or the prefix of a checkpoint.
+    """
     return next(filter(files.is_file, _candidates(files, path)), None)
 
 
 def _candidates(files: Files, path: str) -> Iterator[str]:
+    """Yield the paths where the graph can be, the most likely first."""
     if path.endswith(_SUFFIXES):
         yield path
     for name in SAVED_MODEL_NAMES:
@@ -43,17 +49,18 @@ def _candidates(files: Files, path: str) -> Iterator[str]:
 
 
 def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) -> MetaGraph:
-    """The graph in a file, told by its name.
+    """Return the graph in a file; the suffix of the path tells the format.
 
     Args:
-        files: where it is.
-        path: one that `find_graph_file` gave.
-        tags: of a SavedModel, exactly the tags of the graph; None for its first.
+        files: the file system.
+        path: a path that `find_graph_file` returned.
+        tags: all tags of one graph of a SavedModel, in any order; None for the first graph.
 
     Raises:
-        CheckpointNotFoundError: no graph of the SavedModel has those tags; or the file is gone.
-        CorruptCheckpointError: not such a file.
-        UnreadableError: the operating system refuses.
+        CheckpointNotFoundError: no graph of the SavedModel has exactly these tags, or the file
+            disappeared.
+        CorruptCheckpointError: the file is not a valid graph file.
+        UnreadableError: the operating system reported an error.
     """
     try:
         source = files.open(path)

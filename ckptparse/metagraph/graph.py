@@ -1,4 +1,4 @@
-"""The graph beside a checkpoint: its variables, its signatures, and who wrote it."""
+"""The graph saved with a checkpoint: variables, signatures, operations, and version."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ckptparse.weights.averages import AVERAGE, average_name
+
 Shape = tuple[int | None, ...] | None
-"""Sizes, None for one that varies; None for a shape of any rank."""
+"""A size for each dimension, None for an unknown size; None for an unknown rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceInfo:
-    """The place of a variable in the partitioned variable that it is a part of.
+    """The part of a partitioned variable that a variable of the graph stores.
 
     Attributes:
-        full_name: the name of the whole, which is its key in a checkpoint.
-        full_shape: its shape.
-        start: first index of the part, per dimension.
-        shape: size of the part, per dimension.
+        full_name: name of the whole variable, which is its key in a checkpoint.
+        full_shape: shape of the whole variable.
+        start: index of the part's first element in the whole variable, for each dimension.
+        shape: shape of the part.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+        >>> part = ckpt.meta_graph.trainable_variables[3].slice
+        >>> part.full_name, part.full_shape, part.start, part.shape
+        ('dense/weights', (8, 3), (4, 0), (4, 3))
     """
 
     full_name: str
@@ -32,19 +41,26 @@ class GraphVariable:
     """A variable of a graph.
 
     Attributes:
-        name: without ":0".
-        dtype: TensorFlow's name of its type ("float32"); None where the graph does not say.
-        shape: of its initial value.
-        trainable: None where the graph does not say.
-        checkpoint_key: its name in a checkpoint of the usual Saver; for a part of a partitioned
-            variable that of the whole; for a variable of TF2 the key of its object.
-        slice: which part it is of a partitioned variable; None for a whole one.
-        collections: the collections that it is in.
-        role: ``average`` for a moving average; ``slot`` for what is kept beside a variable, by an
-            optimizer or by a moving average; ``optimizer`` for what an optimizer keeps otherwise;
-            None for all else.
-        of: the variable, or tensor, that it is an average or slot of.
-        node_id: its object in the checkpoint's object graph; None for TF1.
+        name: its name, without ":0".
+        dtype: TensorFlow's name of its dtype ("float32"); None if the graph does not state it.
+        shape: its shape, with None for an unknown size; None if the rank is unknown.
+        trainable: whether it is trained; None if the graph does not state it.
+        checkpoint_key: its name in a checkpoint.  For a part of a partitioned variable, the name of
+            the whole variable; in TensorFlow 2, the key of its object.
+        slice: the part of a partitioned variable that it stores; None for a whole variable.
+        collections: names of the graph collections that contain it; () in TensorFlow 2.
+        role: ``"average"`` for a moving average; ``"slot"`` for a value that an optimizer or a
+            moving average keeps for a variable; ``"optimizer"`` for other state of an optimizer
+            (``beta1_power``); None for all other variables.
+        of: name of the variable or tensor that it is an average or slot of, or None.
+        node_id: id of its object in the checkpoint's object graph; None in TensorFlow 1.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+        >>> variable = ckpt.meta_graph.variables[1]
+        >>> variable.name, variable.dtype, variable.shape, variable.trainable
+        ('conv/kernel', 'float32', (3, 3, 1, 2), True)
     """
 
     name: str
@@ -64,9 +80,16 @@ class TensorSpec:
     """An input or output of a signature.
 
     Attributes:
-        name: of the tensor in the graph ("x:0"); None where it is not one tensor (sparse ...).
-        dtype: TensorFlow's name of its type; None for an operation that gives nothing.
-        shape: as the signature has it.
+        name: name of the tensor in the graph ("x:0"); None if it is not stored as one tensor (a
+            sparse tensor).
+        dtype: TensorFlow's name of its dtype ("float32"); None for an operation without outputs.
+        shape: its shape, with None for an unknown size; None if the rank is unknown.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> model = open_checkpoint("fixtures/tf-1.15.5/saved_model_two_tags/saved_model")
+        >>> model.meta_graph.signatures["serving_default"].inputs["x"]
+        TensorSpec(name='x:0', dtype='float32', shape=(None, 3))
     """
 
     name: str | None
@@ -76,11 +99,19 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A function that a SavedModel offers.
+    """A signature of a SavedModel: a function with named inputs and outputs.
 
     Attributes:
-        method_name: "tensorflow/serving/predict" ...
-        inputs, outputs: by their names in the signature.
+        method_name: kind of the signature, such as "tensorflow/serving/predict"; can be "".
+        inputs: input name -> its tensor, sorted by name.
+        outputs: output name -> its tensor, sorted by name.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> model = open_checkpoint("fixtures/tf-1.15.5/saved_model_two_tags/saved_model")
+        >>> signature = model.meta_graph.signatures["serving_default"]
+        >>> signature.method_name, list(signature.inputs), list(signature.outputs)
+        ('tensorflow/serving/predict', ['x'], ['y'])
     """
 
     method_name: str
@@ -90,12 +121,13 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Saver:
-    """The Saver of a graph.
+    """The ``tf.train.Saver`` of a graph.
 
     Attributes:
-        version: 0 for one from before V2, 1 for V1, 2 for V2 checkpoints.
-        sharded: whether it writes a file for each device.
-        max_to_keep: how many checkpoints it leaves; 0 for all.
+        version: checkpoint format that it writes: 1 for V1, 2 for V2; 0 for a Saver from before V2
+            existed.
+        sharded: whether it writes one file per device.
+        max_to_keep: number of recent checkpoints that it keeps; 0 for all.
     """
 
     version: int
@@ -105,20 +137,33 @@ class Saver:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MetaGraph:
-    """A graph and what was written beside it.
+    """A graph with its variables, signatures and collections, from a `.meta` file or a SavedModel.
 
     Attributes:
-        tags: what it was saved for ("serve"); () in a .meta file.
-        all_tags: the tags of every graph of the SavedModel.
-        tensorflow_version, tensorflow_git_version: who wrote it; free text, "" before 0.12.
-        graph_def_producer: the version of its format, which tells the era where there is no other.
-        saver: None where there is none.
-        variables: in the order of collections, or of objects.
-        collections: name -> number of items.
-        signatures: name -> inputs and outputs.
-        op_counts: operation -> number of nodes, outside functions.
-        function_op_counts: operation -> number of nodes, in all functions.
-        num_functions: how many functions there are.
+        tags: tags of the graph in its SavedModel, such as ``("serve",)``; () in a `.meta` file.
+        all_tags: the tags of each graph of the SavedModel.
+        tensorflow_version: version of the TensorFlow that wrote the graph; free text, "" before
+            0.12.
+        tensorflow_git_version: git version of the same TensorFlow; free text, can be "".
+        graph_def_producer: version number of the graph format, which dates the graph if it has no
+            TensorFlow version.
+        saver: the Saver of the graph; None if it has none.
+        variables: all variables, in the order of collections (TensorFlow 1) or of objects
+            (TensorFlow 2).
+        collections: name of a collection -> number of its items.
+        signatures: name of a signature -> its inputs and outputs.
+        op_counts: name of an operation -> number of its nodes outside functions.
+        function_op_counts: name of an operation -> number of its nodes in all functions.
+        num_functions: number of functions.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+        >>> graph = ckpt.meta_graph
+        >>> graph
+        <MetaGraph of 1.15.5: 47 variables>
+        >>> graph.saver
+        Saver(version=2, sharded=False, max_to_keep=5)
     """
 
     tags: tuple[str, ...]
@@ -136,38 +181,55 @@ class MetaGraph:
 
     @property
     def trainable_variables(self) -> tuple[GraphVariable, ...]:
-        """Those that are trained."""
+        """The variables that are trained: those whose `trainable` is True."""
         return tuple(item for item in self.variables if item.trainable)
 
     @property
     def moving_averages(self) -> tuple[GraphVariable, ...]:
-        """Those that are moving averages; `of` says of what."""
+        """The variables that are moving averages.
+
+        `GraphVariable.of` is the variable or tensor that is averaged.
+        """
         return tuple(item for item in self.variables if item.role == "average")
 
     @property
     def slot_variables(self) -> tuple[GraphVariable, ...]:
-        """Those that are kept beside others; `of` says beside which."""
+        """The variables that an optimizer or a moving average keeps for others.
+
+        `GraphVariable.of` is the variable that they are kept for.
+        """
         return tuple(item for item in self.variables if item.role == "slot")
 
-    def variables_to_restore(self, average: str = "ExponentialMovingAverage") -> dict[str, str]:
-        """Map each variable to the tensor to restore it from, an average where there is one.
+    def variables_to_restore(self, average: str = AVERAGE) -> dict[str, str]:
+        """Return which tensor to read for each variable: its moving average, if it has one.
 
-        As `tf.train.ExponentialMovingAverage.variables_to_restore`, by checkpoint keys, and only
-        with averages that exist: TensorFlow asks for those of every trainable variable, and of the
-        parts of partitioned ones under names that no checkpoint has.
+        Like ``tf.train.ExponentialMovingAverage.variables_to_restore``, but with checkpoint keys,
+        and only with averages that exist.  (TensorFlow requires an average of every trainable
+        variable, and names the averages of the parts of a partitioned variable in a way that no
+        checkpoint does.)
 
         Args:
             average: name of the moving average.
 
         Returns:
-            Key to read -> key of the variable that it is for.
+            Key of the tensor to read -> key of the variable to assign it to.  Only variables of the
+            collection "variables", so {} in TensorFlow 2.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> keys = ckpt.meta_graph.variables_to_restore()
+            >>> keys["conv/kernel/ExponentialMovingAverage"], keys["frozen"]
+            ('conv/kernel', 'frozen')
         """
         saved = [item for item in self.variables if "variables" in item.collections]
         keys = {item.name: item.checkpoint_key for item in saved}
         averages = {
             item.of: item.checkpoint_key
             for item in saved
-            if item.role == "average" and item.name == f"{item.of}/{average}" and item.of in keys
+            if item.role == "average"
+            and item.of in keys
+            and item.name == average_name(item.of, average)
         }
         replaced = set(averages.values())
         return {

@@ -1,4 +1,4 @@
-"""The nodes of a GraphDef, one at a time.
+"""Scan the nodes of a GraphDef, one at a time.
 
 ::
 
@@ -6,8 +6,8 @@
     library        function*
     function       node*
 
-A graph can be hundreds of megabytes, nearly all of them constants.  It is walked on the wire, and
-each node is parsed, looked at and dropped; of large ones not even the attributes are parsed.
+A graph can have hundreds of megabytes, mostly constants.  Its serialized bytes are scanned: each
+node is parsed by itself and then dropped.  The attributes of large nodes are not parsed.
 
 Source: tensorflow/core/framework/{graph,node_def,function}.proto.
 """
@@ -33,19 +33,20 @@ _NODE_OF_FUNCTION = 3
 _ATTR = 5
 
 _LARGE = 1 << 16
-"""Bytes of a node from which on its attributes are left out; those of variables are far fewer."""
+"""From this size in bytes on, a node is parsed without attributes.  Nodes of variables are far
+smaller."""
 
 
 @dataclass
 class GraphFacts:
-    """The facts that are kept of a GraphDef.
+    """The result of scanning a GraphDef.
 
     Attributes:
-        producer: version of the format.
-        op_counts: operation -> number of nodes.
-        function_op_counts: the same, of the nodes in functions.
-        num_functions: how many functions there are.
-        variables: name of a node that is a variable -> dtype and shape.
+        producer: version of the graph format.
+        op_counts: operation -> number of nodes outside functions.
+        function_op_counts: operation -> number of nodes in functions.
+        num_functions: number of functions.
+        variables: name of a variable's node -> dtype and shape.
         updates: (name, operation, inputs) of the nodes that change variables.
     """
 
@@ -61,11 +62,11 @@ def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
     """Scan the GraphDef in a buffer.
 
     Args:
-        buffer: the file.
-        graphs: where the GraphDef is in it; in several pieces, if a writer chose to.
+        buffer: the contents of the file.
+        graphs: the fields with the GraphDef; protocol buffers allow several, which are merged.
 
     Raises:
-        CorruptCheckpointError: it is none.
+        CorruptCheckpointError: the bytes are not a valid GraphDef.
     """
     classes = load("meta_graph.proto")
     facts = GraphFacts()
@@ -76,12 +77,13 @@ def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
             if part.number == _NODE:
                 node = _parse_node(buffer, part, classes["NodeDef"])
                 ops[node.op] += 1
-                _look_at(node, facts)
+                _add_variable_or_update(node, facts)
             elif part.number == _LIBRARY:
                 for nodes in _functions(buffer, part):
                     facts.num_functions += 1
-                    for place in nodes:
-                        function_ops[_parse_node(buffer, place, classes["NodeDef"]).op] += 1
+                    for field_of_node in nodes:
+                        node = _parse_node(buffer, field_of_node, classes["NodeDef"])
+                        function_ops[node.op] += 1
             elif part.number == _VERSIONS:
                 versions = parse(classes["VersionDef"], buffer[part.start : part.stop])
                 facts.producer = versions.producer
@@ -91,6 +93,7 @@ def scan_graph(buffer: memoryview, graphs: list[Field]) -> GraphFacts:
 
 
 def _functions(buffer: memoryview, library: Field) -> Iterator[list[Field]]:
+    """Yield the fields with the nodes of each function."""
     for function in iterate_messages(buffer, library.start, library.stop):
         if function.number == _FUNCTION:
             parts = iterate_messages(buffer, function.start, function.stop)
@@ -98,6 +101,7 @@ def _functions(buffer: memoryview, library: Field) -> Iterator[list[Field]]:
 
 
 def _parse_node(buffer: memoryview, node: Field, message_class: Any) -> Any:
+    """Parse a node; a large one without its attributes."""
     if node.stop - node.start < _LARGE:
         return parse(message_class, buffer[node.start : node.stop])
     pos, kept = node.start, []
@@ -108,7 +112,8 @@ def _parse_node(buffer: memoryview, node: Field, message_class: Any) -> Any:
     return parse(message_class, b"".join(kept))
 
 
-def _look_at(node: Any, facts: GraphFacts) -> None:
+def _add_variable_or_update(node: Any, facts: GraphFacts) -> None:
+    """Add a node to the facts, if it is a variable or changes one."""
     op = node.op
     if op in VARIABLE_OPS:
         attributes = {entry.key: entry.value for entry in node.attr}

@@ -1,4 +1,4 @@
-"""A `.meta` file or a SavedModel's `saved_model.pb`, as far as anyone asks.
+"""Parse `.meta` files and `saved_model.pb` files.
 
 ::
 
@@ -7,7 +7,7 @@
     MetaGraphDef      1 meta info (tags, versions), 2 GraphDef, 3 SaverDef, 4 collections,
                       5 signatures, 7 SavedObjectGraph (TF2)
 
-A SavedModel also exists as text (``saved_model.pbtxt``).
+A SavedModel can also be stored as text (``saved_model.pbtxt``).
 
 Source: tensorflow/core/protobuf/{meta_graph,saved_model}.proto and
 tensorflow/python/saved_model/loader_impl.py.
@@ -37,18 +37,25 @@ _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
 
 _MOST_LETTERS = 200
+"""Letters of protobuf's error message that an error quotes."""
+
+_LEAST_LETTERS = 1 << 20
+_LETTERS_PER_BYTE = 16
+"""The names in `GraphVariable.of` may have this many letters for each byte of the file, or
+`_LEAST_LETTERS` if that is more; see `_require_short_names`."""
 
 Parts = dict[int, list[Field]]
+"""Field number of a MetaGraphDef -> its fields."""
 
 
 def parse_meta_graph(buffer: bytes | memoryview) -> MetaGraph:
-    """A `.meta` file.
+    """Parse the contents of a `.meta` file.
 
     Args:
-        buffer: all of the file; a map of it is fine, constants in it are never touched.
+        buffer: all bytes of the file.  With a memory map, constants in the graph are not read.
 
     Raises:
-        CorruptCheckpointError: it is no MetaGraphDef.
+        CorruptCheckpointError: the bytes are not a valid MetaGraphDef.
     """
     view = memoryview(buffer)
     parts = _find_parts(view, 0, len(view))
@@ -59,16 +66,16 @@ def parse_meta_graph(buffer: bytes | memoryview) -> MetaGraph:
 def parse_saved_model(
     buffer: bytes | memoryview, tags: Iterable[str] | None = None, *, text: bool = False
 ) -> MetaGraph:
-    """One graph of a `saved_model.pb`.
+    """Parse one graph of a `saved_model.pb` file.
 
     Args:
-        buffer: all of the file; a map of it is fine, constants in it are never touched.
-        tags: exactly the tags of the graph, in any order; None for the first graph.
-        text: whether it is a `saved_model.pbtxt`.
+        buffer: all bytes of the file.  With a memory map, constants in the graph are not read.
+        tags: all tags of the graph, in any order; None for the first graph.
+        text: whether the file is a `saved_model.pbtxt`.
 
     Raises:
-        CheckpointNotFoundError: no graph has those tags.
-        CorruptCheckpointError: it is no SavedModel.
+        CheckpointNotFoundError: no graph has exactly these tags.
+        CorruptCheckpointError: the bytes are not a valid SavedModel.
     """
     view = _text_to_binary(buffer) if text else memoryview(buffer)
     graphs = [
@@ -91,7 +98,8 @@ def parse_saved_model(
 
 
 def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
-    from google.protobuf import text_format  # few SavedModels need it
+    """Parse a SavedModel as text and return it serialized."""
+    from google.protobuf import text_format  # imported only for SavedModels as text
 
     message = load("meta_graph.proto")["SavedModel"]()
     try:
@@ -100,7 +108,7 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
         text_format.Parse(ease_text(plain), message, allow_unknown_field=True)
     except CorruptCheckpointError:
         raise
-    # ValueError: not UTF-8.  RecursionError: the parser calls itself for every brace.
+    # ValueError: not UTF-8.  RecursionError: the parser recurses at each brace.
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
             "invalid protocol buffer as text",
@@ -119,12 +127,12 @@ def _find_parts(view: memoryview, start: int, stop: int) -> Parts:
 
 
 def _join(view: memoryview, fields: list[Field]) -> bytes:
-    """A message that may be in several pieces, which is as good as one after the other."""
+    """Return the bytes of a message; concatenating several fields merges them (protobuf)."""
     return b"".join(view[field.start : field.stop] for field in fields)
 
 
 def _parse_info(view: memoryview, parts: Parts) -> tuple[tuple[str, ...], str, str]:
-    """Tags, version and git version."""
+    """Return tags, TensorFlow version and git version."""
     message_class = load("meta_graph.proto")["MetaGraphDef.MetaInfoDef"]
     info = parse(message_class, _join(view, parts.get(_META_INFO, [])))
     return (
@@ -137,6 +145,7 @@ def _parse_info(view: memoryview, parts: Parts) -> tuple[tuple[str, ...], str, s
 def _parse_parts(
     view: memoryview, parts: Parts, all_tags: tuple[tuple[str, ...], ...]
 ) -> MetaGraph:
+    """Parse the parts of one MetaGraphDef."""
     classes = load("meta_graph.proto")
     collections: dict[str, Any] = {}
     sizes: dict[str, int] = {}
@@ -173,7 +182,7 @@ def _parse_parts(
 def _iterate_entries(
     view: memoryview, parts: Parts, number: int, entry_class: str
 ) -> Iterator[tuple[str, Any]]:
-    """The entries of a map of a MetaGraphDef: keys and messages."""
+    """Yield the entries of a map of a MetaGraphDef: keys and messages."""
     message_class = load("meta_graph.proto")[f"MetaGraphDef.{entry_class}"]
     for field in parts.get(number, ()):
         entry = parse(message_class, view[field.start : field.stop])
@@ -181,10 +190,13 @@ def _iterate_entries(
 
 
 def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> None:
-    """Check that what slots belong to takes no more letters, said of each, than a file justifies.
+    """Raise if the names in `GraphVariable.of` would be too long for the size of the file.
 
-    A writer puts the name of a variable into those of its slots.  A slot that only refers to it
-    could be one of a million, and the name a megabyte.
+    TensorFlow stores the name of a variable in the name of each slot.  In a damaged or malicious
+    file, a million slots could refer to one variable with a name of a megabyte.
+
+    Raises:
+        CorruptCheckpointError: the names are too long.
     """
     most = max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
     total = sum(len(variable.of or "") for variable in variables)
@@ -197,6 +209,7 @@ def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> Non
 
 
 def _count_items(collection: Any) -> int:
+    """Return the number of items of a CollectionDef."""
     kind = collection.WhichOneof("kind")
     return 0 if kind is None else len(getattr(collection, kind).value)
 
@@ -210,6 +223,7 @@ def _decode_signature(message: Any) -> Signature:
 
 
 def _decode_specs(entries: Any) -> dict[str, TensorSpec]:
+    """Return the inputs or outputs of a signature, sorted by name."""
     ordered = sorted(entries, key=lambda entry: entry.key)
     return {decode_name(entry.key): _decode_spec(entry.value) for entry in ordered}
 

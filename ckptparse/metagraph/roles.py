@@ -1,15 +1,16 @@
-"""Find the slots of optimizers and the moving averages in a TF1 graph.
+"""Find the slots of optimizers and the moving averages in a graph of TensorFlow 1.
 
-The graph says so where it holds the training step:
+If the graph contains the training step, its operations tell them:
 
-- an operation that applies gradients (``ApplyAdam``, ``ResourceSparseApplyMomentum`` ...) has as
-  inputs the variable, then its slots, then what is no variable;
-- a moving average is changed by nodes called ``…/AssignMovingAvg``, and stands below what it
-  averages: ``<variable>/<name of the average>``.  (So are the statistics of batch normalisation
-  changed, which stand below no variable.)
+- An operation that applies gradients (``ApplyAdam``, ``ResourceSparseApplyMomentum``) has as inputs
+  the variable, then its slots, then other tensors.
+- A moving average is updated by nodes named ``…/AssignMovingAvg``, and its name is
+  ``VARIABLE/NAME OF THE AVERAGE``.  (The statistics of batch normalisation are updated in the same
+  way, but their names are not below that of a variable.)
 
-Where it does not, or the optimizer is made by hand, names do, by the rule of TensorFlow's
-slot_creator: ``<variable>/<name of the optimizer>``, numbered from the second on.
+Otherwise, and for optimizers that a program implements itself, names tell them: moving averages as
+`ckptparse.weights.averages` states, slots by the rule of TensorFlow's slot_creator,
+``VARIABLE/NAME OF THE OPTIMIZER``, with a number from the second slot on.
 
 Source: tensorflow/python/training/{slot_creator,moving_averages,optimizer}.py.
 """
@@ -21,12 +22,11 @@ from collections.abc import Collection
 from typing import Literal
 
 from ckptparse.metagraph.nodes import GraphFacts
+from ckptparse.weights.averages import AVERAGE, DEBIASING
 
 Role = tuple[Literal["average", "slot", "optimizer"], str | None]
 
-_AVERAGE = "ExponentialMovingAverage"
 _UPDATE = re.compile(r"(^|/)AssignMovingAvg(_\d+)?(/|$)")
-_OF_AVERAGE = {"biased", "local_step"}
 _OPTIMIZERS = re.compile(
     r"(Momentum|Adam|AdaMax|Adagrad|AdagradDA|Adadelta|RMSProp|Ftrl|ProximalAdagrad)(_\d+)?"
     r"|adam_[mv]"  # BERT's own AdamWeightDecay
@@ -35,24 +35,24 @@ _POWERS = re.compile(r"(.*/)?beta[12]_power(_\d+)?", re.DOTALL)
 
 
 def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -> dict[str, Role]:
-    """Name of a variable -> its role and what it is kept for; only those that have one.
+    """Return name of a variable -> its role and what it is kept for, if it has a role.
 
     Args:
-        names: all variables.
-        trainable: those that are trained, which have no role.
-        facts: the graph.
+        names: names of all variables.
+        trainable: names of the variables that are trained; these have no role.
+        facts: the scanned graph.
     """
     known = set(names)
     averaged, slots = _read_updates(facts)
     roles: dict[str, Role] = {}
     for name in known - trainable:
         of, _, last = name.rpartition("/")
-        if last == _AVERAGE or (name in averaged and of in known and last not in _OF_AVERAGE):
+        if last == AVERAGE or (name in averaged and of in known and last not in DEBIASING):
             roles[name] = "average", of
         elif slots.get(name) in known:
             roles[name] = "slot", slots[name]
         elif of in known and (
-            _OPTIMIZERS.fullmatch(last) or (last in _OF_AVERAGE and of.endswith(_AVERAGE))
+            _OPTIMIZERS.fullmatch(last) or (last in DEBIASING and of.endswith(AVERAGE))
         ):
             roles[name] = "slot", of
         elif _POWERS.fullmatch(name):
@@ -61,7 +61,7 @@ def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -
 
 
 def _read_updates(facts: GraphFacts) -> tuple[set[str], dict[str, str]]:
-    """The variables that averages are assigned to; slot (or another input) -> variable."""
+    """Return names of updated moving averages; input of an optimizer -> its variable."""
     averaged = set()
     slots = {}
     for name, op, inputs in facts.updates:

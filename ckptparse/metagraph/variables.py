@@ -1,7 +1,7 @@
-"""The variables of a graph: of TF1 by its collections, of TF2 by its objects.
+"""List the variables of a graph: from its collections (TensorFlow 1) or objects (TensorFlow 2).
 
-A collection of variables is a list of serialized VariableDefs.  Which collections those are, only
-their names say: items of others (``cond_context``, ``savers`` ...) parse as VariableDefs as well.
+A collection of variables is a list of serialized VariableDefs.  Only its name tells such a
+collection: the items of others (``cond_context``, ``savers``) can be parsed as VariableDefs, too.
 
 Source: tensorflow/core/framework/variable.proto, tensorflow/core/protobuf/saved_object_graph.proto
 and the proto functions that tensorflow/python/ops/variables.py registers by name.
@@ -38,14 +38,16 @@ _VALUE = f"{ATTRIBUTES}VARIABLE_VALUE"
 def list_graph_variables(
     collections: Mapping[str, Any], facts: GraphFacts
 ) -> tuple[GraphVariable, ...]:
-    """The variables of a TF1 graph; where no collection lists any, its nodes that are variables.
+    """Return the variables of a graph of TensorFlow 1.
+
+    If no collection lists variables, returns those of the graph's nodes.
 
     Args:
         collections: name -> CollectionDef.
-        facts: the graph.
+        facts: the scanned graph.
 
     Raises:
-        CorruptCheckpointError: an item of a collection of variables is none.
+        CorruptCheckpointError: an item of a collection of variables is not a valid VariableDef.
     """
     message_class = load("meta_graph.proto")["VariableDef"]
     definitions: dict[str, Any] = {}
@@ -72,7 +74,7 @@ def list_graph_variables(
                 name,
                 dtype,
                 shape,
-                # A field `trainable` that is false says nothing: TensorFlow 1.4 did not write it.
+                # `trainable` false can also mean that it was not written, as by TensorFlow 1.4.
                 name in trainable if name in trainable or _TRAINABLE in collections else None,
                 part.full_name if part else name,
                 slice=part,
@@ -85,6 +87,7 @@ def list_graph_variables(
 
 
 def _decode_slice(definition: Any) -> SliceInfo | None:
+    """Return the part of a partitioned variable that a VariableDef describes, or None."""
     if not definition.HasField("save_slice_info_def"):
         return None
     message = definition.save_slice_info_def
@@ -97,13 +100,13 @@ def _decode_slice(definition: Any) -> SliceInfo | None:
 
 
 def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
-    """The variables of a TF2 SavedModel, in the order of their objects.
+    """Return the variables of a SavedModel of TensorFlow 2, in the order of their objects.
 
     Args:
-        serialized: a SavedObjectGraph.
+        serialized: a serialized SavedObjectGraph; empty for a SavedModel of TensorFlow 1.
 
     Raises:
-        CorruptCheckpointError: it is none, or its ids lead nowhere.
+        CorruptCheckpointError: the bytes are not a valid SavedObjectGraph, or have a wrong id.
     """
     nodes = parse(load("meta_graph.proto")["SavedObjectGraph"], serialized).nodes
 
