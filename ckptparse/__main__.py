@@ -1,4 +1,4 @@
-"""`python -m ckptparse`: the same as the command `ckptparse`."""
+"""Run the command line: `python -m ckptparse` is the same as `ckptparse`."""
 
 import sys
 

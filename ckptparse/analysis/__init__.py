@@ -1,1 +1,1 @@
-"""Answers about the values of tensors."""
+"""Analyse the values of tensors."""

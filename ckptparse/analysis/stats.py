@@ -1,4 +1,4 @@
-"""Statistics of one tensor."""
+"""Compute statistics of one tensor."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK_SIZE = 1 << 20
-"""Elements that are converted to float64 at a time."""
+"""Number of elements that are converted to float64 at a time."""
 
 
 def compute_statistics(values: NDArray[Any]) -> dict[str, Any]:
-    """Return min, max and mean of numbers, computed in float64.
+    """Return the minimum, maximum and mean of an array, ignoring NaNs.
+
+    Floats are compared and summed in float64.  Integers and booleans are compared exactly; their
+    sums are float64, too.
 
     Args:
-        values: an array of one dimension.
+        values: an array of one dimension, of any dtype.
 
     Returns:
         "min", "max" and "mean" of the elements that are not NaN, and "nan", the number of NaNs, if
-        there are any.  Only "mean" for complex numbers; nothing for strings and empty arrays.
+        there are any.  Only "mean" for complex numbers; {} for strings and empty arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckptparse.analysis.stats import compute_statistics
+        >>> compute_statistics(np.float32([1, np.nan, 4]))
+        {'min': 1.0, 'max': 4.0, 'mean': 2.5, 'nan': 1}
     """
     if values.dtype == object or not len(values):
         return {}

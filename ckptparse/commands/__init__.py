@@ -1,10 +1,10 @@
-"""The command line: one module per command.
+"""The command line, with one module for each command.
 
-A command module has NAME, a docstring whose first line is its help, `add_arguments(parser)` and
-`run(arguments) -> exit status`.
+A command module has a NAME, a docstring that is its help text (the first line is shown in the list
+of commands), `add_arguments(parser)`, and `run(arguments)`, which returns the exit status.
 
-Exit status: 0 done; 1 the answer is "no" (damaged, no such tensor); 2 trouble (wrong use, no such
-checkpoint, unreadable).
+Exit status: 0 success; 1 the checkpoint is damaged, or has no such tensor; 2 any other error (wrong
+arguments, no such checkpoint, unreadable file).
 """
 
 from __future__ import annotations
@@ -25,15 +25,22 @@ from ckptparse.errors import CheckpointError, TensorNotFoundError
 
 COMMANDS = (ls, tree, show, verify, run, graph)
 
-DONE, NO, TROUBLE = 0, 1, 2
+SUCCESS, FAILURE, ERROR = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command.
+
+    Args:
+        argv: the arguments; None for those of the process.
+
+    Returns:
+        The exit status.
+    """
     arguments = _build_parser().parse_args(argv)
-    if arguments.run == run.run:  # the script's output and errors are its own
+    if arguments.run == run.run:  # the script handles its own output and errors
         return run.run(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters the terminal has not
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every encoding has all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments)
@@ -41,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:  # `ckptparse ls ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return SUCCESS
     except KeyboardInterrupt:
         return 130
     except (CheckpointError, ImportError, OSError, MemoryError) as error:
@@ -50,22 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown = error if str(error) else MemoryError("out of memory")
         for line in error_lines(shown, "ckptparse: ", width):
             print(line, file=sys.stderr)
-        return NO if isinstance(error, TensorNotFoundError) else TROUBLE
+        return FAILURE if isinstance(error, TensorNotFoundError) else ERROR
     return status
 
 
 class _Parser(argparse.ArgumentParser):
-    """Quotes wrong arguments safely: names of files become arguments by `ckptparse ls *`."""
+    """A parser whose errors escape control characters.
+
+    With `ckptparse ls *`, a file name that begins with a hyphen is parsed as an option.
+    """
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
 
 
 def _build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = _Parser(
         prog="ckptparse",
-        description="Look into TensorFlow checkpoints, without TensorFlow.",
-        epilog="Exit status: 0 done, 1 the answer is no (damaged, no such tensor), 2 trouble.",
+        description="Inspect and verify TensorFlow checkpoints. TensorFlow is not needed.",
+        epilog="Exit status: 0 success; 1 damaged checkpoint or no such tensor; 2 any other error.",
     )
     parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

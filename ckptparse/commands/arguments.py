@@ -1,4 +1,4 @@
-"""Arguments that most commands take."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ckptparse.opening import open_checkpoint
 
 
 def add_path(parser: argparse.ArgumentParser) -> None:
-    """The checkpoint, first of the positional arguments, and how `open_path` opens it."""
+    """Add the path of the checkpoint, which is the first positional argument, and --confined."""
     parser.add_argument(
-        "path", metavar="PATH", help="a checkpoint's prefix, file or directory, or a URL"
+        "path", metavar="PATH", help="prefix, file, directory or URL of a checkpoint"
     )
     parser.add_argument(
-        "--confined", action="store_true", help="open nothing outside of its directory"
+        "--confined", action="store_true", help="open only files in the directory of the checkpoint"
     )
 
 
 def open_path(arguments: argparse.Namespace) -> Checkpoint:
-    """The checkpoint that the arguments of `add_path` name."""
+    """Open the checkpoint that the arguments of `add_path` name."""
     return open_checkpoint(arguments.path, confined=arguments.confined)
 
 
 def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
-    """The full names of variables; where a graph is damaged none, and a note says so."""
+    """Return key -> full name of variables; if a graph is damaged, {}, with a note on stderr."""
     try:
         return read_full_names(ckpt)
     except CheckpointError as error:
@@ -38,5 +38,5 @@ def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """JSON instead of text."""
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")

@@ -1,8 +1,8 @@
-"""The full names of variables, as the graph beside a checkpoint tells them.
+"""Find the full names of variables in the graphs of a checkpoint.
 
 A TF2 checkpoint stores a variable under the path of its object (``variables/0/.ATTRIBUTES/
-VARIABLE_VALUE``).  The name that the program gave it (``sequential/conv2d/kernel``) is in the
-checkpoint's own object graph, and in the graph of a SavedModel.
+VARIABLE_VALUE``).  Its name in the program (``sequential/conv2d/kernel``) is stored in the
+checkpoint's object graph, and in the graph of a SavedModel.
 
 Sources: tensorflow/core/protobuf/trackable_object_graph.proto, ``full_name``;
 saved_object_graph.proto, ``SavedVariable.name``.
@@ -13,17 +13,17 @@ from __future__ import annotations
 from ckptparse.checkpoint import Checkpoint
 
 _UNNAMED = ("", "Variable")
-"""What a variable is called to which the program gave no name."""
+"""The full names of variables without a name of their own."""
 
 
 def read_full_names(ckpt: Checkpoint) -> dict[str, str]:
-    """Return the full names of variables by their names in the checkpoint, where they differ.
+    """Return key in the checkpoint -> full name, of variables for which the two differ.
 
     Raises:
-        CheckpointError: a graph is damaged.
+        CheckpointError: a graph is damaged or cannot be read.
     """
     objects = ckpt.object_graph
-    if objects is None:  # a checkpoint of TF1, whose names are full names
+    if objects is None:  # TensorFlow 1: the keys are full names
         return {}
     variables = [node.variable for node in objects.nodes()]
     names = {each.checkpoint_key: each.full_name for each in variables if each is not None}

@@ -1,7 +1,7 @@
-"""Show the graph beside the weights: of a .meta file or a SavedModel.
+"""Show the graph of a .meta file or a SavedModel.
 
-Who wrote it, its variables (trained or not, moving averages, slots of optimizers), collections,
-signatures and operations.
+Prints the version of TensorFlow that wrote it, its variables (trained or not, moving averages,
+slots of optimizers), collections, signatures and operations.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ckptparse.opening import read_graph
 NAME = "graph"
 
 _WIDTH = 80
-_HARD_BLANK = "\N{NO-BREAK SPACE}"  # no line is broken there
+_HARD_BLANK = "\N{NO-BREAK SPACE}"  # `textwrap` does not break lines at it
 _SAVERS = {0: "from before V2", 1: "V1", 2: "V2"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     add_path(parser)
     parser.add_argument(
         "--tags",
         metavar="TAG,...",
-        help="of a SavedModel, the graph of these tags (default: first)",
+        help="tags of the graph to show, if a SavedModel has several (default: the first graph)",
     )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show."""
+    """Show the graph."""
     tags = None if arguments.tags is None else list(filter(None, arguments.tags.split(",")))
     path, graph = read_graph(arguments.path, tags, confined=arguments.confined)
     if arguments.json:
@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(path: str, graph: MetaGraph) -> None:
+    """Print a graph as text."""
     print(printable(os.path.basename(path)))
     git = f" ({graph.tensorflow_git_version})" if graph.tensorflow_git_version else ""
     rows: list[tuple[str, ...]] = [
@@ -106,6 +107,7 @@ def _join_tags(tags: tuple[str, ...]) -> str:
 
 
 def _describe(variable: GraphVariable) -> tuple[str, ...]:
+    """Return the cells of a variable's row."""
     kind = variable.role or {True: "trained", False: "", None: "?"}[variable.trainable]
     dtype = (variable.dtype or "?") + _format_shape(variable.shape)
     part = variable.slice
@@ -120,7 +122,7 @@ def _format(spec: TensorSpec) -> str:
 
 
 def _format_shape(shape: tuple[int | None, ...] | None) -> str:
-    """A shape without blanks, ? for what is not known."""
+    """Return a shape without spaces, with ? for an unknown size; [...] for an unknown rank."""
     if shape is None:
         return "[...]"
     return f"[{','.join('?' if size is None else str(size) for size in shape)}]"

@@ -1,7 +1,7 @@
 """List the tensors: dtype, shape, size, name.
 
-Partitioned tensors are marked with the number of their slices.  If a graph beside the tensors knows
-the full name of a variable, it follows the name in parentheses.
+A partitioned tensor is marked with the number of its slices.  If the checkpoint has a graph with a
+variable's full name, the full name is shown in parentheses.
 """
 
 from __future__ import annotations
@@ -19,31 +19,37 @@ from ckptparse.tensors.names import natural_key
 NAME = "ls"
 
 _UNKNOWN = "?"
-"""The size of strings of V1."""
+"""Printed as the size of strings in V1, which the index does not store."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     add_path(parser)
     parser.add_argument(
-        "patterns", metavar="PATTERN", nargs="*", help="only names like this: 'vgg_16/conv*'"
+        "patterns",
+        metavar="PATTERN",
+        nargs="*",
+        help="list only names that match a pattern: 'vgg_16/conv*'",
     )
     parser.add_argument(
-        "-l", "--long", action="store_true", help="show the byte offset and the file of each tensor"
+        "-l",
+        "--long",
+        action="store_true",
+        help="show the byte offset and the file of each tensor",
     )
     parser.add_argument(
         "--sort",
         choices=["name", "size", "dtype"],
-        help="sort by name (layer_2 before layer_10), by size (largest first) or by dtype;"
-        " the default is the stored order",
+        help="sort by name (layer_2 before layer_10), size (largest first) or dtype"
+        " (default: the stored order)",
     )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List; 1 when patterns are given and no name is like them."""
+    """List the tensors; returns 1 if patterns are given and match no name."""
     with open_path(arguments) as ckpt:
-        infos = [info for info in ckpt.infos() if _is_like(info.name, arguments.patterns)]
+        infos = [info for info in ckpt.infos() if _matches(info.name, arguments.patterns)]
         infos = _sort(infos, arguments.sort)
         names = read_full_names_of(ckpt)
         size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
@@ -68,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if arguments.patterns and not infos else 0
 
 
-def _is_like(name: str, patterns: list[str]) -> bool:
+def _matches(name: str, patterns: list[str]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -1,6 +1,7 @@
 """Run a script that imports tensorflow only to read checkpoints.
 
-TensorFlow itself need not be installed: the script gets ckptparse's names for reading in its place.
+TensorFlow need not be installed: `import tensorflow` gives the script a module in which ckptparse
+implements the functions that read checkpoints.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ NAME = "run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     parser.add_argument("script", metavar="SCRIPT", help="a Python file")
-    parser.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="its own")
+    parser.add_argument(
+        "arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="its arguments"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run it, as `python SCRIPT ARGUMENT...` would."""
+    """Run the script, as `python SCRIPT ARGUMENT...` would."""
     if not os.path.isfile(arguments.script):
         print(f"ckptparse: no such script: {printable(arguments.script)}", file=sys.stderr)
         return 2

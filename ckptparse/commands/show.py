@@ -1,4 +1,4 @@
-"""Show one tensor: where it is, its range, its first and last values."""
+"""Show one tensor: dtype, shape, place in the file, range, first and last values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MOST_LETTERS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     add_path(parser)
     parser.add_argument("name", metavar="NAME", help="name of the tensor")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show."""
+    """Show the tensor."""
     with open_path(arguments) as ckpt:
         info = ckpt.info(arguments.name)
         full_name = read_full_names_of(ckpt).get(info.name)
@@ -75,12 +75,13 @@ def _print(
 
 
 def _place(file: str | None, offset: int | None) -> str:
+    """Return where a tensor or slice is stored, as text."""
     name = printable(os.path.basename(file or "no file"))
     return f"in {name}" if offset is None else f"at byte {offset} of {name}"
 
 
 def _to_text(value: Any) -> str:
-    """One value for people."""
+    """Return one value as text."""
     if isinstance(value, bytes):
         text = value.decode("utf-8", "backslashreplace")
         more = f"... ({count(len(value), 'byte')})" if len(text) > _MOST_LETTERS else ""
@@ -91,7 +92,7 @@ def _to_text(value: Any) -> str:
 
 
 def _to_json(value: Any) -> Any:
-    """One value for programs: what JSON does not have (NaN, infinities, complex) as text."""
+    """Return one value for JSON; NaN, infinities and complex numbers as text, as JSON has none."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):

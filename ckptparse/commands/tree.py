@@ -1,8 +1,9 @@
-"""Show the tree of objects, or of scopes, with the size of each part.
+"""Show the tree of objects, or of name scopes, with the size of each.
 
-Of an object-based checkpoint (TF2, Keras) the objects that have tensors.  What is there under
-several paths is listed once, under its layer path; elsewhere "= path" refers to it.  Slot
-variables are counted as their optimizer's.  Of any other checkpoint the scopes of its names.
+For an object-based checkpoint (TensorFlow 2, Keras), shows the objects that have tensors.  An
+object with several paths is listed once, under its layer path; "= PATH" marks its other paths.
+Slot variables count as part of their optimizer.  For any other checkpoint, shows the scopes of its
+names.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _WIDEST_INDENT = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     add_path(parser)
-    parser.add_argument("--depth", metavar="N", type=int, help="show no more than N levels")
+    parser.add_argument("--depth", metavar="N", type=int, help="show at most N levels")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show."""
+    """Show the tree."""
     with open_path(arguments) as ckpt:
         infos, graph, names = ckpt.infos(), ckpt.object_graph, read_full_names_of(ckpt)
         rows: Iterable[OutlineRow]
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _to_cells(row: OutlineRow) -> tuple[str, str]:
-    """Size and number of tensors."""
+    """Return the cells of a row: size and number of tensors."""
     if row.same_as is not None:
         return "", ""
     is_tensor = row.info is not None and row.num_tensors == 1
@@ -64,7 +65,7 @@ def _to_cells(row: OutlineRow) -> tuple[str, str]:
 
 
 def _to_text(row: OutlineRow, names: dict[str, str]) -> str:
-    """The rest of a line."""
+    """Return the rest of a row: indented name, then dtype and shape, or the path of an alias."""
     text = " " * min(2 * row.depth, _WIDEST_INDENT) + (printable(row.name) if row.depth else ".")
     if row.same_as is not None:
         return f"{text}  = {printable(row.same_as) or 'the whole'}"
@@ -79,6 +80,7 @@ def _to_text(row: OutlineRow, names: dict[str, str]) -> str:
 
 
 def _to_json(rows: Iterable[OutlineRow], names: dict[str, str]) -> Iterator[dict[str, object]]:
+    """Return an iterator over the JSON objects of the rows."""
     return (
         {
             "depth": row.depth,

@@ -16,20 +16,23 @@ from ckptparse.verification import Cause, Damage, Progress, VerifyReport
 NAME = "verify"
 
 _MAX_NAMES = 3
-"""Tensors of a cause that are named."""
+"""Number of damaged tensors that are named for each cause."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     add_path(parser)
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="only these tensors (default: all)"
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="only these tensors (default: all)",
     )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify; 1 when anything is damaged."""
+    """Verify the checkpoint; returns 1 if anything is damaged."""
     try:
         with open_path(arguments) as ckpt, _ProgressBar() as bar:
             report = ckpt.verify(arguments.names or None, progress=bar.progress)
@@ -53,7 +56,7 @@ def _print(report: VerifyReport) -> None:
 
 
 def _cause_lines(cause: Cause) -> Iterator[str]:
-    """Write one cause: what is wrong, and which tensors that takes away."""
+    """Yield the lines of one cause: what is wrong, and which tensors are lost."""
     if len(cause.names) <= 1:
         yield from error_lines(cause.error, "damaged: ")
         return
@@ -100,7 +103,7 @@ def _to_json(report: VerifyReport) -> dict[str, Any]:
 
 
 class _ProgressBar:
-    """A bar on a terminal, if the extra `cli` is installed; nothing in a pipe."""
+    """A progress bar on stderr, if that is a terminal and the extra `cli` is installed."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None

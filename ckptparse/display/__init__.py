@@ -1,1 +1,1 @@
-"""Names, sizes and tables for people."""
+"""Format names, sizes and tables for people."""

@@ -9,10 +9,17 @@ from ckptparse.display.text import count, format_nbytes, format_shape, printable
 from ckptparse.tensors.info import TensorInfo
 
 MOST_ROWS = 20
+"""Number of tensors that a table shows at most."""
 
 
 def render_html(title: str, infos: Sequence[TensorInfo], num_tensors: int) -> str:
-    """A table of the first tensors, and how many there are."""
+    """Return a table of tensors as HTML.
+
+    Args:
+        title: title of the table, such as the checkpoint's path; it is escaped.
+        infos: metadata of the first tensors; at most `MOST_ROWS` are shown.
+        num_tensors: number of all tensors.
+    """
     rows = "".join(_render_row(info) for info in infos[:MOST_ROWS])
     more = num_tensors - len(infos[:MOST_ROWS])
     rest = f"<p>and {count(more, 'tensor')} more</p>" if more else ""
@@ -24,6 +31,7 @@ def render_html(title: str, infos: Sequence[TensorInfo], num_tensors: int) -> st
 
 
 def _render_row(info: TensorInfo) -> str:
+    """Return the row of one tensor."""
     cells = (
         printable(info.name),
         info.tensorflow_dtype,

@@ -1,4 +1,4 @@
-"""Format names, sizes and numbers for people."""
+"""Format names, sizes and numbers as text for people."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from functools import lru_cache
 
 
 def printable(text: str) -> str:
-    """Text from a file, safe for a terminal: control characters and stray bytes as escapes."""
+    """Return text that is safe for a terminal.
+
+    Control characters, and bytes that are not UTF-8, are replaced by escapes.
+    """
     return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 class _Escapes(dict[int, str]):
-    """Number of a character -> what `str.translate` writes for it."""
+    """Code point -> text, for `str.translate`; each code point is computed when first needed."""
 
     def __missing__(self, code: int) -> str:
         escape = chr(code)
@@ -25,11 +28,13 @@ class _Escapes(dict[int, str]):
 
 
 _MOST_ESCAPES = 1024
+"""Number of code points that are cached."""
+
 _ESCAPES = _Escapes()
 
 
 def format_nbytes(nbytes: int) -> str:
-    """A size for people: 512 B, 1.5 KiB, 392.0 MiB."""
+    """Return a number of bytes with a binary unit: "512 B", "1.5 KiB", "392.0 MiB"."""
     if nbytes < 1024:
         return f"{nbytes} B"
     size = float(nbytes)
@@ -42,10 +47,10 @@ def format_nbytes(nbytes: int) -> str:
 
 @lru_cache(maxsize=1024)
 def format_shape(shape: tuple[int, ...]) -> str:
-    """A shape without blanks: [3,3,64]; [] for a scalar."""
+    """Return a shape without spaces: "[3,3,64]"; "[]" for a scalar."""
     return f"[{','.join(map(str, shape))}]"
 
 
 def count(number: int, noun: str) -> str:
-    """A number and its noun: 1 tensor, 1,234 tensors."""
+    """Return a number with its noun, in the plural if needed: "1 tensor", "1,234 tensors"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
