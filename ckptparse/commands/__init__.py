@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _build_parser().parse_args(argv)
     if arguments.run == run.run:  # the script handles its own output and errors
         return run.run(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # not every encoding has all letters
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every encoding has all characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments)

@@ -85,6 +85,7 @@ def _print(path: str, graph: MetaGraph) -> None:
 
 
 def _print_rows(rows: list[tuple[str, ...]]) -> None:
+    """Print rows in aligned columns."""
     for line in align(rows, _to_cells, lambda row: printable(row[-1])):
         print(line)
 
@@ -94,6 +95,7 @@ def _to_cells(row: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _print_ops(where: str, op_counts: Mapping[str, int]) -> None:
+    """Print operations with the number of their nodes, the most frequent first."""
     total = sum(op_counts.values())
     print(f"{where}: {count(total, 'node')}, {count(len(op_counts), 'operation')}")
     ordered = sorted(op_counts.items(), key=lambda item: (-item[1], item[0]))
@@ -118,6 +120,7 @@ def _describe(variable: GraphVariable) -> tuple[str, ...]:
 
 
 def _format(spec: TensorSpec) -> str:
+    """Return the dtype and shape of an input or output."""
     return (spec.dtype or "nothing") + _format_shape(spec.shape)
 
 

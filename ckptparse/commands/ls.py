@@ -75,10 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
+    """Return whether a name matches any pattern, or there is none."""
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _sort(infos: list[TensorInfo], by: str | None) -> list[TensorInfo]:
+    """Return the tensors sorted by name, size or dtype."""
     if by is None:
         return infos
     infos = sorted(infos, key=lambda info: natural_key(info.name))
@@ -90,17 +92,20 @@ def _sort(infos: list[TensorInfo], by: str | None) -> list[TensorInfo]:
 
 
 def _to_cells(info: TensorInfo) -> tuple[str, ...]:
+    """Return the cells of a row: dtype, shape, size."""
     size = _UNKNOWN if info.size and not info.nbytes else format_nbytes(info.nbytes)
     return info.tensorflow_dtype, format_shape(info.shape), size
 
 
 def _to_long_cells(info: TensorInfo) -> tuple[str, ...]:
+    """Return the cells of a row of `--long`: also offset and file."""
     offset = "-" if info.offset is None else str(info.offset)
     file = "-" if info.file is None else printable(os.path.basename(info.file))
     return *_to_cells(info), offset, file
 
 
 def _to_text(info: TensorInfo, names: dict[str, str]) -> str:
+    """Return the rest of a row: name, number of slices, full name."""
     text = printable(info.name)
     if info.slices:
         text += f"  ({count(len(info.slices), 'slice')})"

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(
     info: TensorInfo, full_name: str | None, values: NDArray[Any], statistics: dict[str, Any]
 ) -> None:
+    """Print a tensor as text."""
     rows = [] if full_name is None else [("variable", printable(full_name))]
     rows += [
         ("dtype", info.tensorflow_dtype),

@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(report: VerifyReport) -> None:
+    """Print a report as text."""
     for cause in report.causes:
         for line in _cause_lines(cause):
             print(line)
@@ -70,6 +71,7 @@ def _cause_lines(cause: Cause) -> Iterator[str]:
 
 
 def _to_json(report: VerifyReport) -> dict[str, Any]:
+    """Return the JSON object of a report."""
     return {
         "ok": report.ok,
         "num_tensors": report.num_tensors,

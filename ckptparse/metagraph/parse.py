@@ -37,11 +37,11 @@ _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
 
 _MOST_LETTERS = 200
-"""Letters of protobuf's error message that an error quotes."""
+"""Number of characters of protobuf's error message that an error quotes."""
 
 _LEAST_LETTERS = 1 << 20
 _LETTERS_PER_BYTE = 16
-"""The names in `GraphVariable.of` may have this many letters for each byte of the file, or
+"""The names in `GraphVariable.of` may have this many characters for each byte of the file, or
 `_LEAST_LETTERS` if that is more; see `_require_short_names`."""
 
 Parts = dict[int, list[Field]]
@@ -215,6 +215,7 @@ def _count_items(collection: Any) -> int:
 
 
 def _decode_signature(message: Any) -> Signature:
+    """Return the signature that a SignatureDef describes."""
     return Signature(
         decode_name(message.method_name),
         _decode_specs(message.inputs),
@@ -229,6 +230,7 @@ def _decode_specs(entries: Any) -> dict[str, TensorSpec]:
 
 
 def _decode_spec(message: Any) -> TensorSpec:
+    """Return the tensor that a TensorInfo message describes."""
     return TensorSpec(
         decode_name(message.name) or None,
         decode_dtype(message.dtype),

@@ -124,7 +124,14 @@ class ObjectGraph(ObjectVariables):
         return ObjectNode(node_id, self._nodes)
 
     def nodes(self) -> Iterator[ObjectNode]:
-        """Return an iterator over all objects, in the order of their ids."""
+        """Return an iterator over all objects, in the order of their ids.
+
+        Example:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> sum(node.variable is not None for node in graph.nodes())
+            16
+        """
         return (ObjectNode(node_id, self._nodes) for node_id in range(len(self._nodes)))
 
     # Parts
@@ -289,6 +296,7 @@ class ObjectGraph(ObjectVariables):
         return keys
 
     def _find(self, path: str) -> str | None:
+        """Return the key of a variable or of another tensor of an object, or None."""
         object_path, _, suffix = path.partition(ATTRIBUTES)
         node_id = self._find_object(object_path)
         if node_id is None:

@@ -51,6 +51,12 @@ class RegisteredSaver:
     Attributes:
         name: name of the saver.
         object_name: name of the object, as the saver was given it.
+
+    Example:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-2.21.0/tables_and_state/model.ckpt")
+        >>> ckpt.object_graph.node("registered").registered_saver
+        RegisteredSaver(name='tf.stateful', object_name='registered')
     """
 
     name: str
@@ -280,6 +286,7 @@ class NodeTable:
         return None
 
     def _decode_attribute(self, message: Any) -> ObjectAttribute:
+        """Return the attribute that a SerializedTensor describes."""
         return ObjectAttribute(
             decode_name(message.name),
             decode_name(message.full_name),
@@ -338,4 +345,5 @@ class NodeTable:
 
     @cached_property
     def _sorted_names(self) -> list[str]:
+        """The names of the checkpoint, sorted."""
         return sorted(self.tensors)

@@ -42,6 +42,7 @@ class ObjectVariables(TensorMapping):
 
     @cached_property
     def _keys(self) -> dict[str, str]:
+        """Path -> key in the checkpoint."""
         return self._list_keys()
 
     def __iter__(self) -> Iterator[str]:

@@ -14,8 +14,8 @@ Children = Callable[[int], Mapping[str, int]]
 
 _LEAST_LETTERS = 1 << 20
 _LETTERS_PER_BYTE = 16
-"""Paths may have this many letters for each byte of the graph, or `_LEAST_LETTERS` if that is more;
-see `Walk.require_short_paths`."""
+"""Paths may have this many characters for each byte of the graph, or `_LEAST_LETTERS` if that is
+more; see `Walk.require_short_paths`."""
 
 
 def _enter_all(node_id: int, name: str, child: int) -> bool:
@@ -92,7 +92,7 @@ class Walk:
 
         TensorFlow stores the path of each variable in its key, so that all paths together are
         shorter than the graph.  In a damaged or malicious graph, a chain of n objects with short
-        keys would have paths of n² letters.
+        keys would have paths of n² characters.
 
         Args:
             node_ids: nodes of this walk.

@@ -91,6 +91,15 @@ class MismatchError(CheckpointError, ValueError):
 
     Attributes:
         report: the `LoadReport` with the same facts as data.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckptparse import MismatchError, load_into
+        >>> try:
+        ...     load_into({"a": np.zeros(2)}, {"b": np.ones(2)})
+        ... except MismatchError as error:
+        ...     error.report.missing, error.report.unexpected
+        (('a',), ('b',))
     """
 
     def __init__(self, report: LoadReport) -> None:

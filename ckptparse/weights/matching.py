@@ -51,6 +51,12 @@ class Ambiguity:
         shape: the shape of the targets.
         sources: names of the sources.
         targets: names of the targets that each of these sources can be.
+
+    Example:
+        >>> from ckptparse import match
+        >>> report = match({"a/w": (3,), "b/w": (3,)}, {"x/w": (3,), "y/w": (3,)})
+        >>> report.ambiguous
+        (Ambiguity(shape=(3,), sources=('a/w', 'b/w'), targets=('x/w', 'y/w')),)
     """
 
     shape: Shape
@@ -70,6 +76,14 @@ class MatchReport:
             than one of them.
         unmatched_source: names of sources that fit no target.
         unmatched_target: names of targets that no source fits.
+
+    Example:
+        >>> from ckptparse import match
+        >>> report = match({"a/weights": (2, 3), "step": ()}, {"x/kernel": (2, 3), "x/bias": (3,)})
+        >>> report.names
+        {'a/weights': 'x/kernel'}
+        >>> report.unmatched_source, report.unmatched_target
+        (('step',), ('x/bias',))
     """
 
     names: Mapping[str, str]

@@ -105,4 +105,5 @@ class ScopeTree:
 
 
 def _natural_name(scope: _Scope) -> str:
+    """Return the key for the natural order of names."""
     return natural_key(scope.name)
