@@ -141,6 +141,15 @@ class TestExactlyOne:
             open_checkpoint(tmp_path)
         assert not any("class_" in str(path) for path in listed)
 
+    def test_of_many_files_two_hundred_are_opened(self, tmp_path: Path) -> None:
+        for i in range(200):
+            (tmp_path / f"ckpt_{i:03}").touch()
+        shutil.copy(load_case("tf-1.15.5/v1_vgg_16").prefix, tmp_path / "ckpt_199")
+        assert open_checkpoint(tmp_path).path == str(tmp_path / "ckpt_199")
+        (tmp_path / "ckpt_000a").touch()
+        with pytest.raises(CheckpointNotFoundError):
+            open_checkpoint(tmp_path)
+
 
 class TestSeveral:
     def test_they_are_listed_with_the_newest_last(self, tmp_path: Path) -> None:

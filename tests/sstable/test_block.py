@@ -305,3 +305,14 @@ def test_a_key_longer_than_its_block_is_stored_in() -> None:
             CorruptCheckpointError, match="key of a block\n  expected: at most 65536"
         ):
             use(Block(contents, 10_000))
+
+
+def test_more_entries_than_a_compressed_block_can_hold() -> None:
+    entries = [(b"%03d" % i, b"") for i in range(75)]
+    sixty_stored = 60 // 6 + 64
+    assert list(Block(block(entries))) == entries  # not compressed: each of its bytes is there
+    assert list(Block(block(entries[:sixty_stored]), 60)) == entries[:sixty_stored]
+    damaged = Block(block(entries, 1000), 60)
+    for use in (list, Block.columns, lambda made: made.get(entries[-1][0])):
+        with pytest.raises(CorruptCheckpointError, match="many entries(?s:.*)at most 74\n"):
+            use(damaged)
