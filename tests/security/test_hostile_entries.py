@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +29,38 @@ from support.builders import (
     bundle_header,
     bytes_field,
     fixed32_field,
+    groups,
     masked_crc32c,
     slice_key,
     string_payload,
     variant_payload,
     varint,
     varint_field,
+    wrapped,
     write_bundle,
 )
 from support.damage import POINTER, flip_bit
 from support.hostile import (
+    DEPTHS,
     FIND,
     FRESH,
     OPEN,
     READ,
     WAYS,
-    codings_of,
+    Changed,
+    Refused,
+    Right,
+    Unsupported,
+    allocating_at_most,
+    each_case,
+    field,
+    field_rows,
     found_by_verify,
-    require_changed,
-    require_refused,
-    require_right,
-    require_unsupported,
-    rows,
+    with_outcome,
 )
 from support.ids import short
 
 FLOAT, STRING, VARIANT = 1, 7, 21
-
-RIGHT = "the right values"
-CHANGED = "other bytes than were written: only the checksum tells"
-UNKNOWN = "a type of a newer TensorFlow: listed, not read"
 
 X = np.arange(6, dtype="f4").reshape(2, 3)
 TENSORS = {"a": np.ones(1, "f4"), "b": np.ones(1, "f4"), "c": np.ones(1, "f4"), "x": X}
@@ -67,6 +69,10 @@ TENSORS = {"a": np.ones(1, "f4"), "b": np.ones(1, "f4"), "c": np.ones(1, "f4"), 
 VALUES = {name: array.tolist() for name, array in TENSORS.items()}
 X_CRC = masked_crc32c(X.tobytes())
 
+RIGHT = Right(VALUES)
+CHANGED = Changed("do not match the stored checksum")
+UNKNOWN = Unsupported("unknown dtype", unchecked=True)
+
 
 def write(folder: Path, edit: Callable[[Bundle], None]) -> Path:
     return write_bundle(folder, TENSORS, name="m", num_shards=2, edit=edit)
@@ -74,132 +80,88 @@ def write(folder: Path, edit: Callable[[Bundle], None]) -> Path:
 
 def with_entry(folder: Path, entry: bytes) -> Path:
     """A checkpoint whose `x` has this entry."""
-
-    def replace(bundle: Bundle) -> None:
-        bundle.index[b"x"] = entry
-
-    return write(folder, replace)
+    return write(folder, lambda bundle: bundle.index.update({b"x": entry}))
 
 
-def require(path: Path, expected: Any, values: Mapping[str, Any] = VALUES) -> None:
-    """One of the three above; other values; or (question, class of error, words)."""
-    if expected == RIGHT:
-        require_right(path, values)
-    elif expected == CHANGED:
-        require_changed(path, "do not match the stored checksum")
-    elif expected == UNKNOWN:
-        require_unsupported(path, "unknown dtype", unchecked=True)
-    elif isinstance(expected, Mapping):
-        require_right(path, expected)
-    else:
-        at, error_class, words = expected
-        require_refused(path, error_class, words, at=at, of_index=at == OPEN)
+def with_header(folder: Path, header: bytes) -> Path:
+    return write(folder, lambda bundle: bundle.index.update({b"": header}))
+
+
+def place_of_x(dtype: int = FLOAT, dims: tuple[int, ...] = (2, 3), **fields: Any) -> bytes:
+    """The entry of `x`, with fields that differ."""
+    return bundle_entry(dtype, dims, **{"shard_id": 1, "offset": 4, "size": 24, **fields})
 
 
 def test_the_entry_that_is_damaged_below_is_the_true_one(tmp_path: Path) -> None:
-    require(with_entry(tmp_path, entry_with(varint(4), "offset")), RIGHT)
+    RIGHT.check(with_entry(tmp_path, entry_with("offset", varint(4))))
 
 
 # Header
 
-NO_HEADER = (OPEN, CorruptCheckpointError, "BundleHeaderProto.* do not parse")
-NO_SHARDS = (OPEN, CorruptCheckpointError, "number of shards in the header\n  expected: 1 or more")
-NO_ORDER = (OPEN, CorruptCheckpointError, "byte order in the header\n  expected: 0 .* or 1")
-NO_PRODUCER = (OPEN, CorruptCheckpointError, "producer version\n  expected: 0 or more\n  found: -")
-NOT_FOR_US = (OPEN, UnsupportedError, "this reader must not read it")
+NO_HEADER = Refused(OPEN, "BundleHeaderProto.* do not parse")
+NO_SHARDS = Refused(OPEN, "number of shards in the header\n  expected: 1 or more")
+NO_ORDER = Refused(OPEN, "byte order in the header\n  expected: 0 .* or 1")
+NO_PRODUCER = Refused(OPEN, "producer version\n  expected: 0 or more\n  found: -")
+NOT_FOR_US = Refused(OPEN, "this reader must not read it", UnsupportedError)
+NEWER = Refused(OPEN, "written for a (?s:newer reader.*)version 2 or later", UnsupportedError)
 
-SWAPPED = {name: array.byteswap().tolist() for name, array in TENSORS.items()}
+SWAPPED = Right({name: array.byteswap().tolist() for name, array in TENSORS.items()})
 
-HEADER: Mapping[str, Mapping[str, Any]] = {
-    "num_shards": {  # of 2
-        "zero": NO_SHARDS,
-        "one less": (FIND, CorruptCheckpointError, "shard number\n  expected: 0 to 0\n  found: 1"),
-        "one more": (READ, MissingShardError, "data-00001-of-00003(?s:.*)expected: shard 1 of 3"),
-        "negative": NO_SHARDS,
-        "2**31": NO_SHARDS,  # fields of 32 bits keep the low ones: here -2**31, below -1
-        "2**63-1": NO_SHARDS,
-        "not minimal": RIGHT,
-        "overlong": NO_HEADER,
-    },
-    "endianness": {  # of 0
-        "zero": RIGHT,
-        "one less": NO_ORDER,
-        "one more": SWAPPED,
-        "negative": NO_ORDER,
-        "2**31": NO_ORDER,
-        "2**63-1": NO_ORDER,
-        "not minimal": RIGHT,
-        "overlong": NO_HEADER,
-    },
-    "producer": {  # of 1
-        "zero": RIGHT,
-        "one less": RIGHT,
-        "one more": RIGHT,
-        "negative": NO_PRODUCER,
-        "2**31": NO_PRODUCER,
-        "2**63-1": NO_PRODUCER,
-        "not minimal": RIGHT,
-        "overlong": NO_HEADER,
-    },
-    "min_consumer": {  # of 1
-        "zero": RIGHT,
-        "one less": RIGHT,
-        "one more": (OPEN, UnsupportedError, "written for a (?s:newer reader.*)version 2 or later"),
-        "negative": RIGHT,
-        "2**31": RIGHT,
-        "2**63-1": RIGHT,
-        "not minimal": RIGHT,
-        "overlong": NO_HEADER,
-    },
-    "bad_consumers": {  # of 1, which is this reader
-        "zero": RIGHT,
-        "one less": RIGHT,
-        "one more": RIGHT,
-        "negative": RIGHT,
-        "2**31": RIGHT,
-        "2**63-1": RIGHT,
-        "not minimal": NOT_FOR_US,
-        "overlong": NO_HEADER,
-    },
+
+def header_with(name: str, value: bytes) -> bytes:
+    version = {"producer": 1, "min_consumer": 2, "bad_consumers": 3}.get(name)
+    if version is not None:
+        return varint_field(1, 2) + bytes_field(3, varint(version << 3) + value)
+    if name == "num_shards":
+        return varint(1 << 3) + value
+    return varint_field(1, 2) + varint(2 << 3) + value
+
+
+HEADER = {
+    # Fields of 32 bits keep the low ones: here -2**31, and -1.
+    "num_shards": field(2, RIGHT, NO_SHARDS, NO_HEADER, one_less=None, one_more=None),
+    "endianness": field(0, RIGHT, NO_ORDER, NO_HEADER, zero=RIGHT, one_more=SWAPPED),
+    "producer": field(1, RIGHT, NO_PRODUCER, NO_HEADER, zero=RIGHT, one_more=RIGHT),
+    "min_consumer": field(1, RIGHT, RIGHT, NO_HEADER, one_more=NEWER),
+    "bad_consumers": field(1, NOT_FOR_US, RIGHT, NO_HEADER),  # 1 is this reader
 }
 
+test_header_fields = each_case(with_header, field_rows(HEADER, header_with))
 
-@pytest.mark.parametrize(("field", "coding", "expected"), rows(HEADER))
-def test_header_fields(tmp_path: Path, field: str, coding: str, expected: Any) -> None:
-    true = {"num_shards": 2, "endianness": 0}.get(field, 1)
-    coded = codings_of(true)[coding]
-    version = {"producer": 1, "min_consumer": 2, "bad_consumers": 3}.get(field)
-    if version is not None:
-        header = varint_field(1, 2) + bytes_field(3, varint(version << 3) + coded)
-    elif field == "num_shards":
-        header = varint(1 << 3) + coded
-    else:
-        header = varint_field(1, 2) + varint(2 << 3) + coded
+HEADERS = {
+    "empty": b"",
+    "zero": bundle_header(0),
+    "byte order only": varint_field(2, 0),
+    "version only": bytes_field(3, varint_field(1, 1)),
+}
 
-    def replace(bundle: Bundle) -> None:
-        bundle.index[b""] = header
-
-    path = write(tmp_path, replace)
-    if field == "num_shards" and coding in ("one less", "one more"):
-        # All tensors are concerned: of those in a shard that there is not, only `x` is kept.
-        def keep(bundle: Bundle) -> None:
-            replace(bundle)
-            bundle.index = {key: bundle.index[key] for key in (b"", b"x")}
-
-        path = write(tmp_path, keep)
-    require(path, expected)
+test_a_header_without_a_number_of_shards = each_case(with_header, HEADERS, NO_SHARDS)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [b"", bundle_header(0), varint_field(2, 0), bytes_field(3, varint_field(1, 1))],
-    ids=["empty", "zero", "byte order only", "version only"],
+def with_num_shards(folder: Path, num_shards: int) -> Path:
+    """All tensors are concerned: of those in a shard that there is not, only `x` is kept."""
+
+    def keep(bundle: Bundle) -> None:
+        bundle.index = {b"": varint_field(1, num_shards), b"x": bundle.index[b"x"]}
+
+    return write(folder, keep)
+
+
+test_another_number_of_shards = each_case(
+    with_num_shards,
+    {
+        "one less": (1, Refused(FIND, "shard number\n  expected: 0 to 0\n  found: 1")),
+        "one more": (
+            3,
+            Refused(READ, "data-00001-of-00003(?s:.*)expected: shard 1 of 3", MissingShardError),
+        ),
+    },
 )
-def test_a_header_without_a_number_of_shards(tmp_path: Path, header: bytes) -> None:
-    def replace(bundle: Bundle) -> None:
-        bundle.index[b""] = header
 
-    require(write(tmp_path, replace), NO_SHARDS)
+
+def test_a_header_of_more_than_a_megabyte(tmp_path: Path) -> None:
+    path = with_header(tmp_path, bundle_header(2) + bytes_field(15, bytes(1 << 20)))
+    Refused(OPEN, "header\n  expected: at most 1048576 bytes", suffix=".index").check(path)
 
 
 def test_two_billion_shards(tmp_path: Path) -> None:
@@ -212,11 +174,9 @@ def test_two_billion_shards(tmp_path: Path) -> None:
         }
 
     path = write(tmp_path, claim)
-    tracemalloc.start()
-    expected = READ, MissingShardError, r"data-2147483646-of-2147483647(?s:.*)found: no such file"
-    require(path, expected)
-    assert tracemalloc.get_traced_memory()[1] < 2 << 20
-    tracemalloc.stop()
+    words = r"data-2147483646-of-2147483647(?s:.*)found: no such file"
+    with allocating_at_most(2 << 20):
+        Refused(READ, words, MissingShardError).check(path)
     with open_checkpoint(path) as ckpt:
         assert len(ckpt.files) == 100_001
 
@@ -224,7 +184,7 @@ def test_two_billion_shards(tmp_path: Path) -> None:
 # Entries
 
 
-def entry_with(coded: bytes, field: str) -> bytes:
+def entry_with(name: str, value: bytes) -> bytes:
     """The entry of `x`, with a field coded so."""
     fields = {
         "dtype": varint(1),
@@ -234,204 +194,134 @@ def entry_with(coded: bytes, field: str) -> bytes:
         "offset": varint(4),
         "size": varint(24),
     }
-    fields[field] = coded
+    fields[name] = value
     shape = bytes_field(2, varint_field(1, 2)) + bytes_field(2, varint(1 << 3) + fields["dim"])
-    if field == "unknown_rank":
-        shape += varint(3 << 3) + coded
-    return (
-        varint(1 << 3)
-        + fields["dtype"]
-        + bytes_field(2, shape)
-        + varint(3 << 3)
-        + fields["shard_id"]
-        + varint(4 << 3)
-        + fields["offset"]
-        + varint(5 << 3)
-        + fields["size"]
-        + fixed32_field(6, X_CRC)
+    if name == "unknown_rank":
+        shape += varint(3 << 3) + value
+    numbers = {3: "shard_id", 4: "offset", 5: "size"}
+    return b"".join(
+        [
+            varint(1 << 3) + fields["dtype"],
+            bytes_field(2, shape),
+            *(varint(number << 3) + fields[name] for number, name in numbers.items()),
+            fixed32_field(6, X_CRC),
+        ]
     )
 
 
-NO_ENTRY = (
-    FIND,
-    CorruptCheckpointError,
-    "tensor 'x': invalid ((wire type of a |)protocol buffer|varint)\n  expected",
+NO_ENTRY = Refused(
+    FIND, "tensor 'x': invalid ((wire type of a |)protocol buffer|varint)\n  expected"
 )
-NO_SHAPE = (FIND, CorruptCheckpointError, r"shape\n  expected: sizes from 0, fewer than 2\*\*63")
-NO_RANK = (FIND, CorruptCheckpointError, "shape\n  expected: dimensions\n  found: an unknown rank")
-OTHER_SIZE = (FIND, CorruptCheckpointError, "size\n  expected: [0-9]+ bytes for float")
-NO_SHARD = (FIND, CorruptCheckpointError, "shard number\n  expected: 0 to 1\n  found:")
-NO_PLACE = (FIND, CorruptCheckpointError, "place in the shard\n  expected: offset and size from 0")
-TOO_SHORT = (READ, TruncatedError, "this data file is cut off")
+NO_SHAPE = Refused(FIND, r"shape\n  expected: sizes from 0, fewer than 2\*\*63")
+NO_RANK = Refused(FIND, "shape\n  expected: dimensions\n  found: an unknown rank")
+OTHER_SIZE = Refused(FIND, "size\n  expected: [0-9]+ bytes for float")
+NO_SHARD = Refused(FIND, "shard number\n  expected: 0 to 1\n  found:")
+NO_PLACE = Refused(FIND, "place in the shard\n  expected: offset and size from 0")
+TOO_SHORT = Refused(READ, "this data file is cut off", TruncatedError)
 
-ENTRY: Mapping[str, Mapping[str, Any]] = {
-    "dtype": {
-        "zero": UNKNOWN,
-        "one less": UNKNOWN,
-        "one more": OTHER_SIZE,
-        "negative": UNKNOWN,
-        "2**31": UNKNOWN,
-        "2**63-1": UNKNOWN,
-        "not minimal": RIGHT,
-        "overlong": NO_ENTRY,
-    },
-    "dim": {
-        "zero": OTHER_SIZE,
-        "one less": OTHER_SIZE,
-        "one more": OTHER_SIZE,
-        "negative": NO_SHAPE,
-        "2**31": OTHER_SIZE,
-        "2**63-1": NO_SHAPE,
-        "not minimal": RIGHT,
-        "overlong": NO_ENTRY,
-    },
-    "unknown_rank": {
-        "zero": RIGHT,
-        "one more": NO_RANK,
-        "negative": NO_RANK,
-        "2**31": NO_RANK,
-        "2**63-1": NO_RANK,
-        "not minimal": RIGHT,
-        "overlong": NO_ENTRY,
-    },
-    "shard_id": {
-        "zero": TOO_SHORT,
-        "one less": TOO_SHORT,
-        "one more": NO_SHARD,
-        "negative": NO_SHARD,
-        "2**31": NO_SHARD,
-        "2**63-1": NO_SHARD,
-        "not minimal": RIGHT,
-        "overlong": NO_ENTRY,
-    },
-    "offset": {
-        "zero": CHANGED,
-        "one less": CHANGED,
-        "one more": TOO_SHORT,
-        "negative": NO_PLACE,
-        "2**31": TOO_SHORT,
-        "2**63-1": TOO_SHORT,
-        "not minimal": RIGHT,
-        "overlong": NO_ENTRY,
-    },
-    "size": {
-        "zero": OTHER_SIZE,
-        "one less": OTHER_SIZE,
-        "one more": OTHER_SIZE,
-        "negative": NO_PLACE,
-        "2**31": OTHER_SIZE,
-        "2**63-1": OTHER_SIZE,
-        "not minimal": RIGHT,
-        "overlong": NO_ENTRY,
-    },
+ENTRY = {
+    "dtype": field(1, RIGHT, UNKNOWN, NO_ENTRY, one_more=OTHER_SIZE),
+    "dim": field(3, RIGHT, OTHER_SIZE, NO_ENTRY, negative=NO_SHAPE, two_63=NO_SHAPE),
+    "unknown_rank": field(0, RIGHT, NO_RANK, NO_ENTRY, zero=RIGHT),
+    "shard_id": field(1, RIGHT, NO_SHARD, NO_ENTRY, zero=TOO_SHORT),
+    "offset": field(4, RIGHT, TOO_SHORT, NO_ENTRY, below=CHANGED, negative=NO_PLACE),
+    "size": field(24, RIGHT, OTHER_SIZE, NO_ENTRY, negative=NO_PLACE),
 }
 
-
-@pytest.mark.parametrize(("field", "coding", "expected"), rows(ENTRY))
-def test_entry_fields(tmp_path: Path, field: str, coding: str, expected: Any) -> None:
-    true = {"dtype": 1, "dim": 3, "unknown_rank": 0, "shard_id": 1, "offset": 4, "size": 24}[field]
-    require(with_entry(tmp_path, entry_with(codings_of(true)[coding], field)), expected)
+test_entry_fields = each_case(with_entry, field_rows(ENTRY, entry_with))
 
 
 def test_the_place_of_a_damaged_entry_is_not_made_up(tmp_path: Path) -> None:
     """Where in the entry is known, where the entry is in the index is not: no offset then."""
-    path = with_entry(tmp_path, entry_with(varint(3, 11), "dim"))
-    at, error_class, words = NO_ENTRY
-    error = require_refused(path, error_class, words, at=at)
-    assert (error.file, error.offset) == (f"{path}.index", None)
+    path = with_entry(tmp_path, entry_with("dim", varint(3, 11)))
+    replace(NO_ENTRY, suffix=".index", offset=None).check(path)
 
 
-@pytest.mark.parametrize(
-    "field",
-    [fixed32_field(6, crc) for crc in (0, X_CRC - 1, X_CRC + 1, 2**31, 2**32 - 1)]
-    + [b"", varint_field(6, X_CRC), varint(6 << 3 | 1) + struct.pack("<Q", X_CRC)],
-    ids=["zero", "one less", "one more", "2**31", "2**32-1", "absent", "varint", "fixed64"],
+ROTATED = (X_CRC - 0xA282EAD8) % 2**32
+CHECKSUMS = {
+    "zero": fixed32_field(6, 0),
+    "one less": fixed32_field(6, X_CRC - 1),
+    "one more": fixed32_field(6, X_CRC + 1),
+    "2**31": fixed32_field(6, 2**31),
+    "2**32-1": fixed32_field(6, 2**32 - 1),
+    "absent": b"",
+    "varint": varint_field(6, X_CRC),
+    "fixed64": varint(6 << 3 | 1) + struct.pack("<Q", X_CRC),
+    "not masked": fixed32_field(6, (ROTATED << 15 | ROTATED >> 17) % 2**32),
+}
+
+test_checksums_of_tensors = each_case(
+    lambda folder, coded: with_entry(folder, place_of_x() + coded), CHECKSUMS, CHANGED
 )
-def test_checksums_of_tensors(tmp_path: Path, field: bytes) -> None:
-    entry = bundle_entry(FLOAT, (2, 3), shard_id=1, offset=4, size=24) + field
-    require(with_entry(tmp_path, entry), CHANGED)
 
-
-def test_a_checksum_that_is_not_masked(tmp_path: Path) -> None:
-    rotated = (X_CRC - 0xA282EAD8) % 2**32
-    plain = (rotated << 15 | rotated >> 17) % 2**32
-    entry = bundle_entry(FLOAT, (2, 3), shard_id=1, offset=4, size=24, crc=plain)
-    require(with_entry(tmp_path, entry), CHANGED)
-
-
-@pytest.mark.parametrize("cut", range(1, 24))
-def test_an_entry_cut_anywhere(tmp_path: Path, cut: int) -> None:
-    """But for cuts between fields, whose entry is another one, each is an error."""
-    whole = bundle_entry(FLOAT, (2, 3), shard_id=1, offset=4, size=24, crc=X_CRC)
-    assert len(whole) == 23
-    expected: Any = (FIND, CorruptCheckpointError, "tensor 'x'")
-    if cut == 5:
-        expected = CHANGED  # without checksum
-    elif cut == 23:
-        expected = UNKNOWN  # without anything
-    require(with_entry(tmp_path, whole[:-cut]), expected)
+# But for cuts between fields, whose entry is another one, each is an error.
+test_an_entry_cut_anywhere = each_case(
+    lambda folder, cut: with_entry(folder, place_of_x(crc=X_CRC)[:-cut]),
+    with_outcome(Refused(FIND, "tensor 'x'"), {f"{cut}": cut for cut in range(1, 23) if cut != 5})
+    | {"5": (5, CHANGED), "23": (23, UNKNOWN)},  # without checksum, without anything
+)
 
 
 # Shapes
 
-
-@pytest.mark.parametrize(
-    "dims",
-    [
-        (2**32, 2**32),
-        (2**32, 2**32, 0),
-        (0, 2**32, 2**32),
-        (2**31, 2**31, 2**31, 2**31),
-        (2**63 - 1, 2),
-        (2,) * 62,
-        (-1,),
-        (-1, -6),
-        (2**63 - 1, 0, -1),
-    ],
-    ids=short,
+# 2**62 elements can be counted.
+test_shapes_whose_product_is_no_number_of_64_bits = each_case(
+    with_entry,
+    {
+        f"{size}-{short(dims)}": (
+            place_of_x(dims=dims, size=size, crc=X_CRC),
+            OTHER_SIZE if dims == (2,) * 62 else NO_SHAPE,
+        )
+        for size in (0, 24)
+        for dims in (
+            (2**32, 2**32),
+            (2**32, 2**32, 0),
+            (0, 2**32, 2**32),
+            (2**31, 2**31, 2**31, 2**31),
+            (2**63 - 1, 2),
+            (2,) * 62,
+            (-1,),
+            (-1, -6),
+            (2**63 - 1, 0, -1),
+        )
+    },
 )
-@pytest.mark.parametrize("size", [0, 24])
-def test_shapes_whose_product_is_no_number_of_64_bits(
-    tmp_path: Path, dims: tuple[int, ...], size: int
-) -> None:
-    entry = bundle_entry(FLOAT, dims, shard_id=1, offset=4, size=size, crc=X_CRC)
-    expected = OTHER_SIZE if dims == (2,) * 62 else NO_SHAPE  # 2**62 elements can be counted
-    require(with_entry(tmp_path, entry), expected)
 
+test_shapes_without_elements_that_numpy_cannot_count = each_case(
+    with_entry,
+    {
+        str(dims): bundle_entry(FLOAT, dims, crc=masked_crc32c(b""))
+        for dims in ((2**62, 0), (0, 2**62), (2**31, 0, 2**31))
+    },
+    Unsupported("too large"),
+)
 
-@pytest.mark.parametrize("dims", [(2**62, 0), (0, 2**62), (2**31, 0, 2**31)], ids=str)
-def test_shapes_without_elements_that_numpy_cannot_count(
-    tmp_path: Path, dims: tuple[int, ...]
-) -> None:
-    entry = bundle_entry(FLOAT, dims, crc=masked_crc32c(b""))
-    require_unsupported(with_entry(tmp_path, entry), "too large")
-
-
-@pytest.mark.parametrize("rank", [255, 300, 10_000])
-def test_more_dimensions_than_tensorflow_has(tmp_path: Path, rank: int) -> None:
-    entry = bundle_entry(FLOAT, (1,) * rank, shard_id=1, offset=4, size=4)
-    expected = (
-        FIND,
-        CorruptCheckpointError,
-        f"shape\n  expected: at most 254 dimensions\n  found: {rank}",
-    )
-    require(with_entry(tmp_path, entry), expected)
+test_more_dimensions_than_tensorflow_has = each_case(
+    with_entry,
+    {
+        str(rank): (
+            place_of_x(dims=(1,) * rank, size=4),
+            Refused(FIND, f"shape\n  expected: at most 254 dimensions\n  found: {rank}"),
+        )
+        for rank in (255, 300, 10_000)
+    },
+)
 
 
 @pytest.mark.parametrize("rank", [65, 254])
 def test_more_dimensions_than_numpy_has(tmp_path: Path, rank: int) -> None:
     crc = masked_crc32c(X.tobytes()[:4])
-    entry = bundle_entry(FLOAT, (1,) * rank, shard_id=1, offset=4, size=4, crc=crc)
-    path = with_entry(tmp_path, entry)
-    require_unsupported(path, f"too many dimensions for numpy\n  expected: (?s:.*)found: {rank}")
+    path = with_entry(tmp_path, place_of_x(dims=(1,) * rank, size=4, crc=crc))
+    words = f"too many dimensions for numpy\n  expected: (?s:.*)found: {rank}"
+    Unsupported(words).check(path)
     with open_checkpoint(path) as ckpt:
         assert ckpt.info("x").shape == (1,) * rank
 
 
 @pytest.mark.parametrize("dtype", [0, 34, 100, 101, 133, 2**31 - 1, -1, -(2**31)])
 def test_unknown_dtypes_are_listed_and_not_read(tmp_path: Path, dtype: int) -> None:
-    path = with_entry(tmp_path, bundle_entry(dtype, (2, 3), shard_id=1, offset=4, size=24))
-    require(path, UNKNOWN)
+    path = with_entry(tmp_path, place_of_x(dtype))
+    UNKNOWN.check(path)
     with open_checkpoint(path) as ckpt:
         assert ckpt.info("x").tensorflow_dtype == f"unknown dtype {dtype}"
         assert ckpt.info("x").nbytes == 24
@@ -439,7 +329,7 @@ def test_unknown_dtypes_are_listed_and_not_read(tmp_path: Path, dtype: int) -> N
 
 def test_an_unknown_dtype_whose_bytes_are_not_there(tmp_path: Path) -> None:
     """Reading refuses the type; verification still sees that the file is too short."""
-    path = with_entry(tmp_path, bundle_entry(34, (2, 3), shard_id=1, offset=5, size=24))
+    path = with_entry(tmp_path, place_of_x(34, offset=5))
     for way in WAYS:
         with open_checkpoint(path, **way) as ckpt:
             with pytest.raises(UnsupportedError):
@@ -448,156 +338,132 @@ def test_an_unknown_dtype_whose_bytes_are_not_there(tmp_path: Path) -> None:
 
 
 def test_a_resource(tmp_path: Path) -> None:
-    entry = bundle_entry(20, (), shard_id=1, offset=4, size=24)
-    require_unsupported(with_entry(tmp_path, entry), "a resource: a handle", unchecked=True)
+    path = with_entry(tmp_path, place_of_x(20, ()))
+    Unsupported("a resource: a handle", unchecked=True).check(path)
 
 
 # Depth
 
-DEPTHS = [1000, 100_000]
+ENTRY_MESSAGES = {
+    "entry": (),
+    "shape": (2,),
+    "dimension": (2, 2),
+    "slice": (7,),
+    "extent": (7, 1),
+}
 
-
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda deep: deep,
-        lambda deep: bytes_field(2, deep),
-        lambda deep: bytes_field(2, bytes_field(2, deep)),
-        lambda deep: bytes_field(7, deep),
-        lambda deep: bytes_field(7, bytes_field(1, deep)),
-    ],
-    ids=["entry", "shape", "dimension", "slice", "extent"],
+# As far as protocol buffers' own limit; a slice makes listing look at entries, too.
+test_groups_in_groups_in_each_message_of_an_entry = each_case(
+    lambda folder, deep: with_entry(folder, entry_with("offset", varint(4)) + deep),
+    {
+        f"{name}-{depth}": wrapped(numbers, groups(depth))
+        for name, numbers in ENTRY_MESSAGES.items()
+        for depth in DEPTHS
+    },
+    NO_ENTRY,
 )
-def test_groups_in_groups_in_each_message_of_an_entry(
-    tmp_path: Path, wrap: Callable[[bytes], bytes], depth: int
-) -> None:
-    deep = varint(15 << 3 | 3) * depth + varint(15 << 3 | 4) * depth
-    path = with_entry(tmp_path, entry_with(varint(4), "offset") + wrap(deep))
-    # As far as protocol buffers' own limit; a slice makes listing look at entries, too.
-    refused = require_any_question(path)
-    assert refused == CorruptCheckpointError
 
-
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize(
-    "wrap", [lambda deep: deep, lambda deep: bytes_field(3, deep)], ids=["header", "version"]
+test_groups_in_groups_in_each_message_of_a_header = each_case(
+    lambda folder, deep: with_header(folder, bundle_header(2) + deep),
+    {
+        f"{name}-{depth}": wrapped(numbers, groups(depth))
+        for name, numbers in {"header": (), "version": (3,)}.items()
+        for depth in DEPTHS
+    },
+    NO_HEADER,
 )
-def test_groups_in_groups_in_each_message_of_a_header(
-    tmp_path: Path, wrap: Callable[[bytes], bytes], depth: int
-) -> None:
-    deep = varint(15 << 3 | 3) * depth + varint(15 << 3 | 4) * depth
 
-    def replace(bundle: Bundle) -> None:
-        bundle.index[b""] += wrap(deep)
-
-    require(write(tmp_path, replace), NO_HEADER)
-
-
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_unknown_messages_in_messages_are_skipped_whatever_their_depth(
-    tmp_path: Path, depth: int
-) -> None:
-    deep = b""
-    for _ in range(min(depth, 5000)):  # the bytes are quadratic in the making, not in the reading
-        deep = bytes_field(15, deep)
-    require(with_entry(tmp_path, entry_with(varint(4), "offset") + deep), RIGHT)
-
-
-def require_any_question(path: Path) -> type[CorruptCheckpointError]:
-    """The one class of error that every question about `x` gives."""
-    at, error_class, words = NO_ENTRY
-    return type(require_refused(path, error_class, words, at=at))
+# The bytes are quadratic in the making, not in the reading.
+test_unknown_messages_in_messages_are_skipped_whatever_their_depth = each_case(
+    lambda folder, depth: with_entry(
+        folder, entry_with("offset", varint(4)) + wrapped((15,) * depth, b"")
+    ),
+    {"1000": 1000, "5000": 5000},
+    RIGHT,
+)
 
 
 # Strings
 
 STRINGS = [b"ab", b"", b"c"]
+PAYLOAD, PAYLOAD_CRC = string_payload(STRINGS)
 
 
 def write_strings(
-    folder: Path, payload: bytes, crc: int, *, size: bytes | None = None, dims: Any = (3,)
+    folder: Path,
+    payload: bytes = PAYLOAD,
+    crc: int = PAYLOAD_CRC,
+    *,
+    size: bytes | None = None,
+    dims: tuple[int, ...] = (3,),
 ) -> Path:
     """One string tensor `x` of a payload, followed by other bytes in its shard."""
 
-    def replace(bundle: Bundle) -> None:
+    def edit(bundle: Bundle) -> None:
         bundle.shards[0][:] = payload + bytes(20)
         coded = varint(len(payload)) if size is None else size
         entry = bundle_entry(STRING, dims) + varint(5 << 3) + coded + fixed32_field(6, crc)
         bundle.index[b"x"] = entry
 
-    return write_bundle(folder, {"x": [b""]}, name="m", edit=replace)
+    return write_bundle(folder, {"x": [b""]}, name="m", edit=edit)
 
 
-OTHER_LENGTHS = (
-    READ,
-    CorruptCheckpointError,
-    "lengths of strings\n  expected: 3 lengths that add up",
-)
-NO_LENGTH = (READ, CorruptCheckpointError, "varint")
-NO_STRING_ENTRY = (FIND, CorruptCheckpointError, "tensor 'x': invalid (protocol buffer|varint)")
-NO_ROOM = (FIND, CorruptCheckpointError, "size\n  expected: at least 7 bytes for 3 strings")
+def with_options(folder: Path, options: dict[str, Any]) -> Path:
+    return write_strings(folder, **options)
 
-STRING_SIZES: Mapping[str, Mapping[str, Any]] = {
-    "size": {
-        "zero": NO_ROOM,
-        "one less": OTHER_LENGTHS,
-        "one more": OTHER_LENGTHS,
-        "negative": NO_PLACE,
-        "2**31": TOO_SHORT,
-        "2**63-1": TOO_SHORT,
-        "not minimal": RIGHT,
-        "overlong": NO_STRING_ENTRY,
-    },
-    "length": {
-        "zero": OTHER_LENGTHS,
-        "one less": OTHER_LENGTHS,
-        "one more": OTHER_LENGTHS,
-        "negative": OTHER_LENGTHS,
-        "2**31": OTHER_LENGTHS,
-        "2**63-1": OTHER_LENGTHS,
-        "not minimal": RIGHT,
-        "overlong": NO_LENGTH,
-    },
+
+RIGHT_STRINGS = Right({"x": STRINGS})
+OTHER_LENGTHS = Refused(READ, "lengths of strings\n  expected: 3 lengths that add up")
+OTHER_NUMBER = Refused(READ, "lengths of strings\n ")
+NO_LENGTH = Refused(READ, "varint")
+NO_STRING_ENTRY = Refused(FIND, "tensor 'x': invalid (protocol buffer|varint)")
+NO_ROOM = Refused(FIND, "size\n  expected: at least 7 bytes for 3 strings")
+NO_ROOM_FOR_MORE = Refused(FIND, "size\n ")
+
+STRING_SIZES = {
+    "size": field(
+        len(PAYLOAD),
+        RIGHT_STRINGS,
+        TOO_SHORT,
+        NO_STRING_ENTRY,
+        zero=NO_ROOM,
+        one_less=OTHER_LENGTHS,
+        one_more=OTHER_LENGTHS,
+        negative=NO_PLACE,
+    ),
+    "length": field(2, RIGHT_STRINGS, OTHER_LENGTHS, NO_LENGTH),
 }
 
-
-@pytest.mark.parametrize(("field", "coding", "expected"), rows(STRING_SIZES))
-def test_sizes_of_strings(tmp_path: Path, field: str, coding: str, expected: Any) -> None:
-    payload, crc = string_payload(STRINGS)
-    if field == "size":
-        path = write_strings(tmp_path, payload, crc, size=codings_of(len(payload))[coding])
-    else:
-        path = write_strings(tmp_path, codings_of(2)[coding] + payload[1:], crc)
-    require(path, expected, {"x": STRINGS})
-
-
-@pytest.mark.parametrize(
-    "lengths", [[1, 1, 1], [0, 0, 3], [3, 0, 0], [1, 0, 2]], ids=lambda lengths: str(lengths)
+test_sizes_of_strings = each_case(
+    with_options,
+    field_rows(
+        STRING_SIZES,
+        lambda name, value: {"size": value} if name == "size" else {"payload": value + PAYLOAD[1:]},
+    ),
 )
-def test_lengths_of_strings_that_add_up_all_the_same(tmp_path: Path, lengths: list[int]) -> None:
-    payload, crc = string_payload(STRINGS)
-    require(write_strings(tmp_path, bytes(lengths) + payload[3:], crc), CHANGED)
 
-
-@pytest.mark.parametrize(
-    "lengths",
-    [[2**64 - 1, 4, 0], [2**63, 2**63, 3], [2**62] * 3, [2**64 - 3, 3, 3]],
-    ids=["2**64-1", "2**63 twice", "2**62", "2**64-3"],
+test_lengths_of_strings_that_add_up_all_the_same = each_case(
+    lambda folder, lengths: write_strings(folder, bytes(lengths) + PAYLOAD[3:]),
+    {str(lengths): lengths for lengths in ([1, 1, 1], [0, 0, 3], [3, 0, 0], [1, 0, 2])},
+    CHANGED,
 )
-def test_lengths_of_strings_that_add_up_in_64_bits_only(tmp_path: Path, lengths: list[int]) -> None:
-    payload, crc = string_payload(STRINGS)
-    coded = b"".join(map(varint, lengths))
-    require(write_strings(tmp_path, coded + payload[3:], crc), OTHER_LENGTHS)
 
+test_lengths_of_strings_that_add_up_in_64_bits_only = each_case(
+    lambda folder, lengths: write_strings(folder, b"".join(map(varint, lengths)) + PAYLOAD[3:]),
+    {
+        "2**64-1": [2**64 - 1, 4, 0],
+        "2**63 twice": [2**63, 2**63, 3],
+        "2**62": [2**62] * 3,
+        "2**64-3": [2**64 - 3, 3, 3],
+    },
+    OTHER_LENGTHS,
+)
 
-@pytest.mark.parametrize("xor", [1, 0x80000000, 0xFFFFFFFF])
-def test_the_checksum_of_strings(tmp_path: Path, xor: int) -> None:
-    payload, crc = string_payload(STRINGS)
-    require_changed(
-        write_strings(tmp_path, payload, crc ^ xor), "bytes of the strings do not match"
-    )
-
+test_the_checksum_of_strings = each_case(
+    lambda folder, xor: write_strings(folder, crc=PAYLOAD_CRC ^ xor),
+    {hex(xor): xor for xor in (1, 0x80000000, 0xFFFFFFFF)},
+    Changed("bytes of the strings do not match"),
+)
 
 LENGTHS = [struct.pack("<I", len(string)) for string in STRINGS]
 WRONG_CHECKSUMS = {
@@ -611,156 +477,152 @@ WRONG_CHECKSUMS = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG_CHECKSUMS.values(), ids=list(WRONG_CHECKSUMS))
-def test_the_checksum_of_lengths_of_strings(tmp_path: Path, wrong: int) -> None:
+def with_checksum_of_lengths(folder: Path, wrong: int) -> Path:
     """The entry's checksum is right, over the wrong bytes of this one."""
     stored = struct.pack("<I", wrong)
     payload = bytes(map(len, STRINGS)) + stored + b"".join(STRINGS)
-    path = write_strings(tmp_path, payload, masked_crc32c(*LENGTHS, stored, *STRINGS))
-    require_changed(path, "bytes of the lengths of strings do not match")
+    return write_strings(folder, payload, masked_crc32c(*LENGTHS, stored, *STRINGS))
 
 
-@pytest.mark.parametrize(
-    ("dims", "expected"),
-    [
-        pytest.param((2**40,), NO_ROOM, id="2**40"),
-        pytest.param((2**31, 2**31), NO_ROOM, id="2**62"),
-        pytest.param((4,), OTHER_LENGTHS, id="one more"),
-        pytest.param((2,), OTHER_LENGTHS, id="one less"),
-        pytest.param((0,), OTHER_LENGTHS, id="none"),
-        pytest.param((), OTHER_LENGTHS, id="one"),
-    ],
+test_the_checksum_of_lengths_of_strings = each_case(
+    with_checksum_of_lengths,
+    WRONG_CHECKSUMS,
+    Changed("bytes of the lengths of strings do not match"),
 )
-def test_numbers_of_strings(tmp_path: Path, dims: tuple[int, ...], expected: Any) -> None:
-    payload, crc = string_payload(STRINGS)
-    path = write_strings(tmp_path, payload, crc, dims=dims)
-    at, error_class, words = expected
-    words = words.split(" expected")[0]
-    tracemalloc.start()
-    require_refused(path, error_class, words, at=at)
-    assert tracemalloc.get_traced_memory()[1] < 2 << 20
-    tracemalloc.stop()
 
-
-def test_2_to_the_40_strings_of_as_many_declared_bytes(tmp_path: Path) -> None:
-    payload, crc = string_payload(STRINGS)
-    path = write_strings(tmp_path, payload, crc, size=varint(2**41), dims=(2**40,))
-    tracemalloc.start()
-    require(path, TOO_SHORT)
-    assert tracemalloc.get_traced_memory()[1] < 2 << 20
-    tracemalloc.stop()
+test_numbers_of_strings = each_case(
+    with_options,
+    {
+        "2**40": ({"dims": (2**40,)}, NO_ROOM_FOR_MORE),
+        "2**62": ({"dims": (2**31, 2**31)}, NO_ROOM_FOR_MORE),
+        "one more": ({"dims": (4,)}, OTHER_NUMBER),
+        "one less": ({"dims": (2,)}, OTHER_NUMBER),
+        "none": ({"dims": (0,)}, OTHER_NUMBER),
+        "one": ({"dims": ()}, OTHER_NUMBER),
+        "2**40 of as many declared bytes": (
+            {"size": varint(2**41), "dims": (2**40,)},
+            TOO_SHORT,
+        ),
+    },
+    most_allocated=2 << 20,
+)
 
 
 # Variants: never arrays, but their checksums are known
 
 VARIANTS = [b"first variant", b"", b"third"]
+VARIANT_PAYLOAD, VARIANT_CRC = variant_payload(VARIANTS)
 
 
-def write_variants(folder: Path, payload: bytes, crc: int, dims: Any = (3,)) -> Path:
-    def replace(bundle: Bundle) -> None:
+def write_variants(
+    folder: Path,
+    payload: bytes = VARIANT_PAYLOAD,
+    crc: int = VARIANT_CRC,
+    dims: tuple[int, ...] = (3,),
+) -> Path:
+    def edit(bundle: Bundle) -> None:
         bundle.shards[0][:] = payload
         bundle.index[b"x"] = bundle_entry(VARIANT, dims, size=len(payload), crc=crc)
 
-    return write_bundle(folder, {"x": [b""]}, name="m", edit=replace)
+    return write_bundle(folder, {"x": [b""]}, name="m", edit=edit)
 
 
-def require_variants(path: Path, damage: tuple[type[CorruptCheckpointError], str] | None) -> None:
-    """Listed, not read, and verification finds just this damage."""
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            assert ckpt.info("x").tensorflow_dtype == "variant"
-            with pytest.raises(UnsupportedError, match="a variant"):
-                ckpt["x"]
-            report = ckpt.verify()
-            assert report.unchecked == ()
-            if damage is None:
-                assert report.ok
-            else:
-                (found,) = report.damaged
-                assert (found.name, type(found.error)) == ("x", damage[0])
-                assert damage[1] in str(found.error)
-                assert found.error.file == f"{path}.data-00000-of-00001"
+@dataclass(frozen=True)
+class Variants:
+    """Listed, not read, and verification finds just this damage, or none."""
+
+    words: str | None
+    error_class: type[CorruptCheckpointError] = CorruptCheckpointError
+
+    def check(self, path: Path) -> None:
+        for way in WAYS:
+            with open_checkpoint(path, **way) as ckpt:
+                assert ckpt.info("x").tensorflow_dtype == "variant"
+                with pytest.raises(UnsupportedError, match="a variant"):
+                    ckpt["x"]
+                report = ckpt.verify()
+                assert report.unchecked == ()
+                if self.words is None:
+                    assert report.ok
+                else:
+                    (found,) = report.damaged
+                    assert (found.name, type(found.error)) == ("x", self.error_class)
+                    assert self.words in str(found.error)
+                    assert found.error.file == f"{path}.data-00000-of-00001"
 
 
-OTHER_VARIANT = (ChecksumError, "bytes of the variant 0 do not match")
-TOO_LONG = (CorruptCheckpointError, "variant 0\n  expected: at most")
-VARIANT_SIZES = {
-    "zero": OTHER_VARIANT,
-    "one less": OTHER_VARIANT,
-    "one more": OTHER_VARIANT,
-    "negative": TOO_LONG,
-    "2**31": TOO_LONG,
-    "2**63-1": TOO_LONG,
-    "not minimal": None,
-    "overlong": (CorruptCheckpointError, "varint"),
-}
+OTHER_VARIANT = Variants("bytes of the variant 0 do not match", ChecksumError)
+TOO_LONG = Variants("variant 0\n  expected: at most")
+NO_SIZE = Variants("varint")
 
-
-@pytest.mark.parametrize(
-    ("coding", "damage"), VARIANT_SIZES.items(), ids=[f"size-{name}" for name in VARIANT_SIZES]
+test_sizes_of_variants = each_case(
+    write_variants,
+    field_rows(
+        {
+            "size": field(
+                len(VARIANTS[0]),
+                Variants(None),
+                TOO_LONG,
+                NO_SIZE,
+                below=OTHER_VARIANT,
+                one_more=OTHER_VARIANT,
+            )
+        },
+        lambda name, value: value + VARIANT_PAYLOAD[1:],
+    ),
 )
-def test_sizes_of_variants(tmp_path: Path, coding: str, damage: Any) -> None:
-    payload, crc = variant_payload(VARIANTS)
-    coded = codings_of(len(VARIANTS[0]))[coding]
-    require_variants(write_variants(tmp_path, coded + payload[1:], crc), damage)
 
-
-@pytest.mark.parametrize(
-    ("dims", "words"),
-    [
-        ((2,), "invalid variants\n  expected:"),
-        ((4,), "varint"),
-        ((2**40,), "varint"),
-        ((0,), "variants\n  exp"),
-    ],
-    ids=["one less", "one more", "2**40", "none"],
+test_numbers_of_variants = each_case(
+    lambda folder, count: write_variants(folder, dims=(count,)),
+    {
+        "one less": (2, Variants("invalid variants\n  expected:")),
+        "one more": (4, NO_SIZE),
+        "2**40": (2**40, NO_SIZE),
+        "none": (0, Variants("variants\n  exp")),
+    },
 )
-def test_numbers_of_variants(tmp_path: Path, dims: tuple[int, ...], words: str) -> None:
-    payload, crc = variant_payload(VARIANTS)
-    require_variants(write_variants(tmp_path, payload, crc, dims), (CorruptCheckpointError, words))
 
 
-@pytest.mark.parametrize("which", [0, 1, 2, "entry"])
-def test_checksums_of_variants(tmp_path: Path, which: int | str) -> None:
-    payload, crc = variant_payload(VARIANTS)
-    damage = f"the bytes of the variant {which} do not match"
-    if which == "entry":
-        crc ^= 1
-        damage = "bytes of the variants do not match"
-    else:
-        end = sum(1 + len(variant) + 4 for variant in VARIANTS[: int(which) + 1])
-        payload = payload[: end - 1] + bytes([payload[end - 1] ^ 1]) + payload[end:]
-    require_variants(write_variants(tmp_path, payload, crc), (ChecksumError, damage))
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_checksums_of_variants(tmp_path: Path, which: int) -> None:
+    path = write_variants(tmp_path)
+    end = sum(1 + len(variant) + 4 for variant in VARIANTS[: which + 1])
+    flip_bit(f"{path}.data-00000-of-00001", end - 1, 1)
+    Variants(f"the bytes of the variant {which} do not match", ChecksumError).check(path)
 
 
-@pytest.mark.parametrize("cut", [1, 4, 5, 9, 10])
-def test_variants_that_are_cut(tmp_path: Path, cut: int) -> None:
-    payload, crc = variant_payload(VARIANTS)
-    path = write_variants(tmp_path, payload[:-cut], crc)
-    require_variants(path, (CorruptCheckpointError, "vari"))
+def test_the_checksum_of_all_variants(tmp_path: Path) -> None:
+    path = write_variants(tmp_path, crc=VARIANT_CRC ^ 1)
+    Variants("bytes of the variants do not match", ChecksumError).check(path)
+
+
+test_variants_that_are_cut = each_case(
+    lambda folder, cut: write_variants(folder, VARIANT_PAYLOAD[:-cut]),
+    {str(cut): cut for cut in (1, 4, 5, 9, 10)},
+    Variants("vari"),
+)
 
 
 # A git-lfs pointer in place of a shard
 
 HINT = r"a git-lfs pointer .*git lfs pull"
+NO_DATA = f"this is not a data file but {HINT}"
 
 
-@pytest.mark.parametrize("num_floats", [2, 1000], ids=["longer", "shorter"])
-def test_a_pointer_that_is_longer_or_shorter_than_the_tensor(
-    tmp_path: Path, num_floats: int
-) -> None:
-    path = write_bundle(tmp_path, {"x": np.ones(num_floats, "f4")}, name="m")
+def write_pointer(folder: Path, tensor: Any) -> Path:
+    path = write_bundle(folder, {"x": tensor}, name="m")
     Path(f"{path}.data-00000-of-00001").write_bytes(POINTER)
-    if num_floats == 2:
-        require_changed(path, f"this is not a data file but {HINT}")
-    else:
-        require_refused(path, TruncatedError, f"this is not a data file but {HINT}", at=READ)
+    return path
 
 
-def test_a_pointer_in_place_of_strings(tmp_path: Path) -> None:
-    path = write_bundle(tmp_path, {"x": [b"ab", b"c"]}, name="m")
-    Path(f"{path}.data-00000-of-00001").write_bytes(POINTER)
-    require_refused(path, CorruptCheckpointError, f"this is not a data file but {HINT}", at=READ)
+test_a_pointer_in_place_of_a_shard = each_case(
+    write_pointer,
+    {
+        "longer than the tensor": (np.ones(2, "f4"), Changed(NO_DATA)),
+        "shorter than the tensor": (np.ones(1000, "f4"), Refused(READ, NO_DATA, TruncatedError)),
+        "of strings": ([b"ab", b"c"], Refused(READ, NO_DATA)),
+    },
+)
 
 
 def test_a_pointer_in_place_of_one_of_two_shards(tmp_path: Path) -> None:

@@ -314,5 +314,5 @@ def test_more_entries_than_a_compressed_block_can_hold() -> None:
     assert list(Block(block(entries[:sixty_stored]), 60)) == entries[:sixty_stored]
     damaged = Block(block(entries, 1000), 60)
     for use in (list, Block.columns, lambda made: made.get(entries[-1][0])):
-        with pytest.raises(CorruptCheckpointError, match="many entries(?s:.*)at most 74\n"):
+        with pytest.raises(CorruptCheckpointError, match=r"many entries(?s:.*)at most 74\n"):
             use(damaged)

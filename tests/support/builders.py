@@ -76,6 +76,18 @@ def fixed32_field(number: int, value: int) -> bytes:
     return varint(number << 3 | 5) + struct.pack("<I", value)
 
 
+def wrapped(numbers: Sequence[int], payload: bytes) -> bytes:
+    """The payload in a field of these numbers, the first of them outermost."""
+    for number in reversed(numbers):
+        payload = bytes_field(number, payload)
+    return payload
+
+
+def groups(depth: int) -> bytes:
+    """Groups in groups of the field 15, which no message has."""
+    return varint(15 << 3 | 3) * depth + varint(15 << 3 | 4) * depth
+
+
 # Blocks
 
 
