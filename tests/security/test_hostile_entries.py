@@ -29,7 +29,6 @@ from support.builders import (
     bundle_header,
     bytes_field,
     fixed32_field,
-    groups,
     masked_crc32c,
     slice_key,
     string_payload,
@@ -41,7 +40,6 @@ from support.builders import (
 )
 from support.damage import POINTER, flip_bit
 from support.hostile import (
-    DEPTHS,
     FIND,
     FRESH,
     OPEN,
@@ -56,6 +54,7 @@ from support.hostile import (
     field,
     field_rows,
     found_by_verify,
+    groups_in,
     with_outcome,
 )
 from support.ids import short
@@ -344,33 +343,15 @@ def test_a_resource(tmp_path: Path) -> None:
 
 # Depth
 
-ENTRY_MESSAGES = {
-    "entry": (),
-    "shape": (2,),
-    "dimension": (2, 2),
-    "slice": (7,),
-    "extent": (7, 1),
-}
+ENTRY_MESSAGES = {"entry": (), "shape": (2,), "dimension": (2, 2), "slice": (7,), "extent": (7, 1)}
 
 # As far as protocol buffers' own limit; a slice makes listing look at entries, too.
 test_groups_in_groups_in_each_message_of_an_entry = each_case(
-    lambda folder, deep: with_entry(folder, entry_with("offset", varint(4)) + deep),
-    {
-        f"{name}-{depth}": wrapped(numbers, groups(depth))
-        for name, numbers in ENTRY_MESSAGES.items()
-        for depth in DEPTHS
-    },
-    NO_ENTRY,
+    with_entry, groups_in(ENTRY_MESSAGES, before=entry_with("offset", varint(4))), NO_ENTRY
 )
 
 test_groups_in_groups_in_each_message_of_a_header = each_case(
-    lambda folder, deep: with_header(folder, bundle_header(2) + deep),
-    {
-        f"{name}-{depth}": wrapped(numbers, groups(depth))
-        for name, numbers in {"header": (), "version": (3,)}.items()
-        for depth in DEPTHS
-    },
-    NO_HEADER,
+    with_header, groups_in({"header": (), "version": (3,)}, before=bundle_header(2)), NO_HEADER
 )
 
 # The bytes are quadratic in the making, not in the reading.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +20,34 @@ from ckptparse import (
     TensorNotFoundError,
     open_checkpoint,
 )
-from ckptparse.metagraph import Saver, read_graph_file
+from ckptparse.metagraph import MetaGraph, Saver, read_graph_file
 from ckptparse.objectgraph import KEY
 from ckptparse.sources import LocalFiles
 from support.builders import (
     Bundle,
     bundle_entry,
     bytes_field,
+    groups,
     masked_crc32c,
     varint,
     varint_field,
+    wrapped,
     write_bundle,
 )
 from support.damage import flip_bit
-from support.hostile import WAYS, codings_of, rows
+from support.hostile import (
+    DEPTHS,
+    WAYS,
+    Row,
+    coded,
+    each_case,
+    field,
+    field_rows,
+    groups_in,
+    with_outcome,
+)
+from support.ids import short
 
-RIGHT = "the right values"
 LENGTHS = ["one more", "negative", "2**31", "2**63-1", "not minimal", "overlong"]
 """Codings of a length that only the length itself decides; a shorter one makes other fields."""
 
@@ -94,94 +108,74 @@ ASKED: Mapping[str, Callable[[Checkpoint], object]] = {
 }
 
 
-def require_objects(path: Path, expected: Any) -> None:
-    """Path -> key; or the words of the error, which leaves every tensor as it is.
+@dataclass(frozen=True)
+class Objects:
+    """A graph of these paths, each with its key, that answers every question."""
 
-    Words are a dict question -> words, for questions that meet the damage; all others are answered.
-    """
-    for way in WAYS[::3]:
-        with open_checkpoint(path, **way) as ckpt:
-            assert list(ckpt) == [KEY, "m", "v"]
-            assert ckpt["v"].tolist() == [1.0]
-            assert ckpt.verify().ok
-            if "list" not in expected:
+    keys: Mapping[str, str]
+    num_nodes: int = 4
+
+    def check(self, path: Path) -> None:
+        for way in WAYS[::3]:
+            with open_checkpoint(path, **way) as ckpt:
+                require_tensors(ckpt)
                 graph = ckpt.object_graph
                 assert graph is not None
-                assert {name: graph.checkpoint_key(name) for name in graph} == expected
-                for put in ASKED.values():
-                    if put is not ASKED["read"]:
+                assert graph.num_nodes == self.num_nodes
+                assert {name: graph.checkpoint_key(name) for name in graph} == self.keys
+                for question, put in ASKED.items():
+                    if question != "read":
                         put(ckpt)
-                continue
-        for question, put in ASKED.items():
-            with open_checkpoint(path, **way) as ckpt:
-                if question not in expected:
-                    put(ckpt)
-                    continue
-                with pytest.raises(CorruptCheckpointError, match=expected[question]) as error:
-                    put(ckpt)
-                assert error.value.tensor == KEY
 
 
-NO_OBJECTS = dict.fromkeys(ASKED, "protocol buffer\n  expected: a TrackableObjectGraph")
-NO_CHILD = dict.fromkeys(
-    ("list", "read", "weights", "subtree", "outline", "paths"),
-    "object graph\n  expected: ids from 0 to 3\n  found: ",
-)
-NO_SLOT = dict.fromkeys(
-    ("list", "outline", "slots"), "object graph\n  expected: ids from 0 to 3\n  found: "
-)
+@dataclass(frozen=True)
+class NoObjects:
+    """Some questions meet the damage; all others are answered, and every tensor is as it is."""
 
-IDS: Mapping[str, Mapping[str, Any]] = {
-    "child": {  # 1, of 4
-        "zero": {},  # the root is its own child, and nothing leads to the variable
-        "one less": {},
-        "negative": NO_CHILD,
-        "2**31": NO_CHILD,
-        "2**63-1": NO_CHILD,
-        "not minimal": PATHS,
-        "overlong": NO_OBJECTS,
-    },
-    "original": {  # 1
-        "zero": {"v": "v", "/.OPTIMIZER_SLOT/o/m": "m"},
-        "one more": {"v": "v", "o/.OPTIMIZER_SLOT/o/m": "m"},
-        "negative": NO_SLOT,
-        "2**31": NO_SLOT,
-        "2**63-1": NO_SLOT,
-        "not minimal": PATHS,
-        "overlong": NO_OBJECTS,
-    },
-    "variable": {  # 3
-        "zero": {"v": "v"},  # is no variable, nor is 2
-        "one less": {"v": "v"},
-        "one more": NO_SLOT,
-        "negative": NO_SLOT,
-        "2**31": NO_SLOT,
-        "2**63-1": NO_SLOT,
-        "not minimal": PATHS,
-        "overlong": NO_OBJECTS,
-    },
+    words: str
+    questions: tuple[str, ...] = tuple(ASKED)
+
+    def check(self, path: Path) -> None:
+        for way in WAYS[::3]:
+            for question, put in ASKED.items():
+                with open_checkpoint(path, **way) as ckpt:
+                    require_tensors(ckpt)
+                    if question not in self.questions:
+                        put(ckpt)
+                        continue
+                    with pytest.raises(CorruptCheckpointError, match=self.words) as error:
+                        put(ckpt)
+                    assert error.value.tensor == KEY
+
+
+def require_tensors(ckpt: Checkpoint) -> None:
+    assert list(ckpt) == [KEY, "m", "v"]
+    assert ckpt["v"].tolist() == [1.0]
+    assert ckpt.verify().ok
+
+
+NO_GRAPH = NoObjects("protocol buffer\n  expected: a TrackableObjectGraph")
+NO_ID = "object graph\n  expected: ids from 0 to 3\n  found: "
+NO_CHILD = NoObjects(NO_ID, ("list", "read", "weights", "subtree", "outline", "paths"))
+NO_SLOT = NoObjects(NO_ID, ("list", "outline", "slots"))
+SOUND = Objects(PATHS)
+NO_SLOTS = Objects({"v": "v"})
+SLOT_OF_ROOT = Objects({"v": "v", "/.OPTIMIZER_SLOT/o/m": "m"})
+SLOT_OF_O = Objects({"v": "v", "o/.OPTIMIZER_SLOT/o/m": "m"})
+
+IDS = {
+    # The root is its own child, and nothing leads to the variable.
+    "child_id": field(1, SOUND, NO_CHILD, NO_GRAPH, zero=Objects({}), one_more=None),
+    "original": field(1, SOUND, NO_SLOT, NO_GRAPH, zero=SLOT_OF_ROOT, one_more=SLOT_OF_O),
+    # Neither 0 nor 2 is a variable.
+    "variable": field(3, SOUND, NO_SLOT, NO_GRAPH, below=NO_SLOTS),
 }
 
-
-@pytest.mark.parametrize(("field", "coding", "expected"), rows(IDS))
-def test_ids_of_objects(tmp_path: Path, field: str, coding: str, expected: Any) -> None:
-    coded = codings_of({"child": 1, "original": 1, "variable": 3}[field])[coding]
-    names = {"child": "child_id", "original": "original", "variable": "variable"}
-    require_objects(write_objects(tmp_path, objects(**{names[field]: coded})), expected)
-
-
-def test_a_child_that_there_is_not_by_one(tmp_path: Path) -> None:
-    require_objects(write_objects(tmp_path, objects(child_id=varint(4))), NO_CHILD)
-
-
-def lying(level: int, wanted: int, coding: str, number: int, payload: bytes) -> bytes:
-    """A field whose length is coded so if this is the level that is wanted."""
-    length = varint(len(payload))
-    if level == wanted:
-        # Protocol buffers take lengths of 5 bytes at most; we may be more patient, up to 10.
-        max_nbytes = 5 if coding == "not minimal" else 10
-        length = codings_of(len(payload), max_nbytes)[coding]
-    return varint(number << 3 | 2) + length + payload
+test_ids_of_objects = each_case(
+    write_objects,
+    field_rows(IDS, lambda name, value: objects(**{name: value}))
+    | {"child_id-one too large": (objects(child_id=varint(4)), NO_CHILD)},
+)
 
 
 OBJECT_CHAINS = {
@@ -194,25 +188,29 @@ OBJECT_CHAINS = {
 """Numbers of fields from the graph down to a string, the last in all messages around it."""
 
 
-@pytest.mark.parametrize("coding", LENGTHS)
-@pytest.mark.parametrize(
-    ("chain", "level"),
-    [(chain, level) for chain, numbers in OBJECT_CHAINS.items() for level in range(len(numbers))],
-)
-def test_lengths_in_an_object_graph(tmp_path: Path, chain: str, level: int, coding: str) -> None:
-    payload = b"" if chain == "value" else b"name"
-    for i, number in reversed(list(enumerate(OBJECT_CHAINS[chain]))):
-        payload = lying(i, level, coding, number, payload)
-    path = write_objects(tmp_path, node() + payload)
-    with open_checkpoint(path) as ckpt:
-        if coding == "not minimal":
-            assert ckpt.object_graph is not None
-            assert ckpt.object_graph.num_nodes == 2
-        else:
-            with pytest.raises(CorruptCheckpointError, match="a TrackableObjectGraph") as error:
-                _ = ckpt.object_graph
-            assert error.value.tensor == KEY
+def deep_length(numbers: tuple[int, ...], level: int, coding: str, payload: bytes) -> bytes:
+    """A payload in a field of these numbers; the length of one level is coded so."""
+    for i, number in reversed(list(enumerate(numbers))):
+        length = varint(len(payload))
+        if i == level:
+            # Protocol buffers take lengths of 5 bytes at most; we may be more patient, up to 10.
+            length = coded(len(payload), coding, 5 if coding == "not minimal" else 10)
+        payload = varint(number << 3 | 2) + length + payload
+    return payload
 
+
+test_lengths_in_an_object_graph = each_case(
+    write_objects,
+    {
+        f"{chain}-{level}-{coding}": (
+            node() + deep_length(numbers, level, coding, b"" if chain == "value" else b"name"),
+            Objects({}, num_nodes=2) if coding == "not minimal" else NO_GRAPH,
+        )
+        for chain, numbers in OBJECT_CHAINS.items()
+        for level in range(len(numbers))
+        for coding in LENGTHS
+    },
+)
 
 CYCLES = {
     "itself": node(child(b"a", varint(0))),
@@ -234,51 +232,45 @@ def test_cycles_end(tmp_path: Path, serialized: bytes) -> None:
     with open_checkpoint(path) as ckpt:
         graph = ckpt.object_graph
         assert graph is not None
-        for put in ASKED.values():
-            if put is not ASKED["read"]:
+        for question, put in ASKED.items():
+            if question != "read":
                 put(ckpt)
         assert len(set(graph)) == len(list(graph)) <= graph.num_nodes
         assert len(graph.outline({i.name: i for i in ckpt.infos()})) <= 1000
 
 
-@pytest.mark.parametrize("count", [2**31 - 1, 2**31, 2**32, 2**62])
-def test_children_of_a_declared_size_of_gigabytes(tmp_path: Path, count: int) -> None:
-    require_objects(write_objects(tmp_path, b"\x0a" + varint(count) + b"\x0a\x00"), NO_OBJECTS)
-
-
-@pytest.mark.parametrize(
-    ("key", "listed"),
-    [
-        (b"", True),
-        (b"gone", True),
-        (b"../../v", True),
-        (b"\x00v", True),
-        (b"\xff\xfe", True),
-        (b"v" * 100_000, True),
-    ],
-    ids=["empty", "gone", "dots", "NUL", "no UTF-8", "long"],
+test_children_of_a_declared_size_of_gigabytes = each_case(
+    write_objects,
+    {
+        str(count): b"\x0a" + varint(count) + b"\x0a\x00"
+        for count in (2**31 - 1, 2**31, 2**32, 2**62)
+    },
+    NO_GRAPH,
 )
-def test_keys_of_attributes_that_the_checkpoint_lacks(
-    tmp_path: Path, key: bytes, listed: bool
-) -> None:
+
+
+KEYS = {
+    "empty": b"",
+    "gone": b"gone",
+    "dots": b"../../v",
+    "NUL": b"\x00v",
+    "no UTF-8": b"\xff\xfe",
+    "long": b"v" * 100_000,
+}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=list(KEYS))
+def test_keys_of_attributes_that_the_checkpoint_lacks(tmp_path: Path, key: bytes) -> None:
     path = write_objects(tmp_path, node(child(b"a", varint(1))) + node(value(key)))
     for way in WAYS:
         with open_checkpoint(path, **way) as ckpt:
             graph = ckpt.object_graph
             assert graph is not None
-            assert ("a" in list(graph)) is listed
+            assert "a" in list(graph)
             for put in (graph.read, graph.info):
                 with pytest.raises(TensorNotFoundError):
                     put("a")
             assert graph.outline({i.name: i for i in ckpt.infos()})
-
-
-def replace_graph(tensor: bytes, shard: bytes = b"") -> Callable[[Bundle], None]:
-    def edit(bundle: Bundle) -> None:
-        bundle.index[KEY.encode()] = tensor
-        bundle.shards[0][:] = bundle.shards[0] + shard
-
-    return edit
 
 
 NOT_ONE_STRING = {
@@ -292,7 +284,10 @@ NOT_ONE_STRING = {
 
 @pytest.mark.parametrize("entry", NOT_ONE_STRING.values(), ids=list(NOT_ONE_STRING))
 def test_something_else_in_place_of_the_graph(tmp_path: Path, entry: bytes) -> None:
-    path = write_objects(tmp_path, objects(), edit=replace_graph(entry))
+    def edit(bundle: Bundle) -> None:
+        bundle.index[KEY.encode()] = entry
+
+    path = write_objects(tmp_path, objects(), edit=edit)
     for way in WAYS:
         with open_checkpoint(path, **way) as ckpt:
             assert ckpt["v"].tolist() == [1.0]
@@ -310,7 +305,6 @@ def test_a_damaged_string_in_place_of_the_graph(tmp_path: Path) -> None:
         assert error.value.tensor == KEY
 
 
-DEPTHS = [1000, 100_000]
 OBJECT_MESSAGES = {
     "graph": (),
     "object": (1,),
@@ -322,23 +316,9 @@ OBJECT_MESSAGES = {
 }
 
 
-def groups(depth: int) -> bytes:
-    return varint(15 << 3 | 3) * depth + varint(15 << 3 | 4) * depth
-
-
-def wrapped(numbers: tuple[int, ...], payload: bytes) -> bytes:
-    for number in reversed(numbers):
-        payload = bytes_field(number, payload)
-    return payload
-
-
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("numbers", OBJECT_MESSAGES.values(), ids=list(OBJECT_MESSAGES))
-def test_groups_in_groups_in_each_message_of_an_object_graph(
-    tmp_path: Path, numbers: tuple[int, ...], depth: int
-) -> None:
-    path = write_objects(tmp_path, node() + wrapped(numbers, groups(depth)))
-    require_objects(path, NO_OBJECTS)
+test_groups_in_groups_in_each_message_of_an_object_graph = each_case(
+    write_objects, groups_in(OBJECT_MESSAGES, before=node()), NO_GRAPH
+)
 
 
 # Meta graphs
@@ -368,16 +348,42 @@ def write_meta(folder: Path, meta: bytes) -> Path:
     return path
 
 
-def require_no_meta(path: Path, words: str) -> CorruptCheckpointError:
+@dataclass(frozen=True)
+class NoGraph:
     """The graph is refused with its file named; the tensors are as they were."""
-    for way in WAYS[::3]:
-        with open_checkpoint(path, **way) as ckpt:
-            with pytest.raises(CorruptCheckpointError, match=words) as error:
-                _ = ckpt.meta_graph
-            assert error.value.file == f"{path}.meta"
-            assert ckpt["v"].tolist() == [1.0]
-    return error.value
 
+    words: str
+    error_class: type[CheckpointError] = CorruptCheckpointError
+    suffix: str = ".meta"
+    offsets: Container[int] | None = None
+
+    def check(self, path: Path) -> None:
+        for way in WAYS[::3]:
+            with open_checkpoint(path, **way) as ckpt:
+                with pytest.raises(self.error_class, match=self.words) as error:
+                    _ = ckpt.meta_graph
+                assert type(error.value) is self.error_class
+                assert error.value.file == f"{path}{self.suffix}"
+                assert self.offsets is None or error.value.offset in self.offsets
+                assert ckpt["v"].tolist() == [1.0]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph is read, with this answer; the tensors are as they were."""
+
+    ask: Callable[[MetaGraph], object]
+    answer: object
+
+    def check(self, path: Path) -> None:
+        for way in WAYS[::3]:
+            with open_checkpoint(path, **way) as ckpt:
+                assert ckpt.meta_graph is not None
+                assert self.ask(ckpt.meta_graph) == self.answer
+                assert ckpt["v"].tolist() == [1.0]
+
+
+NO_MESSAGE = NoGraph("protocol buffer")
 
 META_CHAINS = {
     "tag": (1, 4),
@@ -397,101 +403,92 @@ META_CHAINS = {
 MESSAGES = ("type or shape", "versions", "saver")
 """Chains that end in a message, not in a string."""
 
-ON_THE_WIRE = {1: 1, 2: 5, 3: 1, 4: 1, 5: 1, 7: 1}
-"""Field of MetaGraphDef -> how many levels are walked in place: their errors tell the offset."""
+
+# The level of MetaGraphDef itself is walked in place: its errors tell the offset.
+TAGGED = Graph(lambda graph: graph.tags[:1], ("serve",))
+NO_LENGTH = NoGraph("protocol buffer|varint")
+NO_OUTER_LENGTH = replace(NO_LENGTH, offsets=(len(META), len(META) + 1))
 
 
-@pytest.mark.parametrize("coding", LENGTHS)
-@pytest.mark.parametrize(
-    ("chain", "level"),
-    [
-        pytest.param(
-            chain,
-            level,
-            marks=() if level in (0, len(numbers) - 1) else pytest.mark.exhaustive,
+def meta_lengths(*, sampled: bool) -> dict[str, Row]:
+    """Lengths of the first and the last level of each chain; or those between."""
+    return {
+        f"{chain}-{level}-{coding}": (
+            META + deep_length(numbers, level, coding, b"" if chain in MESSAGES else b"name"),
+            TAGGED if coding == "not minimal" else NO_LENGTH if level else NO_OUTER_LENGTH,
         )
         for chain, numbers in META_CHAINS.items()
         for level in range(len(numbers))
-    ],
+        for coding in LENGTHS
+        if (level in (0, len(numbers) - 1)) == sampled
+    }
+
+
+test_lengths_in_a_meta_graph = each_case(write_meta, meta_lengths(sampled=True))
+
+test_more_lengths_in_a_meta_graph = pytest.mark.exhaustive(
+    each_case(write_meta, meta_lengths(sampled=False))
 )
-def test_lengths_in_a_meta_graph(tmp_path: Path, chain: str, level: int, coding: str) -> None:
-    numbers = META_CHAINS[chain]
-    payload = b"" if chain in MESSAGES else b"name"
-    for i, number in reversed(list(enumerate(numbers))):
-        payload = lying(i, level, coding, number, payload)
-    path = write_meta(tmp_path, META + payload)
-    if coding == "not minimal":
-        with open_checkpoint(path) as ckpt:
-            assert ckpt.meta_graph is not None
-            assert ckpt.meta_graph.tags[:1] == ("serve",)
-        return
-    error = require_no_meta(path, "(field|wire type) of a protocol buffer|protocol buffer|varint")
-    if level == 0:
-        assert error.offset is not None
-        assert len(META) <= error.offset <= len(META) + 1
 
 
-NUMBERS: Mapping[str, Mapping[str, int]] = {
-    "max_to_keep": {
-        "zero": 0,
-        "negative": -1,
-        "2**31": -(2**31),
-        "2**63-1": -1,
-        "not minimal": 5,
-    },
-    "version": {"zero": 0, "one more": 3, "negative": -1, "2**31": -(2**31), "not minimal": 2},
-    "producer": {"zero": 0, "negative": -1, "2**31": -(2**31), "not minimal": 134},
+TRUE = {"max_to_keep": 5, "version": 2, "producer": 134}
+
+
+def numbers_with(name: str, value: bytes) -> bytes:
+    """A meta graph with one of its numbers coded so."""
+    fields = {name: varint(true) for name, true in TRUE.items()} | {name: value}
+    saver = varint(4 << 3) + fields["max_to_keep"] + varint(7 << 3) + fields["version"]
+    return bytes_field(3, saver) + wrapped((2, 4), varint(1 << 3) + fields["producer"])
+
+
+def told(name: str, number: int) -> Graph:
+    """The graph tells this number, and the true ones besides."""
+    numbers = TRUE | {name: number}
+    saver = Saver(numbers["version"], False, numbers["max_to_keep"])
+    return Graph(
+        lambda graph: (graph.saver, graph.graph_def_producer), (saver, numbers["producer"])
+    )
+
+
+# Nothing is decided by these numbers: what 32 bits keep of them is what is said.
+NUMBERS = {
+    name: field(
+        true,
+        told(name, true),
+        told(name, -1),
+        NO_MESSAGE,
+        zero=told(name, 0),
+        one_less=told(name, true - 1),
+        one_more=told(name, true + 1),
+        two_31=told(name, -(2**31)),
+    )
+    for name, true in TRUE.items()
 }
 
-
-@pytest.mark.parametrize(("field", "coding", "expected"), rows(NUMBERS))
-def test_numbers_that_are_only_told(tmp_path: Path, field: str, coding: str, expected: int) -> None:
-    """Nothing is decided by them: what 32 bits keep of them is what is said."""
-    true = {"max_to_keep": 5, "version": 2, "producer": 134}
-    coded = {name: varint(number) for name, number in true.items()}
-    coded[field] = codings_of(true[field])[coding]
-    saver = varint(4 << 3) + coded["max_to_keep"] + varint(7 << 3) + coded["version"]
-    graph = bytes_field(2, bytes_field(4, varint(1 << 3) + coded["producer"]))
-    path = write_meta(tmp_path, bytes_field(3, saver) + graph)
-    with open_checkpoint(path) as ckpt:
-        meta_graph = ckpt.meta_graph
-        assert meta_graph is not None
-        said = {**true, field: expected}
-        assert meta_graph.saver == Saver(said["version"], False, said["max_to_keep"])
-        assert meta_graph.graph_def_producer == said["producer"]
+test_numbers_that_are_only_told = each_case(write_meta, field_rows(NUMBERS, numbers_with))
 
 
-@pytest.mark.parametrize("field", ["max_to_keep", "producer"])
-def test_overlong_numbers(tmp_path: Path, field: str) -> None:
-    if field == "producer":
-        meta = bytes_field(2, bytes_field(4, varint(1 << 3) + varint(134, 11)))
-    else:
-        meta = bytes_field(3, varint(4 << 3) + varint(5, 11))
-    require_no_meta(write_meta(tmp_path, META + meta), "protocol buffer")
-
-
-@pytest.mark.parametrize(
-    ("dims", "shape"),
-    [
-        ([], ()),
-        ([0], (0,)),
-        ([-1], (None,)),
-        ([-(2**63)], (None,)),
-        ([2**63 - 1] * 2, (2**63 - 1,) * 2),
-        ([1] * 300, (1,) * 300),
-    ],
-    ids=["scalar", "zero", "negative", "-2**63", "2**126", "300 dimensions"],
-)
-def test_shapes_of_variables_are_told_as_they_are(
-    tmp_path: Path, dims: list[int], shape: tuple[int | None, ...]
-) -> None:
+def variable_of_shape(folder: Path, dims: list[int]) -> Path:
     coded = b"".join(bytes_field(2, varint_field(1, size)) for size in dims)
     attribute = text(1, "shape") + bytes_field(2, bytes_field(7, coded))
-    graph = bytes_field(2, bytes_field(1, NODE + bytes_field(5, attribute)))
-    with open_checkpoint(write_meta(tmp_path, graph)) as ckpt:
-        assert ckpt.meta_graph is not None
-        assert [variable.shape for variable in ckpt.meta_graph.variables] == [shape]
+    return write_meta(folder, wrapped((2, 1), NODE + bytes_field(5, attribute)))
 
+
+def of_shape(*shape: int | None) -> Graph:
+    return Graph(lambda graph: [variable.shape for variable in graph.variables], [shape])
+
+
+test_shapes_of_variables_are_told_as_they_are = each_case(
+    variable_of_shape,
+    {
+        "scalar": ([], of_shape()),
+        "zero": ([0], of_shape(0)),
+        "negative": ([-1], of_shape(None)),
+        "-2**63": ([-(2**63)], of_shape(None)),
+        "2**126": ([2**63 - 1] * 2, of_shape(2**63 - 1, 2**63 - 1)),
+        "300 dimensions": ([1] * 300, of_shape(*[1] * 300)),
+    },
+)
 
 META_MESSAGES = {
     "meta graph": (),
@@ -525,119 +522,117 @@ META_MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("numbers", META_MESSAGES.values(), ids=list(META_MESSAGES))
-def test_groups_in_groups_in_each_message_of_a_meta_graph(
-    tmp_path: Path, numbers: tuple[int, ...], depth: int
-) -> None:
-    path = write_meta(tmp_path, META + wrapped(numbers, groups(depth)))
-    if numbers[:3] == (2, 1, 5) and depth == 100_000:
-        # Of a large node (constants are) attributes are stepped over, whatever is in them.
-        with open_checkpoint(path) as ckpt:
-            assert ckpt.meta_graph is not None
-            assert ckpt.meta_graph.op_counts == {"": 1, "VariableV2": 1}
-    else:
-        require_no_meta(path, "protocol buffer")
+DEEP = groups_in(META_MESSAGES, before=META)
+LARGE_NODES = [f"{name}-100000" for name in ("attribute", "value", "shape", "dimension")]
+"""Of a large node (constants are) attributes are stepped over, whatever is in them."""
+
+test_groups_in_groups_in_each_message_of_a_meta_graph = each_case(
+    write_meta,
+    with_outcome(NO_MESSAGE, DEEP)
+    | with_outcome(
+        Graph(lambda graph: graph.op_counts, {"": 1, "VariableV2": 1}),
+        {name: DEEP[name] for name in LARGE_NODES},
+    ),
+)
+
+# Unknown fields are stepped over, not entered.
+test_messages_in_messages_in_each_message_of_a_meta_graph = each_case(
+    write_meta,
+    {
+        name: META + wrapped((*numbers, *(15,) * 1000), b"")
+        for name, numbers in META_MESSAGES.items()
+    },
+    Graph(lambda graph: graph.tensorflow_version, "2.21.0"),
+)
 
 
-@pytest.mark.parametrize("numbers", META_MESSAGES.values(), ids=list(META_MESSAGES))
-def test_messages_in_messages_in_each_message_of_a_meta_graph(
-    tmp_path: Path, numbers: tuple[int, ...]
-) -> None:
-    """Unknown fields are stepped over, not entered."""
-    path = write_meta(tmp_path, META + wrapped(numbers, wrapped((15,) * 1000, b"")))
-    with open_checkpoint(path) as ckpt:
-        assert ckpt.meta_graph is not None
-        assert ckpt.meta_graph.tensorflow_version == "2.21.0"
+def with_variable(folder: Path, definition: bytes) -> Path:
+    listed = wrapped((2, 2, 1), definition)
+    return write_meta(folder, bytes_field(4, text(1, "variables") + listed))
 
 
-VARIABLE_MESSAGES = {"definition": (), "part": (4,)}
+test_groups_in_groups_in_the_definition_of_a_variable = each_case(
+    with_variable,
+    groups_in({"definition": (), "part": (4,)}, before=VARIABLE),
+    NoGraph("protocol buffer\n  expected: a VariableDef"),
+)
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("numbers", VARIABLE_MESSAGES.values(), ids=list(VARIABLE_MESSAGES))
-def test_groups_in_groups_in_the_definition_of_a_variable(
-    tmp_path: Path, numbers: tuple[int, ...], depth: int
-) -> None:
-    definition = VARIABLE + wrapped(numbers, groups(depth))
-    listed = bytes_field(2, bytes_field(2, bytes_field(1, definition)))
-    path = write_meta(tmp_path, bytes_field(4, text(1, "variables") + listed))
-    require_no_meta(path, "protocol buffer\n  expected: a VariableDef")
-
-
-@pytest.mark.parametrize("coding", ["negative", "2**31", "2**63-1", "one more"])
-@pytest.mark.parametrize("which", ["child", "original", "variable"])
-def test_ids_of_a_saved_model_that_lead_nowhere(tmp_path: Path, which: str, coding: str) -> None:
-    ids = {"child": varint(1), "original": varint(1), "variable": varint(1)}
-    ids[which] = codings_of(1)[coding]
+def saved_objects(which: str, node_id: bytes) -> bytes:
+    """A meta graph whose object graph has one of its ids coded so."""
+    ids = {"child": varint(1), "original": varint(1), "variable": varint(1)} | {which: node_id}
     root = bytes_field(1, varint(1 << 3) + ids["child"] + text(2, "v"))
     place = varint(1 << 3) + ids["original"] + text(2, "m") + varint(3 << 3) + ids["variable"]
     saved = bytes_field(1, root + bytes_field(3, place)) + bytes_field(1, bytes_field(7, b""))
-    path = write_meta(tmp_path, bytes_field(7, saved))
-    require_no_meta(path, "object graph\n  expected: ids from 0 to 1\n  found: ")
+    return bytes_field(7, saved)
+
+
+test_ids_of_a_saved_model_that_lead_nowhere = each_case(
+    write_meta,
+    {
+        f"{which}-{coding}": saved_objects(which, coded(1, coding))
+        for which in ("child", "original", "variable")
+        for coding in ("negative", "2**31", "2**63-1", "one more")
+    },
+    NoGraph("object graph\n  expected: ids from 0 to 1\n  found: "),
+)
 
 
 # SavedModels
 
+PB, PBTXT = "saved_model.pb", "saved_model.pbtxt"
 
-def write_saved_model(folder: Path, contents: bytes, name: str = "saved_model.pb") -> Path:
+
+def write_saved_model(folder: Path, contents: bytes, name: str = PB) -> Path:
     (folder / "variables").mkdir()
     write_bundle(folder / "variables", {"v": np.ones(1, "f4")}, name="variables")
     (folder / name).write_bytes(contents)
     return folder
 
 
-def require_saved_model(folder: Path, expected: Any, name: str = "saved_model.pb") -> None:
-    """Tags of all graphs; or (class of error, words)."""
-    for way in WAYS[::3]:
-        with open_checkpoint(folder, **way) as ckpt:
-            assert ckpt["v"].tolist() == [1.0]
-            if isinstance(expected, list):
-                assert ckpt.meta_graph is not None
-                assert list(ckpt.meta_graph.all_tags) == expected
-                continue
-            error_class, words = expected
-            with pytest.raises(error_class, match=words) as error:
-                _ = ckpt.meta_graph
-            assert type(error.value) is error_class
-            assert error.value.file == str(folder / name)
+def tagged(*tags: tuple[str, ...]) -> Graph:
+    return Graph(lambda model: tuple(model.all_tags), tags)
 
 
-NO_MODEL = (CorruptCheckpointError, "field of a protocol buffer|varint")
-MODEL: Mapping[str, Any] = {
-    "zero": [("serve",), ()],  # all that is left over are fields that a SavedModel does not have
-    "one less": NO_MODEL,
-    "one more": NO_MODEL,
-    "negative": NO_MODEL,
-    "2**31": NO_MODEL,
-    "2**63-1": NO_MODEL,
-    "not minimal": [("serve",), ("train",)],
-    "overlong": NO_MODEL,
-}
+def no_model(
+    words: str, error_class: type[CheckpointError] = CorruptCheckpointError, name: str = PB
+) -> NoGraph:
+    return NoGraph(words, error_class, f"{os.sep}{name}")
 
 
-@pytest.mark.parametrize(("coding", "expected"), MODEL.items(), ids=list(MODEL))
-def test_lengths_of_the_graphs_of_a_saved_model(tmp_path: Path, coding: str, expected: Any) -> None:
-    # What a length that is too small by one leaves over is no field: its number would be 0.
-    first, last = (bytes_field(1, text(4, tag)) for tag in ("serve", "train"))
-    last += text(6, "\x00" * 20)
-    model = bytes_field(2, first) + b"\x12" + codings_of(len(last))[coding] + last
-    require_saved_model(write_saved_model(tmp_path, model), expected)
+FIRST_TAG, LAST_TAG = (bytes_field(1, text(4, tag)) for tag in ("serve", "train"))
+SECOND_GRAPH = LAST_TAG + text(6, "\x00" * 20)
+"""What a length that is too small by one leaves over is no field: its number would be 0."""
 
+NO_MODEL = no_model("field of a protocol buffer|varint")
 
-@pytest.mark.parametrize(
-    "model", [b"", varint_field(1, 1), bytes_field(3, META)], ids=["empty", "version", "field 3"]
+test_lengths_of_the_graphs_of_a_saved_model = each_case(
+    write_saved_model,
+    field_rows(
+        {
+            "length": field(
+                len(SECOND_GRAPH),
+                tagged(("serve",), ("train",)),
+                NO_MODEL,
+                NO_MODEL,
+                zero=tagged(("serve",), ()),  # what is left over are unknown fields
+            )
+        },
+        lambda name, value: bytes_field(2, FIRST_TAG) + b"\x12" + value + SECOND_GRAPH,
+    ),
 )
-def test_a_saved_model_of_no_graphs(tmp_path: Path, model: bytes) -> None:
-    expected = CheckpointNotFoundError, "no such graph in the SavedModel(?s:.*)found: none"
-    require_saved_model(write_saved_model(tmp_path, model), expected)
 
+test_a_saved_model_of_no_graphs = each_case(
+    write_saved_model,
+    {"empty": b"", "version": varint_field(1, 1), "field 3": bytes_field(3, META)},
+    no_model("no such graph in the SavedModel(?s:.*)found: none", CheckpointNotFoundError),
+)
 
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_groups_in_groups_in_a_saved_model(tmp_path: Path, depth: int) -> None:
-    expected = CorruptCheckpointError, "wire type of a protocol buffer(?s:.*)found: 3"
-    require_saved_model(write_saved_model(tmp_path, groups(depth)), expected)
-
+test_groups_in_groups_in_a_saved_model = each_case(
+    write_saved_model,
+    {str(depth): groups(depth) for depth in DEPTHS},
+    no_model("wire type of a protocol buffer(?s:.*)found: 3"),
+)
 
 TEXT_MESSAGES = [
     "",
@@ -676,10 +671,10 @@ def test_braces_in_braces_in_each_message_of_a_saved_model_as_text(
         contents = begin + deep + f"{right} " * len(names.split())
         folder = tmp_path / str(i)
         folder.mkdir()
-        write_saved_model(folder, contents.encode(), "saved_model.pbtxt")
+        write_saved_model(folder, contents.encode(), PBTXT)
         with pytest.raises(CorruptCheckpointError, match="protocol buffer as text") as error:
-            read_graph_file(LocalFiles(mmap=True), str(folder / "saved_model.pbtxt"))
-        assert error.value.file == str(folder / "saved_model.pbtxt")
+            read_graph_file(LocalFiles(mmap=True), str(folder / PBTXT))
+        assert error.value.file == str(folder / PBTXT)
 
 
 TEXTS = {
@@ -698,19 +693,20 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("contents", TEXTS.values(), ids=list(TEXTS))
-def test_texts_that_are_no_saved_model(tmp_path: Path, contents: bytes) -> None:
-    expected = CorruptCheckpointError, "protocol buffer as text\n  expected: a SavedModel"
-    folder = write_saved_model(tmp_path, contents, "saved_model.pbtxt")
-    require_saved_model(folder, expected, "saved_model.pbtxt")
-
-
-@pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"], ids=["binary", "text"])
-@pytest.mark.parametrize(
-    "contents", [b"404: Not Found", b"\x89HDF\r\n\x1a\n", b"<html></html>"], ids=repr
+test_texts_that_are_no_saved_model = each_case(
+    lambda folder, contents: write_saved_model(folder, contents, PBTXT),
+    TEXTS,
+    no_model("protocol buffer as text\n  expected: a SavedModel", name=PBTXT),
 )
-def test_something_else_in_place_of_a_saved_model(
-    tmp_path: Path, contents: bytes, name: str
-) -> None:
-    expected = CorruptCheckpointError, "protocol buffer|varint"
-    require_saved_model(write_saved_model(tmp_path, contents, name), expected, name)
+
+test_something_else_in_place_of_a_saved_model = each_case(
+    lambda folder, arguments: write_saved_model(folder, *arguments),
+    {
+        f"{short(contents)}-{name}": (
+            (contents, name),
+            no_model("protocol buffer|varint", name=name),
+        )
+        for contents in (b"404: Not Found", b"\x89HDF\r\n\x1a\n", b"<html></html>")
+        for name in (PB, PBTXT)
+    },
+)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ from ckptparse import (
     UnsupportedError,
     open_checkpoint,
 )
-from support.builders import varint
+from support.builders import groups, varint, wrapped
 
 # Questions
 
@@ -225,6 +225,21 @@ class Unsupported:
 
 DEPTHS = (1000, 100_000)
 """How deep messages are nested."""
+
+
+def groups_in(messages: Mapping[str, Sequence[int]], before: bytes = b"") -> dict[str, bytes]:
+    """Groups nested in each message: ids such as "shape-1000".
+
+    Args:
+        messages: name -> the numbers of the fields that lead to it.
+        before: what stands before the groups and the messages around them.
+    """
+    return {
+        f"{name}-{depth}": before + wrapped(numbers, groups(depth))
+        for name, numbers in messages.items()
+        for depth in DEPTHS
+    }
+
 
 Row = tuple[Any, Outcome]
 """The input of a writer, and what must happen to the file that it makes of it."""
