@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import os
-import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ckptparse import (
+    CheckpointError,
     CheckpointNotFoundError,
     CorruptCheckpointError,
     NotACheckpointError,
-    open_checkpoint,
 )
 from ckptparse.limits import MAX_STATE_NBYTES
 from ckptparse.paths.state_file import read_state
 from ckptparse.sources import LocalFiles
 from ckptparse.train import latest_checkpoint
 from support.builders import write_bundle
-
-WAYS = [{"mmap": mmap, "verify": verify} for mmap in (True, False) for verify in (True, False)]
+from support.hostile import OPEN, Refused, Right, each_case
 
 
 def write(folder: Path, text: bytes) -> Path:
-    """A directory with a checkpoint `ckpt-1` and this state file; the state file."""
+    """A directory with a checkpoint `ckpt-1` and this state file."""
     write_bundle(folder, {"x": np.ones(1, "f4")}, name="ckpt-1")
-    path = folder / "checkpoint"
-    path.write_bytes(text)
-    return path
+    (folder / "checkpoint").write_bytes(text)
+    return folder
 
 
 def naming(name: bytes) -> bytes:
@@ -40,57 +36,57 @@ def naming(name: bytes) -> bytes:
     return b'model_checkpoint_path: "%s"\n' % coded
 
 
-def require_refused(path: Path, error_class: type[Exception], words: str) -> Any:
+RIGHT = Right({"x": [1.0]})
+
+
+def refused(words: str, error_class: type[CheckpointError] = CorruptCheckpointError) -> Refused:
     """The directory of a state file gives this error, which names the state file."""
-    for way in WAYS:
-        with pytest.raises(error_class, match=words) as error:
-            open_checkpoint(path.parent, **way)
-        assert type(error.value) is error_class
-        assert error.value.file == str(path)
-        assert len(str(error.value)) < 5000
-    with open_checkpoint(path.parent / "ckpt-1") as ckpt:
-        assert ckpt["x"].tolist() == [1.0]
-    return error.value
+    return Refused(OPEN, words, error_class, suffix=f"{os.sep}checkpoint")
+
+
+LEADS_NOWHERE = refused("this state file", CheckpointNotFoundError)
 
 
 def test_the_state_file_that_is_damaged_below_is_right(tmp_path: Path) -> None:
-    write(tmp_path, naming(b"ckpt-1"))
-    for way in WAYS:
-        with open_checkpoint(tmp_path, **way) as ckpt:
-            assert ckpt["x"].tolist() == [1.0]
+    RIGHT.check(write(tmp_path, naming(b"ckpt-1")))
+
+
+def test_a_bad_state_file_does_not_matter_to_a_prefix(tmp_path: Path) -> None:
+    RIGHT.check(write(tmp_path, b"\xff") / "ckpt-1")
 
 
 # Size
 
 
-@pytest.mark.parametrize(
-    "nbytes", [MAX_STATE_NBYTES + 1, 1 << 26, 1 << 30], ids=["one more", "64 MB", "1 GB"]
+def write_sparse(folder: Path, nbytes: int) -> Path:
+    """A state file with zeros behind the text, which take no room on the disk."""
+    write(folder, naming(b"ckpt-1"))
+    os.truncate(folder / "checkpoint", nbytes)
+    return folder
+
+
+test_large_files_are_refused_unread = each_case(
+    write_sparse,
+    {
+        name: (
+            nbytes,
+            refused(f"state file\n  expected: at most {MAX_NBYTES} bytes\n  found: {nbytes}$"),
+        )
+        for name, nbytes in {"one more": MAX_NBYTES + 1, "64 MB": 1 << 26, "1 GB": 1 << 30}.items()
+    },
+    most_allocated=2 << 20,
 )
-def test_large_files_are_refused_unread(tmp_path: Path, nbytes: int) -> None:
-    path = write(tmp_path, naming(b"ckpt-1"))
-    os.truncate(path, nbytes)  # a sparse file: zeros from there on
-    words = f"state file\n  expected: at most {MAX_STATE_NBYTES} bytes\n  found: {nbytes}$"
-    tracemalloc.start()
-    try:
-        require_refused(path, CorruptCheckpointError, words)
-        assert tracemalloc.get_traced_memory()[1] < 2 << 20
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_file_of_the_largest_size(tmp_path: Path) -> None:
     text = naming(b"ckpt-1")
-    write(tmp_path, text + b"#".ljust(MAX_STATE_NBYTES - len(text), b" "))
-    with open_checkpoint(tmp_path) as ckpt:
-        assert list(ckpt) == ["x"]
+    RIGHT.check(write(tmp_path, text + b"#".ljust(MAX_NBYTES - len(text), b" ")))
 
 
 def test_a_hundred_thousand_paths(tmp_path: Path) -> None:
     kept = b"".join(b'all_model_checkpoint_paths: "%d"\n' % i for i in range(100_000))
-    path = write(tmp_path, naming(b"ckpt-1") + kept)
-    if len(path.read_bytes()) > MAX_STATE_NBYTES:
-        require_refused(path, CorruptCheckpointError, "state file\n  expected: at most")
-        return
+    path = write(tmp_path, naming(b"ckpt-1") + kept) / "checkpoint"
+    assert os.path.getsize(path) <= MAX_NBYTES
     state = read_state(LocalFiles(mmap=False), str(path))
     assert state.model_checkpoint_path == "ckpt-1"
     assert len(state.all_model_checkpoint_paths) == 100_000
@@ -98,7 +94,6 @@ def test_a_hundred_thousand_paths(tmp_path: Path) -> None:
 
 
 # Text
-
 
 TEXTS = {
     "zeros": bytes(100),
@@ -127,39 +122,33 @@ TEXTS = {
     "any": b"[type.googleapis.com/x] { y: 1 }",
 }
 
-
-@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
-def test_texts_that_are_no_state(tmp_path: Path, text: bytes) -> None:
-    path = write(tmp_path, text)
-    require_refused(path, CorruptCheckpointError, "state file\n  expected: .* as text")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [b"", b"\n\n", b"# nothing", b'all_model_checkpoint_paths: "ckpt-1"', naming(b"")],
-    ids=["empty", "blank", "comment", "no latest", "empty latest"],
+test_texts_that_are_no_state = each_case(
+    write, TEXTS, refused("state file\n  expected: .* as text")
 )
-def test_texts_without_a_latest_checkpoint(tmp_path: Path, text: bytes) -> None:
-    path = write(tmp_path, text)
-    words = "this state file names no checkpoint\n  expected: a model_checkpoint_path"
-    require_refused(path, CorruptCheckpointError, words)
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        naming(b"gone") + naming(b"ckpt-1"),
-        b"last_preserved_timestamp: nan " + naming(b"ckpt-1"),
-        b"last_preserved_timestamp: 1e999 " + naming(b"ckpt-1"),
-        b'model_checkpoint_path: "ckpt" "-1"',
-        b"\xef\xbb\xbf".replace(b"\xef\xbb\xbf", b"  \t\r\n") + naming(b"ckpt-1"),
-    ],
-    ids=["the last of two", "nan", "infinite", "in two pieces", "blanks"],
+test_texts_without_a_latest_checkpoint = each_case(
+    write,
+    {
+        "empty": b"",
+        "blank": b"\n\n",
+        "comment": b"# nothing",
+        "no latest": b'all_model_checkpoint_paths: "ckpt-1"',
+        "empty latest": naming(b""),
+    },
+    refused("this state file names no checkpoint\n  expected: a model_checkpoint_path"),
 )
-def test_unusual_texts_that_are_read(tmp_path: Path, text: bytes) -> None:
-    write(tmp_path, text)
-    with open_checkpoint(tmp_path) as ckpt:
-        assert ckpt.path == str(tmp_path / "ckpt-1")
+
+test_unusual_texts_that_are_read = each_case(
+    write,
+    {
+        "the last of two": naming(b"gone") + naming(b"ckpt-1"),
+        "nan": b"last_preserved_timestamp: nan " + naming(b"ckpt-1"),
+        "infinite": b"last_preserved_timestamp: 1e999 " + naming(b"ckpt-1"),
+        "in two pieces": b'model_checkpoint_path: "ckpt" "-1"',
+        "blanks": b"  \t\r\n" + naming(b"ckpt-1"),
+    },
+    RIGHT,
+)
 
 
 # Names
@@ -201,28 +190,27 @@ NAMES = {
 def test_names_of_nothing(tmp_path: Path, name: bytes) -> None:
     (tmp_path / "run").mkdir()
     path = write(tmp_path / "run", naming(name))
-    error = require_refused(path, CheckpointNotFoundError, "this state file")
+    error = LEADS_NOWHERE.check(path)
     assert "ckpt-1" in error.found or "no directory" in error.found
     # tf.train answers whatever path leads to anything, a directory too.
     leads_somewhere = name in (b".", b"..", b"/", b"//", b"ckpt-*")
     assert (latest_checkpoint(tmp_path / "run") is not None) == leads_somewhere
 
 
-@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
-@pytest.mark.parametrize(
-    "quoted", [b"ckpt\x00-1", b"ckpt\x1b-1", b"\\8"], ids=["NUL", "ESC", "no escape"]
+ignore_escapes = pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
+
+test_names_that_are_not_escaped_as_they_should_be = ignore_escapes(
+    each_case(
+        lambda folder, quoted: write(folder, b'model_checkpoint_path: "%s"' % quoted),
+        {"NUL": b"ckpt\x00-1", "ESC": b"ckpt\x1b-1", "no escape": b"\\8"},
+        LEADS_NOWHERE,
+    )
 )
-def test_names_that_are_not_escaped_as_they_should_be(tmp_path: Path, quoted: bytes) -> None:
-    path = write(tmp_path, b'model_checkpoint_path: "%s"' % quoted)
-    require_refused(path, CheckpointNotFoundError, "this state file")
 
 
 def test_a_state_file_that_names_itself(tmp_path: Path) -> None:
-    write(tmp_path, naming(b"checkpoint"))
-    for way in WAYS:
-        with pytest.raises(NotACheckpointError, match="a `checkpoint` state file") as error:
-            open_checkpoint(tmp_path, **way)
-        assert error.value.file == str(tmp_path / "checkpoint")
+    path = write(tmp_path, naming(b"checkpoint"))
+    refused("a `checkpoint` state file", NotACheckpointError).check(path)
 
 
 def test_a_state_file_that_names_a_directory_with_one(tmp_path: Path) -> None:
@@ -230,5 +218,5 @@ def test_a_state_file_that_names_a_directory_with_one(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     write(tmp_path / "inner", naming(b"../inner"))
     path = write(tmp_path, naming(b"inner"))
-    require_refused(path, CheckpointNotFoundError, "this state file")
-    require_refused(tmp_path / "inner" / "checkpoint", CheckpointNotFoundError, "this state file")
+    LEADS_NOWHERE.check(path)
+    LEADS_NOWHERE.check(tmp_path / "inner")
