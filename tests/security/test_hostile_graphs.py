@@ -37,6 +37,7 @@ from support.builders import (
 from support.damage import flip_bit
 from support.hostile import (
     DEPTHS,
+    FRESH,
     WAYS,
     Row,
     coded,
@@ -44,6 +45,7 @@ from support.hostile import (
     field,
     field_rows,
     groups_in,
+    opened,
     with_outcome,
 )
 from support.ids import short
@@ -116,16 +118,15 @@ class Objects:
     num_nodes: int = 4
 
     def check(self, path: Path) -> None:
-        for way in WAYS[::3]:
-            with open_checkpoint(path, **way) as ckpt:
-                require_tensors(ckpt)
-                graph = ckpt.object_graph
-                assert graph is not None
-                assert graph.num_nodes == self.num_nodes
-                assert {name: graph.checkpoint_key(name) for name in graph} == self.keys
-                for question, put in ASKED.items():
-                    if question != "read":
-                        put(ckpt)
+        for ckpt in opened(path, FRESH):
+            require_tensors(ckpt)
+            graph = ckpt.object_graph
+            assert graph is not None
+            assert graph.num_nodes == self.num_nodes
+            assert {name: graph.checkpoint_key(name) for name in graph} == self.keys
+            for question, put in ASKED.items():
+                if question != "read":
+                    put(ckpt)
 
 
 @dataclass(frozen=True)
@@ -262,15 +263,14 @@ KEYS = {
 @pytest.mark.parametrize("key", KEYS.values(), ids=list(KEYS))
 def test_keys_of_attributes_that_the_checkpoint_lacks(tmp_path: Path, key: bytes) -> None:
     path = write_objects(tmp_path, node(child(b"a", varint(1))) + node(value(key)))
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            graph = ckpt.object_graph
-            assert graph is not None
-            assert "a" in list(graph)
-            for put in (graph.read, graph.info):
-                with pytest.raises(TensorNotFoundError):
-                    put("a")
-            assert graph.outline({i.name: i for i in ckpt.infos()})
+    for ckpt in opened(path):
+        graph = ckpt.object_graph
+        assert graph is not None
+        assert "a" in list(graph)
+        for put in (graph.read, graph.info):
+            with pytest.raises(TensorNotFoundError):
+                put("a")
+        assert graph.outline({i.name: i for i in ckpt.infos()})
 
 
 NOT_ONE_STRING = {
@@ -288,12 +288,11 @@ def test_something_else_in_place_of_the_graph(tmp_path: Path, entry: bytes) -> N
         bundle.index[KEY.encode()] = entry
 
     path = write_objects(tmp_path, objects(), edit=edit)
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            assert ckpt["v"].tolist() == [1.0]
-            with pytest.raises(CheckpointError) as error:
-                _ = ckpt.object_graph
-            assert error.value.tensor == KEY
+    for ckpt in opened(path):
+        assert ckpt["v"].tolist() == [1.0]
+        with pytest.raises(CheckpointError) as error:
+            _ = ckpt.object_graph
+        assert error.value.tensor == KEY
 
 
 def test_a_damaged_string_in_place_of_the_graph(tmp_path: Path) -> None:
@@ -358,14 +357,13 @@ class NoGraph:
     offsets: Container[int] | None = None
 
     def check(self, path: Path) -> None:
-        for way in WAYS[::3]:
-            with open_checkpoint(path, **way) as ckpt:
-                with pytest.raises(self.error_class, match=self.words) as error:
-                    _ = ckpt.meta_graph
-                assert type(error.value) is self.error_class
-                assert error.value.file == f"{path}{self.suffix}"
-                assert self.offsets is None or error.value.offset in self.offsets
-                assert ckpt["v"].tolist() == [1.0]
+        for ckpt in opened(path, FRESH):
+            with pytest.raises(self.error_class, match=self.words) as error:
+                _ = ckpt.meta_graph
+            assert type(error.value) is self.error_class
+            assert error.value.file == f"{path}{self.suffix}"
+            assert self.offsets is None or error.value.offset in self.offsets
+            assert ckpt["v"].tolist() == [1.0]
 
 
 @dataclass(frozen=True)
@@ -376,11 +374,10 @@ class Graph:
     answer: object
 
     def check(self, path: Path) -> None:
-        for way in WAYS[::3]:
-            with open_checkpoint(path, **way) as ckpt:
-                assert ckpt.meta_graph is not None
-                assert self.ask(ckpt.meta_graph) == self.answer
-                assert ckpt["v"].tolist() == [1.0]
+        for ckpt in opened(path, FRESH):
+            assert ckpt.meta_graph is not None
+            assert self.ask(ckpt.meta_graph) == self.answer
+            assert ckpt["v"].tolist() == [1.0]
 
 
 NO_MESSAGE = NoGraph("protocol buffer")

@@ -34,6 +34,7 @@ from support.builders import (
 )
 from support.hostile import (
     DEPTHS,
+    FRESH,
     LIST,
     READ,
     WAYS,
@@ -46,6 +47,7 @@ from support.hostile import (
     field,
     field_rows,
     found_by_verify,
+    opened,
 )
 from support.saved_slices import FLOAT, INT32, STRING, contents, tensor_entry
 
@@ -255,23 +257,21 @@ def test_a_slice_under_another_key_is_not_there(tmp_path: Path, key: bytes) -> N
 def test_names_that_look_like_keys_of_slices_are_names(tmp_path: Path, key: bytes) -> None:
     name = key.decode("utf-8", "surrogateescape")
     path = write(tmp_path, lambda index: index.update({key: index[b"other"]}))
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            assert set(ckpt) == {"other", "x", name}
-            assert {info.name for info in ckpt.infos()} == {"other", "x", name}
-            assert ckpt[name].tolist() == [1.0]
-            assert ckpt["x"].tolist() == X.tolist()
-            assert ckpt.verify().ok
+    for ckpt in opened(path):
+        assert set(ckpt) == {"other", "x", name}
+        assert {info.name for info in ckpt.infos()} == {"other", "x", name}
+        assert ckpt[name].tolist() == [1.0]
+        assert ckpt["x"].tolist() == X.tolist()
+        assert ckpt.verify().ok
 
 
 @pytest.mark.parametrize("key", KEYS, ids=["first", "second"])
 def test_a_slice_is_not_a_name(tmp_path: Path, key: bytes) -> None:
     path = write(tmp_path, lambda index: None)
     name = key.decode("utf-8", "surrogateescape")
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            assert name not in ckpt
-            assert name not in list(ckpt)
+    for ckpt in opened(path):
+        assert name not in ckpt
+        assert name not in list(ckpt)
 
 
 # Entries of slices
@@ -376,11 +376,10 @@ def test_a_missing_shard_of_one_slice(tmp_path: Path) -> None:
     Path(f"{path}.data-00001-of-00002").unlink()
     words = "data-00001-of-00002.*this data file is missing"
     Refused(READ, words, MissingShardError).check(path)
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            with pytest.raises(MissingShardError):
-                ckpt["x"]
-            assert ckpt.read("x", np.s_[3:]).tolist() == X[3:].tolist()
+    for ckpt in opened(path):
+        with pytest.raises(MissingShardError):
+            ckpt["x"]
+        assert ckpt.read("x", np.s_[3:]).tolist() == X[3:].tolist()
 
 
 def test_two_slices_of_the_same_bytes(tmp_path: Path) -> None:
@@ -431,12 +430,11 @@ def test_groups_in_groups_in_the_entry_of_a_slice(tmp_path: Path, depth: int) ->
     deep = groups(depth)
     path = write(tmp_path, lambda index: index.update({KEYS[1]: index[KEYS[1]] + deep}))
     words = "BundleEntryProto|wire type of a protocol buffer"
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            with pytest.raises(CorruptCheckpointError, match=words):
-                ckpt["x"]
-            with pytest.raises(CorruptCheckpointError, match=words):
-                list(ckpt)
+    for ckpt in opened(path):
+        with pytest.raises(CorruptCheckpointError, match=words):
+            ckpt["x"]
+        with pytest.raises(CorruptCheckpointError, match=words):
+            list(ckpt)
 
 
 # Very many slices
@@ -461,27 +459,23 @@ def test_very_many_slices(tmp_path: Path) -> None:
     shard = np.random.default_rng(3).bytes(MANY)
     offsets = list(range(MANY))[::-1]
     path = write_many(tmp_path, offsets, shard, (MANY,))
-    for way in WAYS[::3]:
-        with open_checkpoint(path, **way) as ckpt:
-            assert list(ckpt) == ["x"]
-            assert ckpt["x"].tobytes() == shard[::-1]
-            assert len(ckpt.info("x").slices) == MANY
-            assert ckpt.verify().ok
+    for ckpt in opened(path, FRESH):
+        assert list(ckpt) == ["x"]
+        assert ckpt["x"].tobytes() == shard[::-1]
+        assert len(ckpt.info("x").slices) == MANY
+        assert ckpt.verify().ok
 
 
 @pytest.mark.parametrize("nbytes", [1, 10_000])
 def test_very_many_slices_of_the_same_bytes(tmp_path: Path, nbytes: int) -> None:
     path = write_many(tmp_path, [0] * MANY, bytes(nbytes), (MANY * nbytes,))
-    for way in WAYS[::3]:
-        with open_checkpoint(path, **way) as ckpt:
-            assert list(ckpt) == ["x"]
-            assert ckpt.info("x").nbytes == MANY * nbytes
-            with pytest.raises(
-                CorruptCheckpointError, match="slices share the same bytes"
-            ) as error:
-                ckpt["x"]
-            assert error.value.tensor == "x"
-            assert found_by_verify(ckpt) == [("x", CorruptCheckpointError)]
+    for ckpt in opened(path, FRESH):
+        assert list(ckpt) == ["x"]
+        assert ckpt.info("x").nbytes == MANY * nbytes
+        with pytest.raises(CorruptCheckpointError, match="slices share the same bytes") as error:
+            ckpt["x"]
+        assert error.value.tensor == "x"
+        assert found_by_verify(ckpt) == [("x", CorruptCheckpointError)]
 
 
 def test_slices_of_the_same_bytes_are_not_multiplied_in_memory(tmp_path: Path) -> None:
@@ -498,11 +492,10 @@ def test_slices_of_the_same_bytes_are_not_multiplied_in_memory(tmp_path: Path) -
 
 def test_very_many_times_the_same_slice(tmp_path: Path) -> None:
     path = with_x(tmp_path, bundle_entry(FLOAT, (7, 4), slices=SLICES[:1] * MANY))
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            with pytest.raises(CorruptCheckpointError, match="slices overlap"):
-                ckpt["x"]
-            assert found_by_verify(ckpt) == [("x", CorruptCheckpointError)]
+    for ckpt in opened(path):
+        with pytest.raises(CorruptCheckpointError, match="slices overlap"):
+            ckpt["x"]
+        assert found_by_verify(ckpt) == [("x", CorruptCheckpointError)]
 
 
 # As dense as can be, and sound

@@ -36,7 +36,6 @@ from support.hostile import (
     FIND,
     LIST,
     OPEN,
-    WAYS,
     Refused,
     Right,
     coded,
@@ -44,6 +43,7 @@ from support.hostile import (
     field,
     field_rows,
     found_by_verify,
+    opened,
     with_outcome,
 )
 
@@ -91,19 +91,18 @@ class Unlistable:
 
     def check(self, path: Path) -> None:
         answers = set()
-        for way in WAYS:
-            with open_checkpoint(path, **way) as ckpt:
-                for listing in (list, len, lambda ckpt: ckpt.infos()):
-                    with pytest.raises(CorruptCheckpointError, match=self.words) as error:
-                        listing(ckpt)
-                    assert error.value.file == f"{path}.index"
-                    assert error.value.offset is not None
-                assert {name for name, _ in found_by_verify(ckpt)} == {None}
-                try:
-                    answers.add(str(ckpt["x"].tolist()))
-                except (CorruptCheckpointError, TensorNotFoundError) as refusal:
-                    answers.add(str(refusal))
-                assert ckpt["a"].tolist() == VALUES["a"]
+        for ckpt in opened(path):
+            for listing in (list, len, lambda ckpt: ckpt.infos()):
+                with pytest.raises(CorruptCheckpointError, match=self.words) as error:
+                    listing(ckpt)
+                assert error.value.file == f"{path}.index"
+                assert error.value.offset is not None
+            assert {name for name, _ in found_by_verify(ckpt)} == {None}
+            try:
+                answers.add(str(ckpt["x"].tolist()))
+            except (CorruptCheckpointError, TensorNotFoundError) as refusal:
+                answers.add(str(refusal))
+            assert ckpt["a"].tolist() == VALUES["a"]
         assert len(answers) == 1, answers
 
 
@@ -378,13 +377,12 @@ class EntryRefused:
     def check(self, path: Path) -> None:
         Unlistable(self.words).check(path)
         texts = set()
-        for way in WAYS:
-            with open_checkpoint(path, **way) as ckpt:
-                for put in (ckpt.info, ckpt.read, ckpt.__contains__):
-                    with pytest.raises(CorruptCheckpointError, match=self.words) as error:
-                        put("xy")
-                    texts.add(str(error.value))
-                assert found_by_verify(ckpt, "xy") == [("xy", CorruptCheckpointError)]
+        for ckpt in opened(path):
+            for put in (ckpt.info, ckpt.read, ckpt.__contains__):
+                with pytest.raises(CorruptCheckpointError, match=self.words) as error:
+                    put("xy")
+                texts.add(str(error.value))
+            assert found_by_verify(ckpt, "xy") == [("xy", CorruptCheckpointError)]
         assert len(texts) == 1, texts
         assert error.value.offset is not None
         assert SECOND_START + len(BEGIN) <= error.value.offset <= SECOND_START + len(BEGIN) + 11
@@ -444,16 +442,15 @@ def test_entry_sizes_that_shift_all_that_follows(tmp_path: Path, field: str, cha
     sizes[field] = coded(true[field], change, max_nbytes=5)
     shifted = varint(0) + sizes["non_shared"] + sizes["value size"] + b"x" + X
     path = write_second(tmp_path, block_of_bytes(shifted + block_entry(b"y", XY, 1)), b"\xff" * 9)
-    for way in WAYS:
-        with open_checkpoint(path, **way) as ckpt:
-            for listing in (list, lambda ckpt: ckpt.infos()):
-                with pytest.raises(CorruptCheckpointError) as error:
-                    listing(ckpt)
-                assert error.value.file == f"{path}.index"
-            damaged = found_by_verify(ckpt)
-            assert damaged
-            assert {found for _, found in damaged} == {CorruptCheckpointError}
-            assert ckpt["a"].tolist() == VALUES["a"]
+    for ckpt in opened(path):
+        for listing in (list, lambda ckpt: ckpt.infos()):
+            with pytest.raises(CorruptCheckpointError) as error:
+                listing(ckpt)
+            assert error.value.file == f"{path}.index"
+        damaged = found_by_verify(ckpt)
+        assert damaged
+        assert {found for _, found in damaged} == {CorruptCheckpointError}
+        assert ckpt["a"].tolist() == VALUES["a"]
 
 
 # Keys out of order, or twice

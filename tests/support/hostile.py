@@ -82,6 +82,13 @@ def ask(path: Path, name: str, **way: bool) -> Iterator[tuple[str, int, object]]
         shared.close()
 
 
+def opened(path: Path, ways: Sequence[Mapping[str, bool]] = WAYS) -> Iterator[Checkpoint]:
+    """The checkpoint, opened in each of these ways."""
+    for way in ways:
+        with open_checkpoint(path, **way) as ckpt:
+            yield ckpt
+
+
 def found_by_verify(
     ckpt: Checkpoint, *names: str
 ) -> list[tuple[str | None, type[CheckpointError]]]:
