@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings and hooks for all tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pytest_report_header() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Check where ckptparse comes from, and set up hypothesis.
 
-    In CI the installed wheel is tested, never the source tree that lies around it.
+    In CI the installed wheel must be tested, not the source tree in the working directory.
     """
     if os.environ.get("CI") and "site-packages" not in Path(ckptparse.__file__).parts:
         raise pytest.UsageError(f"ckptparse comes from {ckptparse.__file__}, not from its wheel")
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Start no workers for one file or small room, which is done before they have started."""
+    """Start no workers for one file or a small folder: it ends before they have started."""
     folder = config.invocation_params.dir
     place, *others = (folder / argument.partition("::")[0] for argument in config.args)
     is_large = others or place in (config.rootpath, TESTS, TESTS / "security")
@@ -53,6 +53,6 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what pytest has collected out of each `gc.collect` of a test."""
+    """Exclude collected tests from garbage collection, so that `gc.collect` is fast."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The mapping that `open_checkpoint` gives."""
+"""The `Checkpoint` that `open_checkpoint` returns."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ class TestChecksums:
         assert seen[-1] == (total, total)
 
     def test_verify_goes_on_after_damage_anywhere(self, tmp_path: Path) -> None:
-        """Of a V1 record, and of an index block that holds slices."""
+        """Damage in a V1 record, and in an index block that holds slices."""
         prefix = copy_case("tf-2.21.0/v1_blocks", tmp_path)
         data = prefix.read_bytes()
         flip_bit(prefix, len(data) // 2)
@@ -454,7 +454,7 @@ class TestShards:
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not shorten mapped files")
     @pytest.mark.parametrize("mmap", [True, False])
     def test_a_v1_file_shortened_while_open(self, tmp_path: Path, mmap: bool) -> None:
-        """Also of a block that was read before: its pages may be gone."""
+        """Even a block that was read before is checked: its pages may be gone."""
         prefix = copy_case("tf-1.15.5/v1_vgg_16", tmp_path)
         with open_checkpoint(prefix, mmap=mmap) as ckpt:
             before = ckpt[FC6].copy()
@@ -495,7 +495,7 @@ class TestSharing:
 
 
 def test_fixtures_are_not_written_to() -> None:
-    """The tests above damage copies: what they started from is as the manifest says."""
+    """The tests above damage copies; the fixtures are still as the manifest says."""
     assert payload_of(open_checkpoint(VGG.prefix)[FC6]) == expected_array(VGG, FC6).tobytes()
     assert FIXTURES.is_dir()
     assert ckptparse.__version__

@@ -1,4 +1,4 @@
-"""The errors: what else they are, what they say, and that they survive a trip."""
+"""The errors: their base classes, their texts, and that they can be pickled and copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public face: what is exported, and what importing costs."""
+"""The public names, and the cost of importing."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ def test_the_first_tensor_costs_no_slow_import(statement: str) -> None:
 
 
 def test_dir_lists_every_public_name() -> None:
-    """Interpreters complete names from it, before anything is loaded."""
+    """Interactive shells complete names from it before anything is loaded."""
     code = "import ckptparse; print(*set(ckptparse.__all__) - set(dir(ckptparse)))"
     assert output_of(code) == [""]

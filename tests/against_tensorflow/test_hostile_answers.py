@@ -1,7 +1,7 @@
-"""What TensorFlow does badly, as recorded, and what is right.
+"""Files that TensorFlow handles badly: its recorded answers, and the right ones.
 
-`support/hostile_cases.py` has the files, `hostile_answers.json` what TensorFlow 2.21 did with them
-(`tools/measure_hostile.py`).
+`support/hostile_cases.py` writes the files; `hostile_answers.json` records what TensorFlow 2.21 did
+with them (see `tools/measure_hostile.py`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def runs_of(name: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class End:
-    """How TensorFlow's process ended: after so many answers, how, and with which last words."""
+    """How TensorFlow's process ended: the number of answers before, the way, the last message."""
 
     num_answers: int
     ended: str
@@ -251,7 +251,7 @@ def test_each_case_has_an_answer_of_ours() -> None:
 
 
 def put(ckpt: Checkpoint, word: str, *names: str) -> Any:
-    """Our answer to a question; the error, if it is one."""
+    """Return our answer to a question: a value, or the error that was raised."""
     try:
         if word == "shapes":
             return {info.name: list(info.shape) for info in ckpt.infos()}
@@ -288,7 +288,7 @@ def test_verification_reports_what_is_bad_and_nothing_else(
     with open_checkpoint(case.write(tmp_path)) as ckpt:
         report = ckpt.verify()
     (bad,) = refused
-    if bad.error is UnsupportedError:  # not damage: nobody can tell
+    if bad.error is UnsupportedError:  # not counted as damage
         assert report.ok
         assert report.unchecked == (bad.tensor,)
     else:
@@ -386,7 +386,7 @@ def test_each_case_that_hangs_tensorflow_is_asked_in_a_child() -> None:
 
 
 def test_b_is_what_its_crafted_entries_point_to(tmp_path: Path) -> None:
-    """The files are bad by what was changed alone: with a sound entry b reads."""
+    """Nothing else is wrong with the files: with a sound entry, b can be read."""
 
     def edit(bundle: Bundle) -> None:
         bundle.index[b"b"] = entry_of_b(1)

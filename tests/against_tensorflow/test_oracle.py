@@ -1,4 +1,4 @@
-"""Every fixture, through every byte source, against what TensorFlow read from it."""
+"""Compare every fixture, read through every byte source, with what TensorFlow read from it."""
 
 from __future__ import annotations
 

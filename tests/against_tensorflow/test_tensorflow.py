@@ -1,6 +1,6 @@
-"""Beside a TensorFlow that is installed: random checkpoints through both readers.
+"""Read random checkpoints with an installed TensorFlow and with ckptparse, and compare.
 
-Not part of a plain run: ``pytest -m tensorflow`` where TensorFlow is there.
+Not part of the default run: use ``pytest -m tensorflow`` where TensorFlow is installed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def arrays(draw: st.DrawFn) -> tuple[int, np.ndarray]:
 
 @st.composite
 def tilings(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """Boxes that cover a shape, by cutting it again and again; none: leave it whole."""
+    """Boxes that cover a shape, made by repeated cuts; an empty list leaves it whole."""
     boxes = [tuple((0, size) for size in shape)]
     for _ in range(draw(st.integers(0, 4))):
         i = draw(st.integers(0, len(boxes) - 1))
@@ -117,7 +117,7 @@ def index_of(box: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
 
 
 def slice_spec(shape: tuple[int, ...], box: tuple[tuple[int, int], ...]) -> str:
-    """Whole axes in both of TensorFlow's notations, by turns; it takes no length of 0."""
+    """A box in TensorFlow's notation: whole axes in both forms; a length of 0 is not allowed."""
     extents = [
         "-" if n == size and (n == 0 or axis % 2) else f"{a},{n}"
         for axis, (size, (a, n)) in enumerate(zip(shape, box))
@@ -132,7 +132,7 @@ def to_tensorflow(tf: Any, dtype: int, values: np.ndarray) -> Any:
 
 
 def restore(tf: Any, prefix: str, tensor: Written) -> np.ndarray:
-    """The tensor as TensorFlow reads it: whole, or box by box where that is all it can."""
+    """The tensor as TensorFlow reads it: whole, or box by box if it cannot."""
     dtype = tf.dtypes.as_dtype(tensor.dtype)
     if not tensor.boxes:
         return restore_part(tf, prefix, tensor.name, "", dtype)

@@ -1,4 +1,4 @@
-"""What `ls`, `tree`, `show` and `verify` print: orders, places, full names, causes of damage."""
+"""The output of `ls`, `tree`, `show` and `verify`: order, places, full names, causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Object graph and graph of an open checkpoint, and the commands that print them."""
+"""A checkpoint's `object_graph` and `meta_graph`, and the commands `tree` and `graph`."""
 
 from __future__ import annotations
 

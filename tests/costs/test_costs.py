@@ -1,7 +1,7 @@
 """What work costs, in counts: bytes read, blocks decompressed, steps, imports, memory.
 
-No clock: a count is the same on every machine, so what is asserted is exact wherever it is a
-promise.  Bounds stand where the version of Python or numpy decides.
+Counts are the same on every machine, so promises are asserted exactly.  A bound is used only where
+the count depends on the version of Python or numpy.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Range = tuple[int, int]
 
 
 def joined(ranges: Sequence[Range]) -> list[Range]:
-    """Ranges in order, neighbours as one; none may overlap another: no byte is read twice."""
+    """Sort ranges and join adjacent ones.  Check that none overlap: no byte is read twice."""
     out: list[Range] = []
     for start, stop in sorted(ranges):
         if start == stop:
@@ -80,13 +80,13 @@ class Counted:
     data: dict[str, CountingSource] = field(default_factory=dict)
 
     def take_index_reads(self) -> list[Range]:
-        """What was read of the index since the last time."""
+        """Return the ranges read of the index since the last call."""
         taken = joined(self.index.reads)
         self.index.reads.clear()
         return taken
 
     def take_data_reads(self) -> list[list[Range]]:
-        """What was read of each data file, in order of their names."""
+        """Return the ranges read of each data file since the last call, in order of file names."""
         taken = [joined(self.data[path].reads) for path in sorted(self.data)]
         for source in self.data.values():
             source.reads.clear()
@@ -94,7 +94,7 @@ class Counted:
 
 
 def count_bundle(index: bytes, shards: Sequence[bytes], *, verify: bool = True) -> Counted:
-    """A bundle in memory; its sources give copies, so that each byte given is a byte read."""
+    """A bundle in memory whose sources return copies, so that each returned byte counts as read."""
     data: dict[str, CountingSource] = {}
 
     def open_source(path: str, **options: object) -> CountingSource:
@@ -117,7 +117,7 @@ by_count = pytest.mark.parametrize("count", COUNTS)
 
 @dataclass(frozen=True)
 class Numbered:
-    """A bundle of equal tensors of 16 bytes, and where the blocks of its index are."""
+    """A bundle of many tensors of 16 bytes, and the places of its index blocks."""
 
     entries: list[Entry]
     shard: bytes
@@ -139,12 +139,12 @@ def name_of(i: int) -> str:
 
 
 def block_of(i: int) -> int:
-    """The block of tensor i: the header is one entry more."""
+    """The number of the block with the entry of tensor i (the header is the first entry)."""
     return (i + 1) // PER_BLOCK
 
 
 def place_of(i: int) -> Range:
-    """Its bytes in the data file."""
+    """The bytes of tensor i in the data file."""
     return 16 * i, 16 * i + 16
 
 
@@ -244,7 +244,7 @@ def test_listing_reads_every_block_once(count: int, lister: Callable[[Checkpoint
     counted = bundle.open()
     listed = lister(counted.ckpt)
     assert count == (listed if isinstance(listed, int) else len(listed))
-    # What opening read is not read again; the empty metaindex block is nobody's business.
+    # What opening read is not read again; the empty metaindex block is never read.
     assert len(counted.index.reads) <= len(bundle.blocks) + 2
     assert counted.take_index_reads() == [(0, bundle.blocks[-1][1]), bundle.tail]
     assert counted.data == {}
@@ -270,7 +270,7 @@ def test_every_infos_reads_a_block_at_most_once() -> None:
 
 
 def test_reading_all_reads_index_and_data_once() -> None:
-    """Names, then one lookup for each: blocks are passed through in their order."""
+    """Listing and then looking up each name visits the blocks in order."""
     bundle = numbered(1_000)
     counted = bundle.open()
     assert len(dict(counted.ckpt)) == 1_000
@@ -476,7 +476,7 @@ def test_a_verified_tensor_is_not_verified_again() -> None:
 
 
 def count_v1() -> tuple[Checkpoint, CountingSource, dict[str, Range]]:
-    """A tensor of 1,000 floats and one in two slices, each record in a block of its own."""
+    """A V1 file: a tensor of 1,000 floats and one in two slices; each record has its own block."""
     names = {"big": (1_000, [[None]]), "parts": (20, [[(0, 10)], [(10, 10)]])}
     tensors, records = [], {}
     for name, (size, slices) in names.items():
@@ -570,7 +570,7 @@ print(json.dumps(ckptparse.__file__))
 
 @pytest.fixture(scope="module")
 def imported() -> dict[str, set[str]]:
-    """Step -> modules that it loads in a process that has numpy and crc32c, and did those above."""
+    """Step -> modules that it loads, after numpy, crc32c and the steps above it."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(FIXTURES), json.dumps(STEPS)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -585,7 +585,7 @@ def imported() -> dict[str, set[str]]:
 
 
 def third_party(modules: set[str]) -> set[str]:
-    """Packages, but for those that every step may use."""
+    """Third-party packages among modules, without those that every step may use."""
     packages = {module.partition(".")[0] for module in modules}
     return packages - set(sys.stdlib_module_names) - {"ckptparse", "numpy", "crc32c"}
 
@@ -653,7 +653,7 @@ SMALL_NBYTES = 1 << 18
 
 @contextmanager
 def traced_memory() -> Iterator[Callable[[], int]]:
-    """A function that says how many bytes have been allocated at most since the beginning."""
+    """Yield a function that returns the peak of allocated bytes since the block began."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -663,7 +663,7 @@ def traced_memory() -> Iterator[Callable[[], int]]:
 
 
 def write_zeros(folder: Path, nbytes: int, *, big_endian: bool = False) -> Path:
-    """A float32 tensor "x" of zeros, in a file that is a hole."""
+    """Write a float32 tensor "x" of zeros; its data file is sparse."""
     crc = 0
     piece = bytes(1 << 20)
     for start in range(0, nbytes, len(piece)):
@@ -743,7 +743,7 @@ def test_a_partitioned_tensor_is_put_together_in_its_place(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "copies"])
 def test_verify_holds_pieces_of_a_tensor(tmp_path: Path, mapped: bool) -> None:
-    """As of a checkpoint of 10 GB, which has the same pieces: the limit is 100 MB."""
+    """A checkpoint of 10 GB is read in pieces of the same size; it has to stay below 100 MB."""
     prefix = write_zeros(tmp_path, 1 << 27)
     with open_checkpoint(prefix, mmap=mapped) as ckpt, traced_memory() as peak:
         assert ckpt.verify().ok
@@ -806,7 +806,7 @@ UNTOUCHABLE = """
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="takes the rights to pages away")
 def test_unverified_reading_touches_no_page_of_a_tensor(tmp_path: Path) -> None:
-    """In a child, which dies as soon as it touches one."""
+    """The child process would die as soon as it touched a page."""
     tensors = {"before": np.ones(4, "f4"), "x": np.zeros(1 << 19, "f4")}
     done = run_child(UNTOUCHABLE, write_bundle(tmp_path, tensors))
     assert done.stdout.split() == ["read"], done.stderr

@@ -1,4 +1,4 @@
-"""What the maps of `ckptparse.train` and entries with many slices cost, in exact counts."""
+"""Exact costs of the maps of `ckptparse.train` and of entries with many slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Integers and ordered code: known bytes, cut bytes, and bulk against one by one."""
+"""Varints and ordered code: known bytes, truncated bytes, and decoding in bulk."""
 
 from __future__ import annotations
 

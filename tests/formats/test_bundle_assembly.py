@@ -1,4 +1,4 @@
-"""Large partitioned tensors and many strings: put together in pieces, by several threads."""
+"""Large partitioned tensors and many strings, which several threads assemble in pieces."""
 
 from __future__ import annotations
 

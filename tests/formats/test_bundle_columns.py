@@ -43,7 +43,7 @@ unusual_entries = st.sampled_from(
 
 
 def sized(serialized: bytes) -> bytes:
-    """The entry with the size of its elements, if it is one that numbers can have."""
+    """Return the entry if it is valid, otherwise one that is."""
     try:
         decode_entry(serialized, 4)
     except CorruptCheckpointError:

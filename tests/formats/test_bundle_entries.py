@@ -1,4 +1,4 @@
-"""Header and entries of a bundle's index: each field wrong in turn."""
+"""Decoding the header and the entries of a bundle's index, with each field wrong in turn."""
 
 from __future__ import annotations
 
@@ -452,7 +452,7 @@ def test_usual_entries_are_what_protocol_buffers_say(
     size: int,
     changes: list[tuple[int, int]],
 ) -> None:
-    """Decoded without a message or as one: the same entry, or an error both times."""
+    """The fast decoder and protobuf give the same entry, or both raise an error."""
     serialized = bytearray(
         bundle_entry(dtype, dims, shard_id=shard_id, offset=offset, size=size, crc=0x80FF35A1)
     )

@@ -1,4 +1,4 @@
-"""Files that are not checkpoints are called what they are."""
+"""Error messages say what a file is that is not a checkpoint."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_other_errors_stay_as_they_are(contents: bytes) -> None:
 
 
 def test_a_table_that_begins_like_another_format_is_a_table() -> None:
-    """Its own error is the right one: it ends like a table."""
+    """It ends as a table does, so the error of the table is the right one."""
     sound = table([(b"", bundle_header())])
     contents = b"PK\x03\x04" + sound[4:]
     with recognized(MemorySource("m", contents)):

@@ -231,7 +231,7 @@ class TestContents:
 
 
 class TestContentsAsMessages:
-    """As protocol buffers parse them: fields in any order, again, unknown, in several messages."""
+    """As protobuf parses them: fields in any order, repeated, unknown, or split over messages."""
 
     FIELDS = st.one_of(
         st.sampled_from([b"x", b"y", b"", b"x" * 130]).map(lambda name: bytes_field(1, name)),

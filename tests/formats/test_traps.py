@@ -1,6 +1,6 @@
 """The traps of the V2 format, by their numbers in docs/formats/traps.md, one test each.
 
-What TensorFlow wrote stands in fixtures/; what it cannot be made to write is built field by field.
+Files that TensorFlow can write come from fixtures/; others are built field by field.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAME = "x"
 
 
 def assert_reads_as_tensorflow(case_name: str, *names: str) -> None:
-    """Names (all, if none are given) of a case give the bytes that TensorFlow read."""
+    """Check that tensors (all, if no names are given) have the bytes that TensorFlow read."""
     case = load_case(case_name)
     tensors = [t for t in case.tensors if not names or t.name in names]
     assert len(tensors) == len(names) or not names
@@ -324,7 +324,7 @@ def test_trap_44_shard_numbers_have_five_digits_or_more(tmp_path: Path) -> None:
 
 
 class TestWhatTensorFlowGetsWrong:
-    """Silent failures of TensorFlow's own reader are errors, or right, here."""
+    """Where TensorFlow's reader fails silently, ckptparse gives the right values or an error."""
 
     def test_a_slice_whose_stored_shape_is_smaller_than_its_extents(self, tmp_path: Path) -> None:
         def shrink(bundle: Bundle) -> None:
@@ -403,7 +403,7 @@ class TestWhatTensorFlowGetsWrong:
 
 
 class TestWhatPeopleReallyHave:
-    """Damage seen in published repositories: each has words of its own."""
+    """Damage seen in published repositories: each kind has its own message."""
 
     @pytest.mark.parametrize(
         ("contents", "words"),

@@ -80,7 +80,7 @@ class BundleParts:
 
 
 def schema_of(key: bytes) -> str:
-    """What stands under a key."""
+    """The schema of the value under a key."""
     return "BundleEntryProto" if key else "BundleHeaderProto"
 
 
@@ -134,7 +134,7 @@ def repair(bundle: BundleParts) -> None:
     except Undecodable:
         order = "little"
     found = list(bundle.messages())
-    for only_numbers in (False, True):  # those of strings and variants stand in shards themselves
+    for only_numbers in (False, True):  # those of strings and variants are in the shards
         for part, i, message in found:
             key = part.entries[i][0]
             shard_id = message.get(_SHARD_ID)

@@ -1,4 +1,4 @@
-"""The whole face of an open checkpoint, through every source and with and without checksums."""
+"""Use everything of an open checkpoint, through every source, with and without checksums."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INDEXES: list[Any] = [
 
 
 def use_checkpoint(open_: Open, hints: Callable[[], Iterable[str]]) -> None:
-    """Ask a checkpoint for all that it can say.
+    """Call every method of a checkpoint.
 
     Args:
         open_: opens it.
@@ -91,7 +91,7 @@ def _infos(ckpt: Checkpoint) -> list[Any]:
 
 
 def _use_tensor(ckpts: list[Checkpoint], name: str, number: int, is_listed: bool) -> Outcome:
-    """Read a tensor in every way; what reading the whole gave, checked."""
+    """Read a tensor in every way, and return what reading the whole gave."""
     first = _INDEXES[number % len(_INDEXES)]
     parts = [outcome(lambda c=each: c.read(name, first), IndexError) for each in ckpts[:2]]
     require_same(*parts, "first access", first, name)
@@ -119,7 +119,7 @@ def _use_tensor(ckpts: list[Checkpoint], name: str, number: int, is_listed: bool
 
 
 def _require_checks_only_add(checked: Outcome, unchecked: Outcome, name: str) -> None:
-    """Checksums take values away and never change them."""
+    """Check that checksums only turn values into errors, and never change values."""
     if checked.error is None:
         require_same(checked, unchecked, "checked and unchecked", name)
     elif not isinstance(checked.error, ChecksumError):
@@ -128,7 +128,7 @@ def _require_checks_only_add(checked: Outcome, unchecked: Outcome, name: str) ->
 
 
 def _use_index(ckpts: list[Checkpoint], name: str, index: Any, whole: Any) -> None:
-    """A part is what numpy takes of the whole."""
+    """Check that reading a part gives what numpy takes of the whole."""
     part, copied = [outcome(lambda c=each: c.read(name, index), IndexError) for each in ckpts]
     require_same(part, copied, "mapped and copied", name, index)
     if whole is None or whole.size > _MOST_ELEMENTS:
@@ -151,7 +151,7 @@ def _take(whole: np.ndarray, index: Any) -> np.ndarray:
 def _verify(
     ckpts: list[Checkpoint], reads: dict[str, Outcome], is_listed: bool, infos: Outcome
 ) -> None:
-    """Have verify() find what reading finds, no more and no less."""
+    """Check that verify() finds exactly what reading finds."""
     reports = [outcome(each.verify) for each in ckpts]
     for report in reports:
         require(report.error is None, "verify() raised", report)

@@ -1,4 +1,4 @@
-"""The command line: runs targets, each in a process of its own, and sums up."""
+"""The command line: runs each target in a separate process, and prints a summary."""
 
 from __future__ import annotations
 

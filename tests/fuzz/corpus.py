@@ -1,4 +1,4 @@
-"""The saved inputs: a zip for each target, whose bytes say nothing of when it was made."""
+"""The saved inputs: a zip file for each target, without timestamps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Protocol buffers as trees, on the level of the wire, and changes to them.
+"""Protocol buffers as trees of wire-format fields, and changes to them.
 
-A message is a list of fields; which fields hold messages themselves says `SCHEMAS`.  What does not
-decode as the message that it should be stays bytes.
+A message is a list of fields; `SCHEMAS` lists the fields that are messages.  Bytes that do not
+decode as the expected message stay bytes.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Message:
 
 
 def decode_varint(data: bytes, pos: int) -> tuple[int, int]:
-    """(value, position behind it)"""
+    """Return (value, position after it)."""
     if pos < len(data) and data[pos] < 0x80:
         return data[pos], pos + 1
     value = 0

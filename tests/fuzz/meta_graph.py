@@ -27,7 +27,7 @@ _PATHS = {
 
 
 def run(data: bytes) -> None:
-    """Read a graph file, of memory and of files."""
+    """Read a graph file from memory and from disk."""
     outcomes = {}
     for path, asked in _PATHS.items():
         files = [MemoryFiles({path: data}, maps=maps) for maps in (True, False)]
@@ -117,7 +117,7 @@ def _short(item: Field) -> bool:
 
 
 def _shorten_text(text: bytes) -> bytes:
-    """The beginning of a text, and whatever closes its braces."""
+    """The beginning of a text, with its braces closed."""
     lines = text[:4000].splitlines(keepends=True)[:-1]
     depth = sum(line.count(b"{") - line.count(b"}") for line in lines)
     return b"".join(lines) + b"}\n" * depth

@@ -1,4 +1,4 @@
-"""Changes to bytes and numbers that know nothing of their meaning."""
+"""Changes to bytes and numbers without regard to their meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole face of an object graph."""
+"""Use everything of an object graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 40
 
 
 def use_objects(graph: ObjectGraph, infos: Iterable[TensorInfo]) -> None:
-    """Ask a graph for all that it can say.
+    """Call every method of a graph.
 
     Args:
         graph: the graph.

@@ -1,4 +1,4 @@
-"""What a call gave: a value, or an error that may be given."""
+"""The outcome of a call: a value, or an error that is allowed."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _unpack(item: Field) -> list[Field]:
 
 
 def _contents(table: TableParts) -> tuple[BlockParts, int, Message, list[Message]] | None:
-    """Where the contents stand, and the tensors in them."""
+    """The place of the contents, and the tensors in them."""
     for part, i in table.entries():
         if part.entries[i][0] == b"":
             try:

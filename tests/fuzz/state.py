@@ -52,7 +52,7 @@ def run(data: bytes) -> None:
 
 
 def mutate(data: bytes, rng: Random, noise: Noise) -> bytes:
-    """Another state file, or other files beside it."""
+    """A changed state file, or other files next to it."""
     text, *names = split(data)
     kind = rng.randrange(8)
     if kind == 0:
@@ -68,7 +68,7 @@ def mutate(data: bytes, rng: Random, noise: Noise) -> bytes:
 
 
 def seeds() -> Iterator[bytes]:
-    """State files of the fixtures, with what lies beside them."""
+    """State files of the fixtures, with the names next to them."""
     for path in [*find_files("checkpoint"), *find_files("latest")]:
         names = sorted(other.name.encode() for other in path.parent.iterdir() if other != path)
         yield join([path.read_bytes(), *names[:8]])

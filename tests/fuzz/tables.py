@@ -33,7 +33,7 @@ _MOST_KEY_NBYTES = 1 << 18
 
 @dataclass
 class BlockParts:
-    """A data block, field by field; None stands for what a writer would put there."""
+    """A data block, field by field; None means the value that a writer would use."""
 
     entries: list[Entry] = field(default_factory=list)
     snappy: bool = False
@@ -48,7 +48,7 @@ class BlockParts:
     handle: bytes | None = None
 
     def store(self) -> Stored:
-        """The block as it stands in the file."""
+        """The block as stored in the file."""
         contents = self.contents
         if contents is None:
             contents = block(

@@ -1,4 +1,4 @@
-"""One target under atheris, in a process of its own, which libFuzzer needs."""
+"""Run one target under atheris, in a separate process, which libFuzzer needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph beside weights: what TensorFlow said of it, traps by number, and bad files."""
+"""Meta graphs: against what TensorFlow recorded, the traps by number, and bad files."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class TestRoles:
         )
 
     def test_variables_to_restore(self, case: str, number: int) -> None:
-        """As TensorFlow has it, but where it asks for keys that are not in the checkpoint."""
+        """The same as in TensorFlow, except where TensorFlow asks for keys that are not there."""
         graph, expected = load(case, number)
         keys = {item.name: item.checkpoint_key for item in graph.variables}
         saved = set(keys.values())
@@ -263,7 +263,7 @@ class TestTraps:
 
 
 class TestRolesByName:
-    """Where the graph holds no training step, names say it."""
+    """Roles are derived from names if the graph has no training step."""
 
     NAMES = ("a/w", "a/w/Momentum", "a/w/Adam_1", "a/w/adam_m", "a/w/ExponentialMovingAverage")
 

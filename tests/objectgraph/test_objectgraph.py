@@ -1,4 +1,4 @@
-"""The object graph: what TensorFlow said of it, traps by number, and graphs made to be wrong."""
+"""Object graphs: against what TensorFlow recorded, the traps by number, and wrong graphs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(case: str) -> tuple[ObjectGraph, dict[str, Any]]:
 
 
 def keys_of(said: dict[str, Any], node_ids: list[int | None]) -> list[str]:
-    """The keys of variables, sorted; None stands for one that the checkpoint lacks."""
+    """The keys of variables, sorted; None for a variable that the checkpoint lacks."""
     return sorted(
         attribute["checkpoint_key"]
         for node_id in set(node_ids) - {None}
@@ -454,7 +454,7 @@ class TestBadGraphs:
 
 
 class TestWeights:
-    """Rules of which no fixture has an example."""
+    """Rules without an example in the fixtures."""
 
     def test_counters_and_rates_below_the_root_only(self) -> None:
         serialized = (

@@ -1,4 +1,4 @@
-"""Directories without a state file, state files given by name, and files that are not there."""
+"""Directories without a state file, paths of state files, and missing files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.oracle import load_case
 
 
 def download(folder: Path) -> None:
-    """The layout of a published BERT."""
+    """The files of a published BERT model."""
     write_value(folder, 1, "bert_model.ckpt")
     (folder / "bert_model.ckpt.meta").touch()
     (folder / "vocab.txt").write_text("[PAD]\n")
@@ -283,7 +283,7 @@ class TestTrain:
         assert train.latest_checkpoint(tmp_path) is None
 
     def test_a_copy_whose_state_file_names_the_original(self, tmp_path: Path) -> None:
-        """TensorFlow follows the absolute path; `open_checkpoint` means the directory's own."""
+        """TensorFlow follows the absolute path; `open_checkpoint` opens the copy."""
         original = write_value(tmp_path / "old", 1, "ckpt-1")
         write_state(tmp_path / "old", str(original))
         shutil.copytree(tmp_path / "old", tmp_path / "new")

@@ -1,4 +1,4 @@
-"""What a path can mean, and what is said of one that means nothing."""
+"""Which checkpoint a path refers to, and the error if there is none."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class TestStateFiles:
         assert "ckpt-1" in str(error.value)  # what is there
 
     def test_a_path_that_ends_in_a_slash(self, tmp_path: Path) -> None:
-        """What TensorFlow's Saver leaves when it saves under the prefix "folder/"."""
+        """TensorFlow's Saver writes such files for the prefix "folder/"."""
         write_value(tmp_path, 1, "")
         for latest in (f"{tmp_path}/", "/gone/", "."):
             write_state(tmp_path, latest)

@@ -1,6 +1,6 @@
-"""The fuzzer's saved inputs, its findings and its mutators; all without a fuzzer.
+"""The fuzzer's saved inputs, its findings and its mutators, run without the fuzzer.
 
-What is done with an input, and what counts as a finding, stands in each target: tests/fuzz/.
+Each target in tests/fuzz/ defines what is done with an input and what counts as a finding.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def test_damage_reaches_the_code_behind_checksums(target_name: str) -> None:
 
 
 def count_errors(target_name: str, *, repaired: bool) -> Counter[str]:
-    """The first error in each of some changed checkpoints."""
+    """Count the first errors of many changed checkpoints."""
     target = load_target(target_name)
     rng = Random(4)
     noise = make_noise(rng)

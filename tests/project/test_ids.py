@@ -1,4 +1,4 @@
-"""Ids of parameters: short, and the same in each process."""
+"""Ids of parameters are short, and the same in each process."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_python_runs(block: Block) -> None:
 
 
 def _before(block: Block) -> list[Block]:
-    """The blocks that a block continues, the first one first."""
+    """The blocks that a block continues, in order."""
     if not block.continues:
         return []
     previous = [b for b in BLOCKS if b.page == block.page and b.language == "python"]

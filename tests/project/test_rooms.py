@@ -1,4 +1,4 @@
-"""Where tests are: what a page says of them is there, and none needs another one."""
+"""The layout of tests: files that pages name exist, and no test imports another one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def imported_by(source: str) -> set[str]:
 
 
 def test_no_test_is_imported() -> None:
-    """What several tests need is in support/."""
+    """What several tests need belongs in support/."""
     modules = {path.stem for path in TEST_FILES}
     importing = {
         path.relative_to(TESTS).as_posix(): imported_by(path.read_text(encoding="utf-8")) & modules

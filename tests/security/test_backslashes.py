@@ -1,4 +1,4 @@
-"""Long runs of backslashes in messages as text, which protobuf decodes in quadratic time."""
+"""Long runs of backslashes in text messages, which protobuf decodes in quadratic time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_path_of_a_state_file() -> None:
 def test_protobuf_gets_no_long_run(
     parse: Callable[[bytes], str], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes time in the square of a run to decode a string."""
+    """Its time is quadratic in the length of a run."""
     given: list[str] = []
     unescape = text_encoding.CUnescape
 

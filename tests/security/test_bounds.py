@@ -1,9 +1,8 @@
-"""Work and memory of the worst inputs of a megabyte.
+"""Bounds on work and memory, for the worst known inputs of a megabyte.
 
-Each input is sound as far as checksums go and just under 1 MB.  A child process does all there is
-to do with it (`bounded`), and may neither take 100 MB more address space than it had, nor more
-steps of Python code or more fresh memory than what is linear in the input takes.  How long that
-is, `python -m benchmarks` says.
+Each input has right checksums and is just under 1 MB.  A child process (`support.bounded`) does
+everything with it.  Its address space may grow by 100 MB; its steps of Python code and the memory
+that it touches are limited to what is linear in the input.  `python -m benchmarks` measures times.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def run_bounded(path: Path, group: str) -> dict[str, str]:
 
 
 def numbered(count: int) -> Iterator[bytes]:
-    """The smallest keys there are of so many tensors."""
+    """The shortest keys for this many tensors."""
     return (i.to_bytes(3, "big") for i in range(1 << 16, (1 << 16) + count))
 
 
@@ -110,7 +109,7 @@ def unit_slices(count: int) -> bytes:
 
 
 def small_scalars(folder: Path) -> Path:
-    """As many tensors as there can be: 15 bytes each."""
+    """As many tensors as fit, at 15 bytes each."""
     crc = [masked_crc32c(bytes([i])) for i in range(256)]
     data = bytes(range(256)) * 200
     values = (bundle_entry(4, [], offset=i, size=1, crc=crc[i % 256]) for i in range(40_000))
@@ -124,7 +123,7 @@ def no_restarts(folder: Path) -> Path:
 
 
 def one_wide_row(folder: Path) -> Path:
-    """A name of 300,000 bytes, each of which is written as four letters."""
+    """A name of 300,000 bytes, each of which is printed as four letters."""
     entries = [*((key, SCALAR) for key in numbered(30_000)), (b"\xf0" * 300_000, SCALAR)]
     return write_dense(folder, entries)
 
@@ -145,7 +144,7 @@ def equal_slices(folder: Path) -> Path:
 
 
 def grid_of_slices(folder: Path) -> Path:
-    """Rows, each of them cut elsewhere: a cell for each element."""
+    """Rows that are each cut at another column: the grid has a cell for each element."""
     extents = []
     for row in range(1000):
         cut = row + 1
@@ -169,12 +168,12 @@ def shared_strings(folder: Path) -> Path:
 
 
 def wrong_entries(folder: Path) -> Path:
-    """Errors to report, 100,000 of them."""
+    """100,000 damaged entries to report."""
     return write_dense(folder, ((key, b"\xff") for key in numbered(100_000)))
 
 
 def swollen_keys_in_many_blocks(folder: Path) -> Path:
-    """None of the blocks is large: a key of 1,500 bytes and 400 that share it, in each."""
+    """Many small blocks, each with a key of 1,500 bytes and 400 keys that share it."""
     blocks = [Stored(block_of_bytes(block_entry(*HEADER)))]
     separators = {0: b"\0"}
     for i in range(1, 230):
@@ -187,7 +186,7 @@ def swollen_keys_in_many_blocks(folder: Path) -> Path:
 
 
 def compressed_entries(folder: Path) -> Path:
-    """22 times as much as the block: four million entries."""
+    """Four million entries: 22 times the size of the compressed block."""
     unit = b"".join(block_entry(bytes([i]), b"", 3) for i in range(256))
     entries = [block_entry(*HEADER)]
     for i in range(1 << 16, (1 << 16) + 15_000):
@@ -200,7 +199,7 @@ def compressed_entries(folder: Path) -> Path:
 
 
 def compressed_empty_tensors(folder: Path) -> Path:
-    """Sound ones, nearly as many as the block may have: a long name makes room for them."""
+    """Sound tensors, nearly as many as a block may have; a long name enlarges the block."""
     value = bundle_entry(1, [0], crc=masked_crc32c())
     entries = [HEADER, *((key, value) for key in numbered(150_000))]
     entries.append((b"\xfe" + Random(4).randbytes(780_000), value))
@@ -220,7 +219,7 @@ def compressed_names_of_slashes(folder: Path) -> Path:
 
 
 def missing_slices(folder: Path) -> Path:
-    """As many as there may be; none has an entry of its own."""
+    """As many slices as allowed, none of which has an entry."""
     value = bundle_entry(1, [70_000]) + unit_slices(70_000)
     return write_dense(folder, [(b"w", value), (b"x" * 200_000, SCALAR)])
 
@@ -336,7 +335,7 @@ def compressed_v1_tensors(folder: Path) -> Path:
 
 
 def equal_v1_slices_of_nothing(folder: Path) -> Path:
-    """Each could be parsed again, from a record of many fields."""
+    """The record has many fields and could be parsed again for each slice."""
     contents = contents_of(described(b"w", [0], 1, WHOLE * 50_000))
     return write_v1(folder, contents, varint_field(1, 1) * 150_000)
 
@@ -457,7 +456,7 @@ def test_an_object_graph_takes_little_work_and_memory(
     assert run_bounded(path, "objects")["list"] == listing
 
 
-# Graphs beside weights
+# Meta graphs
 
 
 def saved_object(*parts: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""No way out: what a state file, an index or a SavedModel can make the library open."""
+"""Confinement: the files that a state file, an index or a SavedModel can make the library open."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ both = pytest.mark.parametrize("confined", [False, True], ids=["default", "confi
 
 @dataclass
 class Touched:
-    """Every path that this process hands to the operating system, as it really leads."""
+    """Records every path that this process passes to the operating system, with links resolved."""
 
     roots: list[Path]
     paths: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Touched:
     def outside(self) -> list[str]:
         """Those that are neither in the roots nor on the way to them.
 
-        A directory's own path could also be a prefix: its index is looked for beside it.
+        A directory's own path could also be a prefix, so its index is looked for next to it.
         """
         roots = [real_path(root) for root in self.roots]
         return [
@@ -67,13 +67,13 @@ class Touched:
 
 
 def real_path(path: str | Path) -> str:
-    """`os.path.realpath`, unnoticed."""
+    """`os.path.realpath` without being recorded."""
     with unpatched():
         return os.path.realpath(path)
 
 
 class unpatched:
-    """While the recorder itself asks."""
+    """Suspend the recorder while it resolves a path itself."""
 
     depth = 0
 
@@ -90,7 +90,7 @@ NOT_FOLLOWING = [(os, "lstat"), (os, "readlink")]
 
 @pytest.fixture
 def touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Touched]:
-    """What is touched from here on; allowed is `run`."""
+    """Record what is touched from here on; only `run` is allowed."""
     seen = Touched([tmp_path / "run"])
 
     def record(module: object, name: str, follow: bool) -> None:
@@ -114,7 +114,7 @@ def touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Touched
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A stranger's directory, beside one that is not the stranger's."""
+    """An untrusted directory, next to one that it must not reach."""
     for name in ("model.ckpt", "x", "secret"):
         write_value(tmp_path / "outside", OUTSIDE, name)
     write_v1_set(tmp_path / "outside", 2)
@@ -207,7 +207,7 @@ def test_no_path_in_a_state_file_leads_out(
     confined: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By default only an absolute one may."""
+    """By default an absolute path may lead out, a relative one may not."""
     (run / "x:").mkdir()  # so that `x://..` would lead somewhere
     monkeypatch.chdir(run)
     write_escaped_state(run, latest)
@@ -237,7 +237,7 @@ def test_the_error_says_what_the_state_file_named(run: Path, latest: str, confin
 def test_a_file_of_that_name_beside_the_state_file_is_taken(
     run: Path, latest: str, confined: bool
 ) -> None:
-    """A directory that was moved."""
+    """As in a directory that was moved."""
     write_value(run, INSIDE)
     write_escaped_state(run, latest)
     assert value_at(run, confined=confined) == INSIDE
@@ -272,7 +272,7 @@ def test_an_absolute_path_elsewhere_is_followed_unless_confined(
 
 
 def test_train_follows_what_tensorflow_follows(run: Path) -> None:
-    """Its contract is the same results."""
+    """`ckptparse.train` promises the results of TensorFlow."""
     write_escaped_state(run, "../outside/model.ckpt")
     assert train.load_variable(run, "x")[0] == OUTSIDE
 
@@ -324,7 +324,7 @@ def test_a_saved_model_is_its_own_directory(run: Path, touched: Touched, confine
 def test_the_graph_above_a_prefix_is_not_looked_for_when_confined(
     run: Path, touched: Touched
 ) -> None:
-    """Of `dir/variables/variables` it is in `dir`, which that path does not name."""
+    """The graph of `dir/variables/variables` is in `dir`, outside the confined directory."""
     prefix = write_value(run / "variables", INSIDE, "variables")
     (run / "saved_model.pb").write_bytes(b"")
     touched.roots = [run / "variables"]
@@ -417,7 +417,7 @@ def link_twice(path: Path, target: Path) -> None:
 
 
 def link_around(path: Path, target: Path) -> None:
-    """Through a directory, and out of it again."""
+    """A link that goes through a directory and out of it again."""
     relative = os.path.relpath(target, path.parent)
     path.symlink_to(os.path.join("sub", "..", relative))
 
@@ -506,7 +506,7 @@ def test_endless_links(run: Path, touched: Touched) -> None:
 @needs_links
 @pytest.mark.skipif(not os.path.isdir("/proc/self/root"), reason="needs such a link")
 def test_links_of_the_system_itself(run: Path, touched: Touched) -> None:
-    """A link into /proc leads anywhere; it is not even asked for."""
+    """A link into /proc can lead anywhere; it is not even looked at."""
     prefix, index = link_index(run)
     index.unlink()
     index.symlink_to(f"/proc/self/root{prefix}.index")
@@ -578,7 +578,7 @@ def test_it_survives_pickling_and_a_change_of_directory(
 def test_a_graph_is_found_after_a_change_of_directory(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also without being confined: a relative path stays where it was."""
+    """A relative path keeps its meaning, confined or not."""
     prefix = write_value(run, INSIDE)
     Path(f"{prefix}.meta").write_bytes(b"\x0a\x00")
     for confined in (False, True):
@@ -613,7 +613,7 @@ def test_a_folder_that_becomes_a_link_while_a_file_is_opened(
 
 @needs_links
 def test_a_folder_that_is_swapped_back_in_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was opened is compared with what is there."""
+    """The opened file is compared with the file at the path."""
     write_value(run / "sub", INSIDE)
     real = os.open
 

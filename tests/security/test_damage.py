@@ -1,4 +1,4 @@
-"""Damaged files: the right values or an error of the tree, nothing else."""
+"""Damaged files give the right values or an error of the tree, nothing else."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ exhaustive = pytest.mark.exhaustive
 
 
 def sampled(names: Iterable[str], *sample: str) -> list[Any]:
-    """Parameters that are exhaustive, but for a sample."""
+    """Mark all parameters but a sample as exhaustive."""
     return [name if name in sample else pytest.param(name, marks=exhaustive) for name in names]
 
 
@@ -84,7 +84,7 @@ def test_a_flipped_bit_is_an_error_unless_no_value_depends_on_it(
 def require_explained(
     case_name: str, mask_of: Callable[[int], int], mmap: bool, folder: Path
 ) -> None:
-    """Flip every byte; what has no effect, and nothing else, is where the layout allows it."""
+    """Flip every byte, and check that exactly the bytes without a meaning have no effect."""
     prefix = copy_for_flips(case_name, folder)
     flips = list(flip_every_byte(prefix, mask_of, mmap=mmap))
     assert [flip for flip in flips if not flip.is_explained] == []

@@ -105,7 +105,7 @@ CODE = b"__import__('os').system('touch executed')"
 
 
 def write_hostile(folder: Path) -> list[Path]:
-    """Pickles and Python wherever a file, a name or a string can have them."""
+    """Write pickles and Python code wherever a file, a name or a string can hold them."""
     paths = []
     for number, payload in enumerate((PICKLE, CODE)):
         here = folder / str(number)
@@ -139,7 +139,7 @@ def write_hostile(folder: Path) -> list[Path]:
 
 
 def test_nothing_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interpreter itself tells: its audit events, the second time all is read."""
+    """Check the interpreter's audit events when everything is read for the second time."""
     monkeypatch.chdir(tmp_path)
     small = [load_case(name) for name in case_names()]
     sizes = {case.path: sum(f.stat().st_size for f in case.folder.iterdir()) for case in small}

@@ -1,4 +1,4 @@
-"""File descriptors: a checkpoint of any number of files takes no more than a few."""
+"""A checkpoint of any number of files keeps only a few file descriptors open."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_no_more_than_128_files_stay_open(tmp_path: Path, format: str, mmap: boo
     assert num_descriptors() == before
 
 
-# Files behind the 128th
+# Files after the 128th
 
 
 @pytest.fixture(params=WRITERS)
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_many_files_can_be_pickled(many: Path) -> None:
 
 
 def read_fresh(ckpt: Checkpoint, name: str) -> np.ndarray:
-    """Read a tensor's bytes again, whatever was kept of the time before."""
+    """Read a tensor's bytes from the file, not from anything that was kept."""
     report = ckpt.verify([name])
     for damage in report.damaged:
         raise damage.error
@@ -154,7 +154,7 @@ def write_it_again(path: Path) -> None:
 
 
 def turn_its_bytes_around(path: Path) -> None:
-    """As a new file that was given the inode of the one deleted before."""
+    """As if a new file got the inode of a deleted one."""
     inode = path.stat().st_ino
     path.write_bytes(path.read_bytes()[::-1])
     os.utime(path, ns=(1, 1))

@@ -88,7 +88,7 @@ def with_header(folder: Path, header: bytes) -> Path:
 
 
 def place_of_x(dtype: int = FLOAT, dims: tuple[int, ...] = (2, 3), **fields: Any) -> bytes:
-    """The entry of `x`, with fields that differ."""
+    """The entry of `x`, with other values of some fields."""
     return bundle_entry(dtype, dims, **{"shard_id": 1, "offset": 4, "size": 24, **fields})
 
 
@@ -139,7 +139,7 @@ test_a_header_without_a_number_of_shards = each_case(with_header, HEADERS, NO_SH
 
 
 def with_num_shards(folder: Path, num_shards: int) -> Path:
-    """All tensors are concerned: of those in a shard that there is not, only `x` is kept."""
+    """A checkpoint whose header says another number of shards, and which has only `x`."""
 
     def keep(bundle: Bundle) -> None:
         bundle.index = {b"": varint_field(1, num_shards), b"x": bundle.index[b"x"]}
@@ -165,7 +165,7 @@ def test_a_header_of_more_than_a_megabyte(tmp_path: Path) -> None:
 
 
 def test_two_billion_shards(tmp_path: Path) -> None:
-    """Nothing is made for them: names are listed at once, each shard is missing."""
+    """No memory is allocated for them: names are listed at once, each shard is missing."""
 
     def claim(bundle: Bundle) -> None:
         bundle.index = {
@@ -185,7 +185,7 @@ def test_two_billion_shards(tmp_path: Path) -> None:
 
 
 def entry_with(name: str, value: bytes) -> bytes:
-    """The entry of `x`, with a field coded so."""
+    """The entry of `x`, with this value of a field."""
     fields = {
         "dtype": varint(1),
         "dim": varint(3),
@@ -232,7 +232,7 @@ test_entry_fields = each_case(with_entry, field_rows(ENTRY, entry_with))
 
 
 def test_the_place_of_a_damaged_entry_is_not_made_up(tmp_path: Path) -> None:
-    """Where in the entry is known, where the entry is in the index is not: no offset then."""
+    """The place within the entry is known, but not the place of the entry: there is no offset."""
     path = with_entry(tmp_path, entry_with("dim", varint(3, 11)))
     replace(NO_ENTRY, suffix=".index", offset=None).check(path)
 
@@ -459,7 +459,7 @@ WRONG_CHECKSUMS = {
 
 
 def with_checksum_of_lengths(folder: Path, wrong: int) -> Path:
-    """The entry's checksum is right, over the wrong bytes of this one."""
+    """The entry's checksum is right; the checksum of the lengths is wrong."""
     stored = struct.pack("<I", wrong)
     payload = bytes(map(len, STRINGS)) + stored + b"".join(STRINGS)
     return write_strings(folder, payload, masked_crc32c(*LENGTHS, stored, *STRINGS))
@@ -646,7 +646,7 @@ def test_tensors_whose_names_begin_as_slice_keys_are_verified_beside_damage(
 
 
 def test_slices_of_a_tensor_that_is_lost_are_not_taken_for_tensors(tmp_path: Path) -> None:
-    """The owner may be in the damaged block: nobody can look the slice up by its key either."""
+    """The owner may be in the damaged block, so the key is not taken for the name of a tensor."""
     key = slice_key(b"zz", [(0, 2)])
 
     def add(bundle: Bundle) -> None:
@@ -694,7 +694,7 @@ SHARED: Mapping[str, tuple[tuple[int, int, int], int]] = {
 
 
 def share(folder: Path, count: int, kind: tuple[int, int, int]) -> Path:
-    """So many tensors of the same bytes, from the first one of a data file on."""
+    """Write this many tensors over the same bytes of a data file, from its start."""
     dtype, size, crc = kind
     nbytes = size + 4 if dtype == STRING else size
     payload = string_payload([b""] * size)[0] if dtype == STRING else b""
@@ -849,3 +849,21 @@ def test_a_report_of_a_damaged_index_says_whether_it_ends_early(
         errors = [damage.error for damage in ckpt.verify().damaged]
     assert len(errors) == num_damaged
     assert ("the rest was not checked" in str(errors[-1])) == (num_damaged == 3)
+
+
+def test_forgetting_while_bytes_are_counted(tmp_path: Path) -> None:
+    """As when `verify` runs in one thread while another one reads."""
+    with open_checkpoint(share(tmp_path, 6, SHARED_NUMBERS)) as ckpt:
+        for name in ("0000", "0001", "0002", "0003"):
+            ckpt[name]
+        reader = ckpt._open_reader
+
+        class Forgetful(dict[bytes, object]):
+            def setdefault(self, key: bytes, default: object = None) -> object:
+                super().setdefault(key, default)
+                self.clear()
+                return default
+
+        reader._counted = Forgetful()
+        with pytest.raises(CorruptCheckpointError, match="tensors share the same bytes"):
+            ckpt["0004"]

@@ -190,7 +190,7 @@ OBJECT_CHAINS = {
 
 
 def deep_length(numbers: tuple[int, ...], level: int, coding: str, payload: bytes) -> bytes:
-    """A payload in a field of these numbers; the length of one level is coded so."""
+    """A payload nested in fields of these numbers; the length at one level is in this coding."""
     for i, number in reversed(list(enumerate(numbers))):
         length = varint(len(payload))
         if i == level:
@@ -432,14 +432,14 @@ TRUE = {"max_to_keep": 5, "version": 2, "producer": 134}
 
 
 def numbers_with(name: str, value: bytes) -> bytes:
-    """A meta graph with one of its numbers coded so."""
+    """A meta graph with this value of one of its numbers."""
     fields = {name: varint(true) for name, true in TRUE.items()} | {name: value}
     saver = varint(4 << 3) + fields["max_to_keep"] + varint(7 << 3) + fields["version"]
     return bytes_field(3, saver) + wrapped((2, 4), varint(1 << 3) + fields["producer"])
 
 
 def told(name: str, number: int) -> Graph:
-    """The graph tells this number, and the true ones besides."""
+    """The graph has this number, and the true values of the others."""
     numbers = TRUE | {name: number}
     saver = Saver(numbers["version"], False, numbers["max_to_keep"])
     return Graph(
@@ -447,7 +447,7 @@ def told(name: str, number: int) -> Graph:
     )
 
 
-# Nothing is decided by these numbers: what 32 bits keep of them is what is said.
+# These numbers are only reported: their low 32 bits.
 NUMBERS = {
     name: field(
         true,
@@ -521,7 +521,7 @@ META_MESSAGES = {
 
 DEEP = groups_in(META_MESSAGES, before=META)
 LARGE_NODES = [f"{name}-100000" for name in ("attribute", "value", "shape", "dimension")]
-"""Of a large node (constants are) attributes are stepped over, whatever is in them."""
+"""The attributes of a large node, such as a constant, are skipped."""
 
 test_groups_in_groups_in_each_message_of_a_meta_graph = each_case(
     write_meta,
@@ -532,7 +532,7 @@ test_groups_in_groups_in_each_message_of_a_meta_graph = each_case(
     ),
 )
 
-# Unknown fields are stepped over, not entered.
+# Unknown fields are skipped, not parsed.
 test_messages_in_messages_in_each_message_of_a_meta_graph = each_case(
     write_meta,
     {
@@ -556,7 +556,7 @@ test_groups_in_groups_in_the_definition_of_a_variable = each_case(
 
 
 def saved_objects(which: str, node_id: bytes) -> bytes:
-    """A meta graph whose object graph has one of its ids coded so."""
+    """A meta graph whose object graph has this value of one of its ids."""
     ids = {"child": varint(1), "original": varint(1), "variable": varint(1)} | {which: node_id}
     root = bytes_field(1, varint(1 << 3) + ids["child"] + text(2, "v"))
     place = varint(1 << 3) + ids["original"] + text(2, "m") + varint(3 << 3) + ids["variable"]

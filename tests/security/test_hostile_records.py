@@ -62,7 +62,7 @@ SLICES: list[list[Extent]] = [[(0, 1)], [(1, 2)]]
 
 
 def refused(at: int, words: str, error_class: Any = CorruptCheckpointError) -> Refused:
-    """An error without an offset: positions in values of a table are no places in the file."""
+    """An error without an offset: a position in a value of a table is not a place in the file."""
     return Refused(at, words, error_class, suffix="", offset=None)
 
 
@@ -106,7 +106,7 @@ def with_contents(folder: Path, listed: bytes) -> Path:
 
 
 def with_second(folder: Path, damaged: bytes) -> Path:
-    """A file with this for the record of the second slice."""
+    """A file with this record of the second slice."""
     return write(folder, {b"": contents(meta()), **RECORDS, KEYS[1]: damaged})
 
 
@@ -163,7 +163,7 @@ CONTENTS = {
 
 
 def contents_with(name: str, value: bytes) -> bytes:
-    """Contents with a field coded so."""
+    """Contents with this value of a field."""
     version = {"producer": 1, "min_consumer": 2, "bad_consumers": 3}.get(name)
     if version is not None:
         return contents(meta(), versions=varint(version << 3) + value)
@@ -246,7 +246,7 @@ def test_contents_of_before_there_were_versions(tmp_path: Path) -> None:
     RIGHT.check(with_contents(tmp_path, contents(meta(), versions=b"")))
 
 
-# Records that the contents do not name are nobody's.
+# Records that the contents do not name are ignored.
 test_contents_of_nothing = each_case(
     with_contents, {"empty": b"", "no meta": b"\x0a\x00", "none": contents()}, Right({})
 )
@@ -293,7 +293,7 @@ RECORD = {
 
 
 def record_with(name: str, value: bytes) -> bytes:
-    """The record of the second slice, with a length coded so."""
+    """The record of the second slice, with this value of a length."""
 
     def wrap(level: str, number: int, payload: bytes) -> bytes:
         nbytes = value if level == name else varint(len(payload))
@@ -315,7 +315,7 @@ NUMBERS = {
     "packed and not": (packed(2) + varint_field(INT_VAL, 3), RIGHT),
     "one of them over two pieces": (
         bytes_field(INT_VAL, b"\x02\x83") + bytes_field(INT_VAL, b"\x00"),
-        RIGHT,  # one behind the other they are the field
+        RIGHT,  # concatenated they are the field
     ),
     "not minimal": (bytes_field(INT_VAL, varint(2, 10) + varint(3, 7)), RIGHT),
     "overlong": (bytes_field(INT_VAL, varint(2, 11) + varint(3)), ANY_DAMAGE),
@@ -418,7 +418,7 @@ RIGHT_STRINGS = Right({"x": [b"one", b"two", b""]})
 
 
 def with_strings(folder: Path, length: bytes) -> Path:
-    """A file of three strings, the length of the second one coded so."""
+    """A file of three strings, with this value for the length of the second one."""
     second = varint(STRING_VAL << 3 | 2) + length + b"two"
     return with_tensors(
         folder,
@@ -555,7 +555,7 @@ def test_very_many_slices_of_one_record(tmp_path: Path, extents: list[list[Exten
 def test_declared_sizes_are_refused_by_reading_and_by_verification(
     tmp_path: Path, dtype: int, size: int
 ) -> None:
-    """What numpy could not hold is unsupported before the record is looked for."""
+    """If numpy could not hold the array, the error comes before the record is looked for."""
     listed = contents(meta(dim=varint(size), dtype=varint(dtype), slices=[tensor_slice([None])]))
     values = record(packed(1, 2, 3))
     path = write(tmp_path, {b"": listed, slice_key(b"x", [None]): values})

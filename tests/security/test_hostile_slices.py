@@ -108,7 +108,7 @@ EXTENTS = {  # of the second slice
 
 
 def second_slice(name: str, value: bytes) -> bytes:
-    """The second slice of `x`, with a field coded so."""
+    """The second slice of `x`, with this value of a field."""
     fields = {field: varint(true) for field, (true, _) in EXTENTS.items()} | {name: value}
     return b"".join(
         bytes_field(
@@ -174,14 +174,14 @@ test_slices_that_are_there_and_no_tiling = each_case(with_slices, TILINGS)
 
 
 def test_no_part_of_a_tensor_with_a_hole_is_given(tmp_path: Path) -> None:
-    """Nor the part that is there: which part is right cannot be told."""
+    """Not even the part that is stored: one cannot tell which part is right."""
     path = with_x(tmp_path, bundle_entry(FLOAT, (7, 4), slices=SLICES[:1]))
     with open_checkpoint(path) as ckpt, pytest.raises(CorruptCheckpointError, match="do not cover"):
         ckpt.read("x", 0)
 
 
 def with_scalar(folder: Path, times: int) -> Path:
-    """A checkpoint whose `x` is a scalar of so many slices, all of them the same."""
+    """A checkpoint whose `x` is a scalar that has the same slice this many times."""
     crc = masked_crc32c(np.float32(1).tobytes())
 
     def claim(index: dict[bytes, bytes]) -> None:
@@ -239,7 +239,7 @@ def test_the_keys_that_are_damaged_below_are_in_their_parts() -> None:
 
 @by_key
 def test_a_slice_under_another_key_is_not_there(tmp_path: Path, key: bytes) -> None:
-    """And what stands under that key is a tensor of that name: no slice of `x` has it."""
+    """The entry under the other key is then a tensor with that name."""
     name = key.decode("utf-8", "surrogateescape")
 
     def move(index: dict[bytes, bytes]) -> None:
@@ -337,7 +337,7 @@ test_entries_of_slices = each_case(
     ids=["size", "shape", "shard", "offset", "no entry"],
 )
 def test_an_entry_of_a_slice_that_is_none(tmp_path: Path, entry: bytes) -> None:
-    """The tensor has no information either: where its slices are is part of it."""
+    """The tensor's information includes the places of its slices, so it cannot be given either."""
     path = with_second_entry(tmp_path, entry)
     key = KEYS[1].decode("utf-8", "surrogateescape")
     for way in WAYS:
@@ -383,7 +383,7 @@ def test_a_missing_shard_of_one_slice(tmp_path: Path) -> None:
 
 
 def test_two_slices_of_the_same_bytes(tmp_path: Path) -> None:
-    """Entries may share bytes, as long as there are enough of them for all."""
+    """Entries may share bytes, as long as the files have enough bytes for all of them."""
     halves: list[list[Extent]] = [[(0, 3), (0, 4)], [(3, 3), (0, 4)]]
 
     def share(index: dict[bytes, bytes]) -> None:
@@ -443,7 +443,7 @@ MANY = 1000
 
 
 def write_many(folder: Path, offsets: Sequence[int], shard: bytes, dims: Sequence[int]) -> Path:
-    """A tensor `x` of bytes in as many slices as offsets, one after the other along an axis."""
+    """Write a tensor `x` of bytes that has a slice at each offset, in order along its axis."""
     count, size = len(offsets), dims[0] // len(offsets)
     extents = [[(i * size, size)] for i in range(count)]
     index = {b"": bundle_header(), b"x": bundle_entry(4, dims, slices=extents)}

@@ -1,4 +1,4 @@
-"""State files that are too large, binary, deep, or name what no checkpoint can be called."""
+"""State files that are too large, binary or deeply nested, or name what is no checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(folder: Path, text: bytes) -> Path:
 
 
 def naming(name: bytes) -> bytes:
-    """The text of a state file that names a checkpoint; what is not plain is an octal escape."""
+    """The text of a state file that names a checkpoint; bytes that are not plain are escaped."""
     plain = set(range(32, 127)) - {ord('"'), ord("\\")}
     coded = b"".join(b"%c" % byte if byte in plain else b"\\%03o" % byte for byte in name)
     return b'model_checkpoint_path: "%s"\n' % coded
@@ -59,7 +59,7 @@ def test_a_bad_state_file_does_not_matter_to_a_prefix(tmp_path: Path) -> None:
 
 
 def write_sparse(folder: Path, nbytes: int) -> Path:
-    """A state file with zeros behind the text, which take no room on the disk."""
+    """A state file with zeros after the text, as a sparse file."""
     write(folder, naming(b"ckpt-1"))
     os.truncate(folder / "checkpoint", nbytes)
     return folder
@@ -192,7 +192,7 @@ def test_names_of_nothing(tmp_path: Path, name: bytes) -> None:
     path = write(tmp_path / "run", naming(name))
     error = LEADS_NOWHERE.check(path)
     assert "ckpt-1" in error.found or "no directory" in error.found
-    # tf.train answers whatever path leads to anything, a directory too.
+    # As in TensorFlow, any existing path is an answer, even a directory.
     leads_somewhere = name in (b".", b"..", b"/", b"//", b"ckpt-*")
     assert (latest_checkpoint(tmp_path / "run") is not None) == leads_somewhere
 
@@ -214,7 +214,7 @@ def test_a_state_file_that_names_itself(tmp_path: Path) -> None:
 
 
 def test_a_state_file_that_names_a_directory_with_one(tmp_path: Path) -> None:
-    """A directory is not a checkpoint's name: nothing goes round in circles."""
+    """A state file cannot name a directory, so there is no endless loop."""
     (tmp_path / "inner").mkdir()
     write(tmp_path / "inner", naming(b"../inner"))
     path = write(tmp_path, naming(b"inner"))

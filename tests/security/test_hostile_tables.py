@@ -67,14 +67,14 @@ def refused(at: int, words: str, error_class: Any = CorruptCheckpointError) -> R
 
 
 def write(folder: Path, index: bytes) -> Path:
-    """A checkpoint of `VALUES` with this for an index."""
+    """A checkpoint of `VALUES` with this index."""
     (folder / "m.index").write_bytes(index)
     (folder / "m.data-00000-of-00001").write_bytes(bytes(BUNDLE.shards[0]))
     return folder / "m"
 
 
 def write_second(folder: Path, second: bytes | Stored, separator: bytes = b"y") -> Path:
-    """One whose second block is this: contents, or as it stands in the file."""
+    """A checkpoint with this second block: its contents, or its stored form."""
     stored = second if isinstance(second, Stored) else Stored(second)
     return write(folder, table(FIRST, stored, separators={0: b"b", 1: separator}))
 
@@ -83,8 +83,8 @@ def write_second(folder: Path, second: bytes | Stored, separator: bytes = b"y") 
 class Unlistable:
     """Only a walk through the whole block sees the damage: listing raises, verification reports.
 
-    A search decodes a few entries of a block.  It ends in the same error, in the stored value, or
-    in nothing found; in all ways of reading the same.
+    A search decodes a few entries of a block only.  It finds the same error, the stored value, or
+    nothing; the result is the same in all ways of reading.
     """
 
     words: str
@@ -123,7 +123,7 @@ PLACES = {
 
 
 def wrong_handle(name: str, value: bytes) -> bytes:
-    """The index with one part of one handle coded so."""
+    """The index with this value of one part of one handle."""
     which, part = name.split()
     offset, nbytes = map(varint, PLACES[which])
     wrong = value + nbytes if part == "offset" else offset + value
@@ -370,7 +370,7 @@ BEGIN = block_entry(b"x", X)
 
 @dataclass(frozen=True)
 class EntryRefused:
-    """Of the second entry: listing is refused, and a lookup that meets it; the first is found."""
+    """The second entry is damaged: listing and looking it up raise, the first one is found."""
 
     words: str
 
@@ -395,7 +395,7 @@ KEY_OF_ITS_OWN = Right({"a": [1.0], "x": [2.0, 3.0], "y": [4.0]})
 
 
 def second_entry(name: str, value: bytes) -> bytes:
-    """Entries of `x` and `xy`, the latter with a field coded so."""
+    """Entries of `x` and `xy`, the latter with this value of a field."""
     fields = {"shared": varint(1), "non_shared": varint(1), "value size": varint(len(XY))}
     fields[name] = value
     return block_of_bytes(BEGIN + b"".join(fields.values()) + b"y" + XY)
@@ -436,7 +436,7 @@ test_entry_fields = each_case(
     ],
 )
 def test_entry_sizes_that_shift_all_that_follows(tmp_path: Path, field: str, change: str) -> None:
-    """Of the first entry, so that the second one begins at a wrong byte."""
+    """The sizes of the first entry are wrong, so the second one begins at a wrong byte."""
     true = {"non_shared": 1, "value size": len(X)}
     sizes = {key: varint(value) for key, value in true.items()}
     sizes[field] = coded(true[field], change, max_nbytes=5)
@@ -594,7 +594,7 @@ def test_a_snappy_index_block(tmp_path: Path) -> None:
 
 
 def test_the_place_of_damage_behind_compression_is_the_block(tmp_path: Path) -> None:
-    """Where in the decompressed bytes is not where in the file."""
+    """An offset in decompressed bytes is not an offset in the file."""
     contents = block([(b"x", X), (b"x", XY)])
     path = write_second(tmp_path, compressed(contents))
     with open_checkpoint(path) as ckpt:

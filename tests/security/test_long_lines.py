@@ -1,4 +1,4 @@
-"""Text of messages in one long line, which protobuf parses in quadratic time."""
+"""Text messages in one long line, which protobuf parses in quadratic time."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_graph_in_one_line() -> None:
     ids=["fields", "a list", "strings"],
 )
 def test_protobuf_gets_no_long_line(text: str, given: list[str]) -> None:
-    """It takes time for each token of a line times the length of the line."""
+    """Its time is the number of tokens in a line times the length of the line."""
     with pytest.raises((CheckpointNotFoundError, CorruptCheckpointError)):
         parse_saved_model(text.encode(), text=True)
     assert len(given) == 1

@@ -1,8 +1,8 @@
-"""Depth that a file decides: nothing here calls itself for it.
+"""Deeply nested files: no function calls itself as deep as a file says.
 
-A child lowers the interpreter's limit of calls to a few dozen more than reading anything takes, and
-then reads what is deep in every way that files can be.  Protobuf's own parsers have a limit of
-their own, whose error is one of ours.
+A child process lowers the interpreter's recursion limit to a few dozen calls more than reading
+takes, then reads files that are nested in every possible way.  Protobuf's parsers have their own
+limit; its error is turned into one of ours.
 """
 
 from __future__ import annotations

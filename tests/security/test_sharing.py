@@ -1,4 +1,4 @@
-"""One checkpoint used by many: threads, forks, processes, and arrays that outlive it."""
+"""One checkpoint shared by threads, forks and processes; arrays that outlive it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CASES = [
 
 
 def at_once(ask: Callable[[int], object]) -> list[object]:
-    """What as many threads get that ask at the same moment; an error is what it gets."""
+    """The results of as many threads that ask at the same moment: values or errors."""
     barrier = threading.Barrier(NUM_THREADS)
 
     def run(i: int) -> object:
@@ -110,7 +110,7 @@ DAMAGED: dict[str, Callable[[Path], Path]] = {
 @both_ways
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_first_accesses_to_damage_all_get_the_error(tmp_path: Path, kind: str, mmap: bool) -> None:
-    """None gets an array because another thread is just about to find the damage."""
+    """No thread gets an array while another one is still checking it."""
     prefix = DAMAGED[kind](tmp_path)
     for _ in range(5):
         with open_checkpoint(prefix, mmap=mmap) as ckpt:
@@ -188,7 +188,7 @@ def test_closing_while_another_data_file_is_opened() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @both_ways
 def test_a_fork_while_other_threads_read(mmap: bool) -> None:
-    """In a child: newer Pythons warn of any fork of a process with threads."""
+    """Run in a child, because newer Pythons warn when a process with threads forks."""
     code = """
         import os, sys, threading, warnings
         from support.oracle import load_case, payload_of
@@ -229,7 +229,7 @@ def test_a_fork_while_other_threads_read(mmap: bool) -> None:
 
 
 def payload_in(job: tuple[Checkpoint, str]) -> bytes:
-    """For another process: a tensor of a checkpoint that came by pickle."""
+    """Read a tensor of a checkpoint that was unpickled in another process."""
     ckpt, name = job
     with ckpt:
         return payload_of(ckpt[name])
@@ -257,7 +257,7 @@ def test_spawned_processes_open_it_anew() -> None:
 def test_arrays_outlive_the_checkpoint_and_its_files(
     case_name: str, mmap: bool, tmp_path: Path
 ) -> None:
-    """Wholes and parts, views and copies; also when the files are deleted."""
+    """Whole arrays and parts, views and copies, also when the files are deleted."""
     case = load_case(case_name)
     path = copy_case(case_name, tmp_path).parent / case.path.name
     ckpt = open_checkpoint(path, mmap=mmap)
@@ -272,3 +272,27 @@ def test_arrays_outlive_the_checkpoint_and_its_files(
     for tensor in case.tensors:
         assert payload_of(wholes[tensor.name]) == tensor.payload
         assert payload_of(parts[tensor.name]) == tensor.payload
+
+
+class Late(dict[bytes, object]):
+    """A dict in which all threads have looked before any of them writes."""
+
+    def __init__(self) -> None:
+        self.barrier = threading.Barrier(NUM_THREADS)
+
+    def __contains__(self, key: object) -> bool:
+        is_there = super().__contains__(key)
+        self.barrier.wait(HANGS)
+        return is_there
+
+
+@both_ways
+def test_threads_that_read_a_tensor_for_the_first_time_count_its_bytes_once(
+    tmp_path: Path, mmap: bool
+) -> None:
+    # Counted by each of the sixteen, they would be more than the file has, which is called damage.
+    path = write_bundle(tmp_path, {"x": np.arange(1000)}, name="m")
+    with open_checkpoint(path, mmap=mmap) as ckpt:
+        ckpt._open_reader._counted = Late()
+        answers = at_once(lambda _: ckpt["x"].tolist())
+    assert answers == [list(range(1000))] * NUM_THREADS

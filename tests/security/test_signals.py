@@ -1,4 +1,4 @@
-"""Files that change under a reader, and signals: what holds, and what cannot."""
+"""Files that are changed while they are read, and signals: what is promised and what is not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def without_core() -> None:
 @pytest.mark.parametrize("mmap", [True, False], ids=["mmap", "pread"])
 @pytest.mark.parametrize("verify", [True, False], ids=["verified", "unverified"])
 def test_shortened_between_two_accesses(tmp_path: Path, mmap: bool, verify: bool) -> None:
-    """In a child: were the pages touched, it would die."""
+    """Run in a child, which would die if it touched the lost pages."""
     code = """
         import os, sys
         from ckptparse import TruncatedError, open_checkpoint
@@ -84,7 +84,7 @@ TOUCH_AFTER = """
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a lost page does differs by system")
 def test_an_array_over_a_map_cannot_survive_that_its_file_is_shortened(tmp_path: Path) -> None:
-    """What no library over maps can prevent: README.md and SECURITY.md say so."""
+    """No library over maps can prevent it; README.md and SECURITY.md say so."""
     done = run_child(TOUCH_AFTER, write_v2(tmp_path), "x", True, before=without_core)
     assert done.returncode == -signal.SIGBUS
     assert done.stdout.split() == ["touch"]
@@ -101,7 +101,7 @@ def test_copies_do_survive_it(tmp_path: Path, name: str, mmap: bool) -> None:
 def test_without_maps_a_file_may_be_shortened_before_any_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first, the second and so on, until there is no further one."""
+    """Shorten it before the first read, the second read and so on."""
     path = write_v2(tmp_path)
     contents = path.read_bytes()
     pread = ckptparse.sources.pread._pread
@@ -133,7 +133,7 @@ def test_without_maps_a_file_may_be_shortened_before_any_read(
 
 
 def test_without_maps_a_file_may_be_shortened_at_any_time(tmp_path: Path) -> None:
-    """Another process, this one, shortens and restores it while the child reads again and again."""
+    """This process shortens and restores the file while a child reads it repeatedly."""
     code = """
         import sys
         from ckptparse import TruncatedError, open_checkpoint
@@ -205,7 +205,7 @@ def test_a_v1_file_replaced_by_rename(tmp_path: Path, mmap: bool) -> None:
 
 
 class Alarms:
-    """A handler in Python that is called a thousand times a second."""
+    """A signal handler in Python that is called a thousand times a second."""
 
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self.count = 0
@@ -240,7 +240,7 @@ def test_reads_go_on_after_signals(tmp_path: Path, mmap: bool) -> None:
 
 
 class ComeBackLater(Exception):
-    """What a handler raises."""
+    """The exception that a handler raises."""
 
 
 @pytest.mark.parametrize("mmap", [True, False], ids=["mmap", "pread"])
@@ -269,7 +269,7 @@ def test_what_a_handler_raises_passes_and_the_checkpoint_goes_on(
 def test_an_interrupted_read_that_is_not_taken_up_again_is_unreadable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python takes them up itself; a file system may still give up."""
+    """Python retries interrupted reads; a file system may still report one."""
 
     def interrupt(*_: object) -> bytes:
         raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))

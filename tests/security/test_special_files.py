@@ -1,4 +1,4 @@
-"""What is no regular file, or not readable, in every place where a file should be.
+"""Files that are not regular or not readable, in every place where a file is opened.
 
 One child process asks all questions, so that a question that hangs fails the test.
 """
@@ -32,7 +32,7 @@ from support.shard_sets import write_v1_set, write_v2_set
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs files that Windows does not have")
 
-# What stands in the place of a file
+# What takes the place of a file
 
 Make = Callable[[Path], None]
 
@@ -82,7 +82,7 @@ def at_shard(folder: Path) -> tuple[Path, str]:
 
 
 def at_late_shard(folder: Path) -> tuple[Path, str]:
-    """One that is opened for every read."""
+    """A data file that is opened for every read."""
     prefix = write_v2_set(folder, 130)
     path = Path(f"{prefix}.data-00129-of-00130")
     return path, READ_LAST.format(path=str(prefix), name="v00129")
@@ -179,7 +179,7 @@ def ask_all(file: Path, questions: list[tuple[str, str]], *arguments: object) ->
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    """To the question at every place, with every kind there."""
+    """The answers for every place and every kind of file."""
     root = tmp_path_factory.mktemp("special")
     questions = []
     for kind, make in KINDS.items():
@@ -230,7 +230,7 @@ def test_what_is_opened_is_named(tmp_path: Path) -> None:
 
 
 def test_a_device_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening one may rewind a tape or start a watchdog."""
+    """Opening a device may rewind a tape or start a watchdog."""
     path, question = at_shard(tmp_path)
     path.unlink()
     path.symlink_to("/dev/zero")
@@ -244,7 +244,7 @@ def test_a_device_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_fifo_that_appears_when_a_file_is_opened(tmp_path: Path) -> None:
-    """It was a file when it was looked at: opening does not wait for a writer all the same."""
+    """It was a regular file when it was examined; opening must still not wait for a writer."""
     code = """
         import os, sys
         from ckptparse import NotACheckpointError
@@ -269,9 +269,9 @@ def test_a_fifo_that_appears_when_a_file_is_opened(tmp_path: Path) -> None:
 
 
 def test_state_files_of_train_that_are_no_files(tmp_path: Path) -> None:
-    """None, with a warning if anything is there, as for any state file that does not parse.
+    """The result is None, with a warning if anything is there, as for a state file that is invalid.
 
-    TensorFlow's own reader waits for ever for a FIFO's writer.
+    TensorFlow's reader waits for the writer of a FIFO for ever.
     """
     questions = []
     for kind, make in KINDS.items():
@@ -294,7 +294,7 @@ def test_state_files_of_train_that_are_no_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that any user may enter; those of pytest belong to one."""
+    """A folder that any user may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
@@ -303,7 +303,7 @@ def public() -> Iterator[Path]:
 
 
 def test_files_without_permission_are_unreadable(public: Path) -> None:
-    """As another user than root, who may read everything."""
+    """Run as a user other than root, because root may read everything."""
     questions, paths = [], {}
     for place in (at_index, *OPENED, at_v1_file, at_state, at_meta):
         folder = public / place.__name__
@@ -340,7 +340,7 @@ def test_files_without_permission_are_unreadable(public: Path) -> None:
 
 
 def failing(number: int, name: str) -> Callable[..., object]:
-    """A function of `os` that fails for paths and descriptors of files with this in their name."""
+    """Make a function of `os` fail for files whose names contain this."""
     real = getattr(os, name)
 
     def fail(file: object, *rest: object, **options: object) -> object:
@@ -411,7 +411,7 @@ class TestTrouble:
             assert ckpt["x"].tolist() == [0, 1, 2, 3, 4]
 
     def test_of_a_map(self, prefix: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What cannot be mapped is read by position; what says nothing of its size, not at all."""
+        """A file that cannot be mapped is read by position; one of unknown size is not read."""
         import mmap
 
         class Stale(mmap.mmap):
@@ -436,7 +436,7 @@ class TestTrouble:
     def test_of_a_listing(
         self, prefix: Path, number: int, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whether a checkpoint is there cannot be told."""
+        """One cannot tell whether a checkpoint is there."""
         monkeypatch.setattr(os, "listdir", failing(number, "listdir"))
         with pytest.raises(UnreadableError) as error:
             open_checkpoint(prefix.parent / path)
@@ -447,7 +447,7 @@ class TestTrouble:
     def test_of_a_graph(
         self, prefix: Path, number: int, function: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """There is one, or may be: None would be wrong."""
+        """A graph may exist, so None would be wrong."""
         path = Path(f"{prefix}.meta")
         path.touch()
         with open_checkpoint(prefix) as ckpt:
@@ -474,7 +474,7 @@ def test_when_no_descriptor_is_to_be_had(
 
 
 def test_a_fifo_is_a_fifo() -> None:
-    """What the kinds above are named after is what they make."""
+    """Check that the kinds above are what their names say."""
     with tempfile.TemporaryDirectory() as folder:
         for kind, check in {"FIFO": stat.S_ISFIFO, "socket": stat.S_ISSOCK}.items():
             KINDS[kind](Path(folder, kind))

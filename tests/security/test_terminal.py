@@ -1,4 +1,4 @@
-"""What a file says reaches a terminal or a page as text, never as its commands."""
+"""Text from a file reaches a terminal or a page as text, never as control sequences or markup."""
 
 from __future__ import annotations
 

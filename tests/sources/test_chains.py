@@ -1,7 +1,7 @@
-"""URLs that chain file systems: where suffixes go, and how much each kind asks for.
+"""URLs that chain file systems: where suffixes go, and how many bytes each kind reads.
 
-The measurements are of fsspec's own file systems, over one that counts (`counting_files`).
-docs/paths.md says the same in words.
+fsspec's own file systems run over one that counts (`counting_files`).  docs/paths.md has the same
+figures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NBYTES = 4 * SIZE
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """Have those files collected here, not in the middle of another test."""
+    """Collect garbage here, so that those files are not closed in the middle of another test."""
     yield
     AbstractFileSystem.clear_instance_cache()
     for system in all_subclasses(AbstractFileSystem):

@@ -1,4 +1,4 @@
-"""Tasks on all cores: each once, results in order, errors told, wherever threads cannot be."""
+"""Tasks on all cores: each runs once, results are in order, errors are raised."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_size_that_is_none(
 def test_a_size_that_is_wrong(
     memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    """A footer is not where it should be, or not there: damage, at the right file."""
+    """The footer is then missing or misplaced: an error that names the right file."""
     info = type(memory).info
 
     def lie(self, path, **options):
@@ -221,7 +221,7 @@ ABSOLUTE = ["memory://secret/model.ckpt", "memory:///secret/model.ckpt", "memory
 
 @pytest.fixture
 def asked(memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The path of every question to the storage; `run` is a stranger's directory in it."""
+    """Record the paths that the storage is asked for; `run` is an untrusted directory in it."""
     for path in load_case("tf-1.15.5/vgg_16").folder.iterdir():
         for folder in ("secret", "run2"):
             memory.pipe(f"/{folder}/{path.name}", path.read_bytes())
@@ -238,7 +238,7 @@ def asked(memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def led_out(asked: list[str]) -> list[str]:
-    """What is not in `run`, nor above it, nor `run` taken for a prefix."""
+    """The paths that are neither in `run` nor above it, and not `run` as a prefix."""
     places = ["/" + unquote(path).removeprefix("memory:").strip("/\\") for path in asked]
     return [
         place
@@ -253,7 +253,7 @@ def led_out(asked: list[str]) -> list[str]:
 def test_state_files_at_urls_lead_nowhere_else(
     memory: fsspec.AbstractFileSystem, asked: list[str], latest: str, confined: bool
 ) -> None:
-    """Unless by an absolute path in the same storage, which is followed, but not when confined."""
+    """An absolute path in the same storage is followed, unless confined."""
     memory.pipe("/run/checkpoint", f'model_checkpoint_path: "{latest}"'.encode())
     if latest in ABSOLUTE and not confined:
         assert len(open_checkpoint("memory://run")) == 34
@@ -308,7 +308,7 @@ def test_what_is_inside_of_a_url(path: str, is_inside: bool) -> None:
 
 
 def test_confined_files_of_this_machine_are_given_by_their_paths() -> None:
-    """Through a URL nobody sees where links lead."""
+    """A URL does not show where links lead."""
     url = f"file://{load_case('tf-1.15.5/vgg_16').prefix}"
     with open_checkpoint(url) as ckpt:
         assert len(ckpt) == 34

@@ -36,7 +36,7 @@ def open_source(path: str, *, mmap: bool) -> Source:
 
 
 class SourceSuite:
-    """What every source promises.  A source inherits it and says how it is made."""
+    """Tests of what every source promises.  A subclass creates its source in `make`."""
 
     def make(self, path: Path) -> Source:
         """The source over the bytes of a file."""
@@ -183,7 +183,7 @@ class SourceSuite:
 
 
 class FileSuite(SourceSuite):
-    """Sources over a file that others can change."""
+    """Tests of sources over a file that other processes can change."""
 
     mapped: bool
 
@@ -321,7 +321,7 @@ class TestMemorySource(SourceSuite):
 
 
 class TestReopenedSource(SourceSuite):
-    """What it does when its file changes stands in security/test_file_descriptors.py."""
+    """security/test_file_descriptors.py tests what happens when its file changes."""
 
     def make(self, path: Path) -> Source:
         return ReopenedSource(str(path), lambda: open_file(str(path), str(path)))

@@ -1,4 +1,4 @@
-"""Entries of one block: in order, by search, and every way to be damaged."""
+"""The entries of a block: iterated, searched, and damaged in every way."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ by_interval = pytest.mark.parametrize("interval", [1, 2, 16, 1000])
 
 
 def with_values(keys: list[bytes]) -> list[Entry]:
-    """Values of all lengths around those where a varint grows, none twice."""
+    """Different values whose lengths are close to those where a varint gets longer."""
     return [(key, b"%d:" % i + bytes(i * 17 % 150)) for i, key in enumerate(keys)]
 
 

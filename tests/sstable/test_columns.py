@@ -1,4 +1,4 @@
-"""Entries of a block decoded all at once: the same as one by one."""
+"""Decoding all entries of a block at once gives the same as one by one, or declines."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ keys_of_blocks = st.sets(
 ENTRIES = [(b"k", b"vv")]
 
 
-def entries_of(contents: bytes) -> list[tuple[bytes, bytes]]:
-    """The entries of a block by its columns."""
+def entries_of(contents: bytes) -> list[tuple[bytes, bytes]] | None:
+    """The entries of a block by `columns`; None if it declines."""
     columns = Block(contents).columns()
     values = zip(columns.keys, columns.starts.tolist(), columns.stops.tolist(), strict=True)
     return [(key, columns.contents[start:stop]) for key, start, stop in values]
@@ -74,14 +74,17 @@ def test_runs_of_any_length() -> None:
 
 @pytest.mark.parametrize("nbytes", [2, 3, 4, 5])
 def test_lengths_at_the_end_that_run_out_of_the_block(nbytes: int) -> None:
-    """Whatever follows them, the restart array included."""
-    for num_following in range(3):
-        entries = b"\x00\x01\x01kv" + b"\xff" * nbytes + b"\x01" * num_following
-        require_same_error(entries + bytes(4) + (1).to_bytes(4, "little"))
+    """Even if the bytes after them, such as the restart array, could be taken for entries."""
+    for behind in range(3):
+        entries = b"\x00\x01\x01kv" + b"\xff" * nbytes + b"\x01" * behind
+        contents = entries + bytes(4) + (1).to_bytes(4, "little")
+        assert entries_of(contents) is None
+        with pytest.raises(CorruptCheckpointError):
+            list(Block(contents))
 
 
 def test_keys_that_swell_are_an_error_of_both_ways() -> None:
-    """20,000 keys of 100 kB in 220 kB: nothing of that size is made."""
+    """220 kB declare 20,000 keys of 100 kB, which are not made."""
     first = block_entry(b"k" * 99_990, b"")
     rest = b"".join(block_entry(i.to_bytes(2, "big"), b"", 99_990) for i in range(20_000))
     contents = first + rest + bytes(4) + (1).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""Whole tables: lookup against scan, laziness, and every structural field damaged in turn."""
+"""Whole tables: lookups, scans, how little is read, and each structural field damaged in turn."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_table(contents: bytes) -> Table:
 
 
 def numbered(count: int) -> list[Entry]:
-    """The empty key, as every checkpoint has it, and names that share much."""
+    """The empty key, which every checkpoint has, and names with long common prefixes."""
     names = [b"model/block_%d/layer_%03d/kernel" % (i % 3, i) for i in range(count - 1)]
     return [(key, b"value of " + key) for key in sorted([b"", *names])]
 
@@ -226,7 +226,7 @@ KEY = BLOCKS[3][0][0]
 def require_error(
     contents: bytes, error_class: type[CheckpointError], match: str, *, at_open: bool = False
 ) -> CheckpointError:
-    """The one error that opening, scanning and looking up in the fourth block all give."""
+    """Check that opening, scanning and a lookup in the fourth block raise the same error."""
     if at_open:
         with pytest.raises(error_class, match=match) as error:
             open_table(contents)
@@ -315,7 +315,7 @@ def test_an_index_handle_outside_the_file_is_an_error_at_open(place: bytes) -> N
     ids=["file", "1 TiB", "2**64-1", "into the footer"],
 )
 def test_a_data_handle_of_too_many_bytes_is_an_error(place: bytes) -> None:
-    # Blocks behind it would overlap it, so it is the last one.
+    # Blocks after it would overlap it, so it is the last one.
     contents = table(*BLOCKS[:4], handles={3: place})
     require_error(contents, CorruptCheckpointError, "handle of block 3", at_open=True)
 
@@ -583,7 +583,7 @@ UNREAD = range(
     sum(len(block(part)) + 5 for part in split(numbered(12), 4)),
     sum(len(block(part)) + 5 for part in split(numbered(12), 4)) + len(block([])) + 5,
 )
-"""The metaindex block, which nobody reads."""
+"""The metaindex block, which is never read."""
 
 
 def test_every_flipped_byte_of_a_block_is_a_wrong_checksum() -> None:
@@ -616,7 +616,7 @@ def test_every_flipped_byte_of_the_footer_is_an_error_or_padding(flip: int) -> N
 
 @pytest.mark.parametrize(("mib", "is_kept"), [(2, True), (15, True), (17, False)])
 def test_the_last_large_block_is_kept(mib: int, is_kept: bool) -> None:
-    """Of a source that copies: V1 has blocks of many small tensors and a large one."""
+    """The block is read once, because V1 has blocks of small tensors next to a large one."""
     values = bytes(mib << 20)
     source = CountingSource(
         table([(b"a", b"1"), (b"b", values), (b"c", b"3")], [(b"d", values)], [(b"x", b"5")])

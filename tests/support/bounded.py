@@ -1,4 +1,4 @@
-"""A process of its own in which everything is done to one input, within limits, and counted.
+"""Do everything with one input in a separate process, within limits, and count the work.
 
 ``python -m support.bounded PATH GROUP`` prints JSON, for each action: how it ended, "done" or the
 name of an error of the tree; its steps (`counted_steps`); how many bytes of fresh memory it
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from types import ModuleType
 
-from google.protobuf import text_format  # noqa: F401  # what is imported at first need, before the limits
+from google.protobuf import text_format  # noqa: F401  # imports that are otherwise lazy are made before the limits are set
 
 from ckptparse import Checkpoint, CheckpointError, open_checkpoint
 from ckptparse.commands import graph, ls, tree
@@ -179,15 +179,15 @@ def address_space(field: str) -> int:
 def touched() -> int:
     """Bytes of fresh memory that this process has touched so far.
 
-    A buffer that is given back and asked for again counts again; `MALLOC_MMAP_THRESHOLD_` in the
-    environment makes the C library ask the system for each large one.
+    A buffer that is freed and allocated again counts again, because `MALLOC_MMAP_THRESHOLD_` in the
+    environment makes the C library map each large one anew.
     """
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt * resource.getpagesize()
 
 
 @dataclass
 class Outcome:
-    """What an action took, and how it ended."""
+    """How an action ended, and what it cost."""
 
     end: str
     steps: int = 0
@@ -196,7 +196,7 @@ class Outcome:
 
 
 def act(action: Callable[[str], object], path: str) -> Outcome:
-    """Run an action in a fork, so that none is charged with what another one left in the heap."""
+    """Run an action in a fork, so that what another action left in the heap does not count."""
     receiver, sender = os.pipe()
     if not os.fork():
         outcome = Outcome("done")

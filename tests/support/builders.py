@@ -1,6 +1,6 @@
-"""Tables and bundles built field by field, by an encoder of its own.
+"""Tables and bundles built field by field, by an independent encoder.
 
-Nothing here comes from ckptparse: a mistake in its reader cannot hide behind the same mistake here.
+Nothing here is imported from ckptparse, so that a mistake in its reader is not repeated here.
 Each function makes one structure of the format and takes its parts, so that any field can be wrong
 while every checksum around it is right::
 
@@ -9,7 +9,7 @@ while every checksum around it is right::
     contents   entry* | restart offset, LE32 each | number of restarts, LE32
     entry      varint shared | varint non_shared | varint value size | end of the key | value
     footer     metaindex handle | index handle | padding to 40 bytes | magic
-    handle     varint offset | varint size without the 5 bytes behind the contents
+    handle     varint offset | varint size without the 5 bytes after the contents
 
 `write_bundle` puts a whole checkpoint on disk.
 """
@@ -45,7 +45,7 @@ def masked_crc32c(*parts: bytes) -> int:
 
 
 def varint(value: int, nbytes: int = 0) -> bytes:
-    """Base 128, little-endian groups; made longer than need be by `nbytes`."""
+    """Base 128, little-endian groups; padded to `nbytes` if that is longer."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append(value & 0x7F)
@@ -102,7 +102,7 @@ def block(
     """The contents of a block: entries in the order given, restart array, number of restarts.
 
     `share=False` writes every key whole, `restarts` replaces the offsets and `num_restarts` the
-    number behind them.
+    number after them.
     """
     out = bytearray()
     offsets = [0]
@@ -133,7 +133,7 @@ def block_of_bytes(entry_bytes: bytes, restarts: Sequence[int] = (0,)) -> bytes:
 
 @dataclass(frozen=True)
 class Stored:
-    """A block as it stands in the file: contents (compressed or not), type, checksum.
+    """A block as stored in the file: contents (compressed or not), type, checksum.
 
     `crc_xor` damages the checksum; otherwise it is right for contents and type, whatever they are.
     """
@@ -202,10 +202,10 @@ def table(
     padding: int = 0,
     magic: bytes = MAGIC,
 ) -> bytes:
-    """A table file.  Every argument but the blocks is a way to be unusual, or wrong.
+    """A table file.  Arguments other than the blocks make it unusual, or wrong.
 
     Args:
-        blocks: entries of each data block, or the block as it stands in the file.
+        blocks: entries of each data block, or the block as stored.
         restart_interval, index_restart_interval: entries from restart to restart.
         snappy_blocks, snappy_index: compress data blocks, the index block.
         separators: separators that replace TensorFlow's, by number of block.  A `Stored` block has
@@ -402,7 +402,7 @@ def string_payload(strings: Sequence[bytes], *, big_endian: bool = False) -> tup
     """The stored bytes of strings and their masked checksum.
 
     varint length each | masked checksum of the lengths as 32-bit numbers | bytes of each.  The
-    checksum of the whole continues that of the lengths over all that stands behind them.
+    checksum of the whole continues that of the lengths over the bytes after them.
     """
     order = ">" if big_endian else "<"
     lengths = b"".join(struct.pack(f"{order}I", len(string)) for string in strings)
@@ -415,7 +415,7 @@ def variant_payload(messages: Sequence[bytes]) -> tuple[bytes, int]:
     """The stored bytes of variants and their masked checksum.
 
     For each: varint n | n bytes | masked checksum so far, LE32.  The checksum takes n as LE64, the
-    n bytes and, once they stand, its own 4 bytes, and runs on over all elements.
+    n bytes and then the stored 4 bytes, and continues over all elements.
     """
     payload, hashed = b"", b""
     for message in messages:
@@ -563,7 +563,7 @@ def write_bundle(
 class CountingSource:
     """A source over bytes that records every range that is read.
 
-    `copies` chooses what it gives: bytes, as a source that reads, or views, as one that maps.
+    `mapped` says what it returns: views, as a source over a map does, or bytes.
     """
 
     contents: bytes

@@ -1,4 +1,4 @@
-"""Code in a process of its own: for limits, signals, and what may hang."""
+"""Run code in a child process: for limits, signals, and code that may hang."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_child(
 def output_of(
     code: str, *arguments: object, before: Callable[[], object] | None = None
 ) -> list[str]:
-    """The lines that a child prints, which must end well."""
+    """Run Python code, which must succeed, and return the lines that it prints."""
     done = run_child(code, *arguments, before=before)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

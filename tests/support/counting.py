@@ -1,4 +1,4 @@
-"""Count work and what is kept open: the same on every machine, however busy it is."""
+"""Count steps of Python code and open descriptors: the same on every machine, busy or not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 
 def num_descriptors() -> int:
-    """Return how many descriptors are open, without those of forgotten objects."""
+    """Return the number of open descriptors, after unreachable objects are collected."""
     gc.collect()
     return len(os.listdir(DESCRIPTORS))
 
 
 class TooManySteps(BaseException):
-    """The limit of `counted_steps` is exceeded; no handler of errors takes it for its own."""
+    """The limit of `counted_steps` is exceeded.  No `except Exception` catches it."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 
 
 def copy_case(name: str, folder: Path) -> Path:
-    """A case's files in a folder where a test may damage them; their prefix."""
+    """Copy a case's files to a folder where a test may damage them, and return their prefix."""
     case = load_case(name)
     for path in case.folder.iterdir():
         shutil.copy(path, folder)

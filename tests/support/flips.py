@@ -1,4 +1,4 @@
-"""Every byte of a checkpoint flipped, one at a time, and what becomes of it.
+"""Flip every byte of a checkpoint, one at a time, and observe the effect.
 
     PYTHONPATH=tests python -m support.flips [PREFIX ...]
 
@@ -6,11 +6,11 @@ prints counts: of these checkpoints, or of the cases of the tests.
 
 A flip may be without effect only where no value depends on the byte:
 
-    metaindex block     of a table; empty, and nobody reads it
+    metaindex block     of a table; empty, and never read
     metaindex handle    in the footer; unless the flip changes how many bytes it takes
     index handle        its last bit, if zeros follow: the same number in one byte more
-    footer padding      behind the index handle
-    outside tensors     of a data file: gaps, and what is behind the last tensor
+    footer padding      after the index handle
+    outside tensors     of a data file: gaps, and bytes after the last tensor
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Flip:
 
     @property
     def is_explained(self) -> bool:
-        """Whether the layout has it that there is, or is not, an error."""
+        """Whether the layout explains that there is an error, or none."""
         if self.part == METAINDEX_HANDLE and self.mask & CONTINUES:
             return True  # the index handle begins elsewhere then
         if self.part == INDEX_HANDLE_END:
@@ -137,7 +137,7 @@ Contents = dict[str, "bytes | str"]
 
 
 def flip_every_byte(prefix: Path, mask_of: Callable[[int], int], *, mmap: bool) -> Iterator[Flip]:
-    """Flip every byte of every file; each is as it was before the next one is changed.
+    """Flip every byte of every file; each is restored before the next one is changed.
 
     Raises:
         AssertionError: a flip changed a value or a name without an error, or `verify` does not say
@@ -159,7 +159,7 @@ def flip_every_byte(prefix: Path, mask_of: Callable[[int], int], *, mmap: bool) 
 
 
 def read_all(ckpt: Checkpoint) -> Contents:
-    """Every tensor; raises what listing them raises."""
+    """Read every tensor.  Errors of listing are raised."""
     found: Contents = {}
     for info in ckpt.infos():
         try:
@@ -175,7 +175,7 @@ def require_place(error: CheckpointError) -> CheckpointError:
 
 
 def effect_on(prefix: Path, intact: Contents, *, mmap: bool) -> str:
-    """Where damage shows first.  All ways to ask have to agree."""
+    """Where damage shows first.  All ways to read have to agree."""
     try:
         ckpt = open_checkpoint(prefix, mmap=mmap)
     except CheckpointError as error:
@@ -224,7 +224,7 @@ def silent_parts(prefix: Path, path: Path) -> dict[str, range | set[int]]:
 
 
 def read_varint(contents: bytes, pos: int) -> tuple[int, int]:
-    """A number in base 128, and the position behind it."""
+    """A number in base 128, and the position after it."""
     value = shift = 0
     while True:
         byte = contents[pos]

@@ -83,7 +83,7 @@ def ask(path: Path, name: str, **way: bool) -> Iterator[tuple[str, int, object]]
 
 
 def opened(path: Path, ways: Sequence[Mapping[str, bool]] = WAYS) -> Iterator[Checkpoint]:
-    """The checkpoint, opened in each of these ways."""
+    """Yield the checkpoint, opened in each of these ways."""
     for way in ways:
         with open_checkpoint(path, **way) as ckpt:
             yield ckpt
@@ -135,7 +135,7 @@ class Refused:
         error_class: exactly this class.
         name: the tensor that is asked for.
         of_index: whether the index is damaged, instead of this one tensor.
-        suffix: the error names the checkpoint's path with this behind it; None: or anything else.
+        suffix: the error names the checkpoint's path followed by this; None: by anything.
         offset: the error's offset; not compared if it is an ellipsis.
     """
 
@@ -184,7 +184,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Changed:
-    """Other bytes than were written: an error unless `verify=False` says that nothing compares."""
+    """Other bytes than were written, which only a checksum shows: no error with `verify=False`."""
 
     words: str
 
@@ -239,7 +239,7 @@ def groups_in(messages: Mapping[str, Sequence[int]], before: bytes = b"") -> dic
 
     Args:
         messages: name -> the numbers of the fields that lead to it.
-        before: what stands before the groups and the messages around them.
+        before: bytes that come before the groups and the messages around them.
     """
     return {
         f"{name}-{depth}": before + wrapped(numbers, groups(depth))

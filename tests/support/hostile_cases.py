@@ -1,4 +1,4 @@
-"""Files that TensorFlow reads badly, and the questions that are put to it and to us.
+"""Files that TensorFlow reads badly, and the questions put to TensorFlow and to ckptparse.
 
 Each case is a checkpoint with one thing wrong and every checksum around it right.
 `tools/measure_hostile.py` lets TensorFlow read them and writes what happens as
@@ -68,7 +68,7 @@ WHOLE_QUESTIONS = (("shapes",), ("get", "a"), ("get", "b"), ("get", "c"))
 
 
 def whole(name: str, damage: str, entry: bytes, data: bytes = b"") -> HostileCase:
-    """The entry of b is replaced; `data` lies behind the tensors."""
+    """The entry of b is replaced; `data` comes after the tensors."""
 
     def edit(bundle: Bundle) -> None:
         bundle.index[b"b"] = entry
@@ -226,7 +226,7 @@ def write_sparse_state(folder: Path) -> Path:
 
 
 def write_state_of_backslashes(folder: Path) -> Path:
-    """128 KiB: a path that is nothing but backslashes, escaped."""
+    """128 KiB: a path of escaped backslashes only."""
     write_whole(folder)
     (folder / "checkpoint").write_bytes(b'model_checkpoint_path: "' + rb"\\" * (1 << 16) + b'"\n')
     return folder

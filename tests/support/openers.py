@@ -1,4 +1,4 @@
-"""Every way in which a checkpoint's bytes can reach the reader."""
+"""Open a checkpoint over each kind of byte source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorFlow said of the checkpoints in fixtures/."""
+"""What TensorFlow listed and read of the checkpoints in fixtures/."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Case:
-    """One checkpoint of fixtures/ and what TensorFlow said of it."""
+    """One checkpoint of fixtures/ and what TensorFlow read of it."""
 
     folder: Path
     format: str

@@ -1,4 +1,4 @@
-"""V1 files built field by field, by an encoder of its own: table of contents and records.
+"""V1 files built field by field, by an independent encoder: table of contents and records.
 
 A V1 file is a table (`builders.table`).  Its key ``b""`` has the table of contents, the key of a
 slice (`builders.slice_key`) the record with that slice's values::

@@ -49,7 +49,7 @@ def link_v2_set(folder: Path, num_shards: int) -> Path:
 
 
 def write_v1_set(folder: Path, num_shards: int) -> Path:
-    """A V1 checkpoint with a file for each tensor; each has contents of its own."""
+    """A V1 checkpoint with a file for each tensor; each file has its own table of contents."""
     prefix = folder / "v1.ckpt"
     for i in range(num_shards):
         name = b"v%05d" % i

@@ -1,4 +1,4 @@
-"""Bytes as arrays: views, copies, swapped bytes, and how few bytes are read."""
+"""Arrays over bytes: views, copies, swapped bytes, and how many bytes are read."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SHAPE = (2, 3, 4)
 
 
 def numbered(dtype: Any, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """Small numbers, negative ones and fractions among them where the type has them."""
+    """Small numbers, with negative ones and fractions if the type has them."""
     numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
     if dtype is np.bool_:
         return numbers % 3 == 0
@@ -83,7 +83,7 @@ def numbered(dtype: Any, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 
 def source_of(array: np.ndarray, offset: int, *, mapped: bool, swapped: bool) -> CountingSource:
-    """An array's bytes between others."""
+    """A source with an array's bytes between other bytes."""
     payload, _ = array_payload(array, big_endian=swapped)
     return CountingSource(b"\xaa" * offset + payload + b"\xbb" * 9, mapped)
 

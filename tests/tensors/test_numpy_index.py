@@ -1,4 +1,4 @@
-"""Selections: whatever numpy takes of an array, taken of its pieces."""
+"""Indexing an array that is stored in pieces gives what numpy gives for the whole array."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def numbered(shape: Shape) -> np.ndarray:
 
 
 def assemble(array: np.ndarray, boxes: list[Box], index: Any) -> np.ndarray:
-    """What the index takes, put together from the boxes; every element exactly once."""
-    selection = select_elements(index, array.shape)
+    """Assemble what the index selects from the boxes; each element is taken exactly once."""
+    selection = select(index, array.shape)
     filled = np.full(selection.shape, -1, array.dtype)
     times_filled = np.zeros(selection.shape, int)
     for box in boxes:
@@ -311,7 +311,7 @@ def test_a_basic_selection_of_a_huge_array_costs_nothing() -> None:
 
 @pytest.mark.parametrize("index", [[0], np.array([[0], [5]]), ([0, 1], slice(None))], ids=index_id)
 def test_arrays_as_index_of_an_empty_array_cost_nothing(index: Any) -> None:
-    # No element: whatever the other dimensions say, no byte of the file stands behind them.
+    # An empty array: no byte of the file backs the other dimension, however large it is.
     shape = (2**50, 0)
     selection = select_elements(index, shape)
     assert selection.shape == np.broadcast_to(np.False_, shape)[index].shape

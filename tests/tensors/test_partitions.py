@@ -1,4 +1,4 @@
-"""Keys of slices, and whether slices make up the whole."""
+"""Keys of slices, and whether slices cover the tensor exactly."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_boxes_are_described_as_numpy_writes_them() -> None:
 def cut(
     rng: random.Random, start: tuple[int, ...], shape: tuple[int, ...], times: int
 ) -> list[Box]:
-    """A box cut in two at a random place, each part again: `times` cuts in all."""
+    """Cut a box in two at a random place, and its parts again: `times` cuts in all."""
     axes = [axis for axis, size in enumerate(shape) if size > 1]
     if not times or not axes:
         return [Box(start, shape)]
@@ -117,7 +117,7 @@ def cut(
 
 
 def pinwheel(arm: int, width: int) -> tuple[list[Box], tuple[int, ...]]:
-    """Four boxes around a fifth: a tiling that no straight cut could have begun."""
+    """Four boxes around a fifth: a tiling that no straight cut divides."""
     size = arm + width
     core = arm - width
     boxes = [
@@ -361,7 +361,7 @@ def test_any_boxes_are_judged_as_counting_their_elements_does(
 
 
 def diagonal_cuts(rank: int, size: int) -> list[Box]:
-    """Boxes along the first axis, then enough claims to cover: `size` ** `rank` cells."""
+    """The whole box and the cells on its diagonal, which cut it into `size` ** `rank` cells."""
     corners = [Box((i,) * rank, (1,) * rank) for i in range(size)]
     return [Box((0,) * rank, (size,) * rank), *corners]
 

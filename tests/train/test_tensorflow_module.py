@@ -1,4 +1,4 @@
-"""Scripts written for TensorFlow, under ckptparse."""
+"""Scripts written for TensorFlow that run with `as_tensorflow`."""
 
 from __future__ import annotations
 

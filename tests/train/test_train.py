@@ -1,8 +1,8 @@
-"""`ckptparse.train` against every answer that TensorFlow itself gave.
+"""Compare `ckptparse.train` with every recorded answer of TensorFlow.
 
-Each case of fixtures/ with an answers.json holds questions that were put to TensorFlow and its
-answers, exceptions included.  They are put to ckptparse.train again.  Where ours differs on
-purpose the difference stands in DIFFERENCES, and in docs/train.md for users.
+An answers.json of fixtures/ holds questions that were put to TensorFlow, and its answers,
+exceptions included.  The same questions are put to `ckptparse.train`.  Intended differences are
+listed in DIFFERENCES, and for users in docs/train.md.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ SLICE_KEY = "00726f7773000101028083807f"
 
 
 class Asked:
-    """What the differences look at of a question."""
+    """The parts of a question that decide about a difference."""
 
     def __init__(self, question: Question) -> None:
         asked, arguments = question.asked, question.asked["arguments"]
@@ -152,7 +152,7 @@ DIFFERENCES: list[tuple[str, str, Callable[[Asked], bool]]] = [
     ),
     (
         Better.OTHER,
-        "damage is an error, and what lies behind it is read",
+        "damage is an error, and what comes after it is read",
         lambda q: q.case.endswith("/train_damaged") and (q.denied or "not found" in q.raised),
     ),
     (Better.OTHER, "any kind of path", lambda q: q.is_path_object),
@@ -245,14 +245,14 @@ if int(google.protobuf.__version__.split(".")[0]) < 6:
 
 
 def difference(question: Question) -> str | None:
-    """The kind of a difference on purpose; None where the answers must be the same."""
+    """The kind of an intended difference; None if the answers must be the same."""
     asked = Asked(question)
     return next((kind for kind, _, applies in DIFFERENCES if applies(asked)), None)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, group: str) -> Path:
-    """Copy the case of the questions to a place of its own."""
+    """Copy the case of the questions to a temporary folder."""
     case = GROUPS[group][0].case
     folder = tmp_path / "case"
     shutil.copytree(FIXTURES / case, folder)
@@ -404,7 +404,7 @@ def test_answers(group: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("number", range(len(DIFFERENCES)), ids=lambda n: DIFFERENCES[n][1])
 def test_every_difference_is_met(number: int) -> None:
-    """No exception to the rule stays behind when its reason is gone."""
+    """Each listed difference still occurs."""
     assert any(
         next((i for i, (*_, applies) in enumerate(DIFFERENCES) if applies(asked)), None) == number
         for asked in map(Asked, QUESTIONS)
@@ -424,7 +424,7 @@ ITERATIONS = [
 def test_checkpoints_iterator(
     asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a clock that only sleeping moves, with a directory that changes while it sleeps."""
+    """The clock is a fake that only `sleep` advances; the directory changes during a sleep."""
     shutil.copytree(FIXTURES / REFERENCE / "train_iterator", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     now, slept, calls = [1000.0], [], []

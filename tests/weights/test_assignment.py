@@ -1,4 +1,4 @@
-"""Assignment maps, beside what TensorFlow did with them."""
+"""Assignment maps, compared with what TensorFlow did with them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WRONG_BY_THEMSELVES = [
 
 
 def map_of(answer: Any) -> dict[str, str]:
-    """The map with names in place of variables; a partitioned variable has that of the whole."""
+    """The map with names instead of variables; a partitioned variable has the name of the whole."""
     entries = {}
     for source, target in answer["assignment_map"]:
         if not isinstance(target, str):
@@ -58,12 +58,12 @@ def map_of(answer: Any) -> dict[str, str]:
 
 
 def whole(variable: str) -> str:
-    """The name without the part of a partitioned variable."""
+    """The name of a variable without the suffix of a partition."""
     return variable.partition("/part_")[0]
 
 
 def graph_of(answer: Any) -> dict[str, np.ndarray]:
-    """The graph's variables; the parts of one as one, as high as its parts together."""
+    """The graph's variables; the parts of a partitioned one are joined along their first axis."""
     graph: dict[str, np.ndarray] = {}
     for variable in answer["variables"]:
         name, value = whole(variable["name"]), np.full(variable["shape"], -1, np.float32)
@@ -103,7 +103,7 @@ def test_each_variable_gets_what_tensorflow_gave_it(answer) -> None:
 
 @pytest.mark.parametrize("answer", [a for a in ANSWERS if not is_fine(a)], ids=ident)
 def test_what_tensorflow_refuses(answer) -> None:
-    """What it refuses because of the graph can only be found when the graph is loaded."""
+    """What TensorFlow refuses because of the graph shows only when the graph is loaded."""
     entries = map_of(answer)
     with open_checkpoint(CASE.prefix) as ckpt:
         if entries in WRONG_BY_THEMSELVES:

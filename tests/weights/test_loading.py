@@ -1,4 +1,4 @@
-"""Arrays copied into arrays."""
+"""Loading tensors into existing arrays."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestArrays:
 
     def test_an_immutable_array_of_another_library_is_replaced(self) -> None:
         class Immutable:
-            """As JAX has them: numpy's dtypes, and no way to write."""
+            """An array as in JAX: numpy's dtypes, but not writable."""
 
             shape, dtype = (2,), np.dtype("float32")
 

@@ -1,4 +1,4 @@
-"""Names of one model proposed for those of another."""
+"""Matching the names of one model with those of another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def output_first(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def vgg_in(framework: str) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """The names that are right, and the target's shapes, of vgg_16 in Keras or torchvision."""
+    """The right names, and the shapes of the target, for vgg_16 in Keras or torchvision."""
     convs, dense, kernel, form = {
         "keras": (KERAS_CONVS, ["fc1", "fc2", "predictions"], "kernel", tuple),
         "torch": (
@@ -333,7 +333,7 @@ class TestTransposed:
 
 @dataclass
 class Variable:
-    """As Keras has them."""
+    """A variable as in Keras."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -380,7 +380,7 @@ class TestArguments:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["layer_{}/kernel", "{}/kernel", "layer_{0}x{1}/kernel"])
 def test_thousands_of_one_shape(form: str) -> None:
-    """Without looking at each pair, whether the names are one family or all differ."""
+    """Not every pair is compared, whether the names are one family or all differ."""
     words = ["".join(chr(97 + int(digit)) for digit in str(i)) for i in range(5000)]
     source = {"a/" + form.format(i, word): BIAS for i, word in enumerate(words)}
     target = {"b/" + form.format(i, word): BIAS for i, word in enumerate(words)}

@@ -1,4 +1,4 @@
-"""Parts of mappings, renamed and transformed, read late."""
+"""Selections of mappings: renamed, transformed, and read lazily."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ckpt():
 
 
 class Watched(dict):
-    """A mapping that knows what was read."""
+    """A mapping that records what was read."""
 
     def __init__(self, names) -> None:
         super().__init__({name: np.full(2, i) for i, name in enumerate(names)})
@@ -150,7 +150,7 @@ class TestNames:
 
 class TestMovingAverages:
     def test_as_variables_to_restore(self) -> None:
-        """The fixture's graphs with all averages in use: each variable, by TensorFlow's Saver."""
+        """Each variable has the source that TensorFlow's Saver read, if all averages are used."""
         answers = [a for a in RESTORED if a["moving_avg_variables"] is None and "restored" in a]
         assert answers
         with open_checkpoint(AVERAGES.prefix) as ckpt:
