@@ -87,6 +87,12 @@ MAX_FREE_PATH_LETTERS = 1 << 20
 Each child's name is stored once and is part of the paths of all objects below it.
 """
 
+
+def max_path_letters(nbytes: int) -> int:
+    """Return how many letters all paths may take that are made from a graph of so many bytes."""
+    return max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
+
+
 MAX_INDEX_ERRORS = 10_000
 MAX_DAMAGED_TENSORS = 50_000
 """A report of damage ends after so many damaged entries of the index, and damaged tensors."""

@@ -25,7 +25,7 @@ def compute_statistics(values: NDArray[Any]) -> dict[str, Any]:
         "min", "max" and "mean" of the elements that are not NaN, and "nan", the number of NaNs, if
         there are any.  Only "mean" for complex numbers; {} for strings and empty arrays.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ckptparse.analysis.stats import compute_statistics
         >>> compute_statistics(np.float32([1, np.nan, 4]))

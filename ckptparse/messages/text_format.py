@@ -33,11 +33,6 @@ def require_sparse(text: str) -> None:
         )
 
 
-_MIN_TOKEN_LETTERS = 4
-
-_FREE_TOKENS = 10_000
-"""Short texts may have this number of tokens in any case."""
-
 _ALL = "+" if sys.version_info >= (3, 11) else ""
 """Makes a quantifier possessive, so that `re` stores no position for each escape."""
 

@@ -85,10 +85,6 @@ def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterato
         pos = field_stop
 
 
-PARTS_PER_PART = 16
-"""The inner messages may have this number of fields for each one that the outer may have."""
-
-
 def count_most_messages(serialized: bytes | memoryview, fields: frozenset[int]) -> int:
     """Return an upper bound on the number of messages in some fields, at any depth.
 

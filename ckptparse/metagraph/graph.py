@@ -22,7 +22,7 @@ class SliceInfo:
         start: index of the part's first element in the whole variable, for each dimension.
         shape: shape of the part.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
         >>> part = ckpt.meta_graph.trainable_variables[3].slice
@@ -55,7 +55,7 @@ class GraphVariable:
         of: name of the variable or tensor that it is an average or slot of, or None.
         node_id: id of its object in the checkpoint's object graph; None in TensorFlow 1.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
         >>> variable = ckpt.meta_graph.variables[1]
@@ -85,7 +85,7 @@ class TensorSpec:
         dtype: TensorFlow's name of its dtype ("float32"); None for an operation without outputs.
         shape: its shape, with None for an unknown size; None if the rank is unknown.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> model = open_checkpoint("fixtures/tf-1.15.5/saved_model_two_tags/saved_model")
         >>> model.meta_graph.signatures["serving_default"].inputs["x"]
@@ -106,7 +106,7 @@ class Signature:
         inputs: input name -> its tensor, sorted by name.
         outputs: output name -> its tensor, sorted by name.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> model = open_checkpoint("fixtures/tf-1.15.5/saved_model_two_tags/saved_model")
         >>> signature = model.meta_graph.signatures["serving_default"]
@@ -156,7 +156,7 @@ class MetaGraph:
         function_op_counts: name of an operation -> number of its nodes in all functions.
         num_functions: number of functions.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
         >>> graph = ckpt.meta_graph
@@ -215,7 +215,7 @@ class MetaGraph:
             Key of the tensor to read -> key of the variable to assign it to.  Only variables of the
             collection "variables", so {} in TensorFlow 2.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
             >>> keys = ckpt.meta_graph.variables_to_restore()

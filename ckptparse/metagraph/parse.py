@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
-from ckptparse.limits import MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO
+from ckptparse.limits import max_path_letters
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.text_format import ease_text, require_sparse
 from ckptparse.messages.wire import Field
@@ -38,11 +38,6 @@ _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
 
 _MOST_LETTERS = 200
 """Number of characters of protobuf's error message that an error quotes."""
-
-_LEAST_LETTERS = 1 << 20
-_LETTERS_PER_BYTE = 16
-"""The names in `GraphVariable.of` may have this many characters for each byte of the file, or
-`_LEAST_LETTERS` if that is more; see `_require_short_names`."""
 
 Parts = dict[int, list[Field]]
 """Field number of a MetaGraphDef -> its fields."""
@@ -198,7 +193,7 @@ def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> Non
     Raises:
         CorruptCheckpointError: the names are too long.
     """
-    most = max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
+    most = max_path_letters(nbytes)
     total = sum(len(variable.of or "") for variable in variables)
     if total > most:
         raise CorruptCheckpointError(

@@ -57,7 +57,7 @@ class ObjectGraph(ObjectVariables):
 
     Source: tensorflow/python/trackable/trackable_utils.py, which builds the keys from paths.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt")
         >>> graph = ckpt.object_graph
@@ -104,7 +104,7 @@ class ObjectGraph(ObjectVariables):
         Raises:
             TensorNotFoundError: there is no such object.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> graph.node("backbone/layer_with_weights-0")
@@ -126,7 +126,7 @@ class ObjectGraph(ObjectVariables):
     def nodes(self) -> Iterator[ObjectNode]:
         """Return an iterator over all objects, in the order of their ids.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> sum(node.variable is not None for node in graph.nodes())
@@ -152,7 +152,7 @@ class ObjectGraph(ObjectVariables):
         Raises:
             TensorNotFoundError: there is no such object.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> list(graph.subtree("head"))
@@ -198,7 +198,7 @@ class ObjectGraph(ObjectVariables):
         Raises:
             TensorNotFoundError: there is no such object.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> weights = graph.model_weights()
@@ -230,7 +230,7 @@ class ObjectGraph(ObjectVariables):
             CorruptCheckpointError: the graph is damaged: ids without objects, or paths that are too
                 long for its size.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> ckpt = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt")
             >>> rows = ckpt.object_graph.outline({info.name: info for info in ckpt.infos()})
@@ -248,7 +248,7 @@ class ObjectGraph(ObjectVariables):
         The full name is the name in the program that saved the checkpoint.  Empty names, and names
         that several variables have (such as "Variable"), are left out.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> graph.full_names["stem/kernel"]

@@ -52,7 +52,7 @@ class RegisteredSaver:
         name: name of the saver.
         object_name: name of the object, as the saver was given it.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-2.21.0/tables_and_state/model.ckpt")
         >>> ckpt.object_graph.node("registered").registered_saver
@@ -73,7 +73,7 @@ class ObjectAttribute:
             variables can have the same.
         checkpoint_key: key in the checkpoint, or the common prefix of the keys of a group.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> graph = open_checkpoint("fixtures/tf-2.13.1/keras_adam/model.ckpt").object_graph
         >>> variable = graph.node("model/layer_with_weights-0/kernel").variable
@@ -129,7 +129,7 @@ class SlotVariable:
         original: the variable that the slot belongs to.
         variable: the slot variable itself.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> graph = open_checkpoint("fixtures/tf-2.4.4/keras_adam/model.ckpt").object_graph
         >>> slot = graph.node("optimizer").slot_variables[0]
@@ -150,7 +150,7 @@ class ObjectNode:
     Attributes:
         node_id: its id, which is its index in the graph; 0 is the root.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
         >>> list(graph.root.children)

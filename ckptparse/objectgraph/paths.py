@@ -54,7 +54,7 @@ def join_path(names: Sequence[str]) -> str:
     Args:
         names: local names from the root; none for the root itself.
 
-    Example:
+    Examples:
         >>> from ckptparse.objectgraph import join_path
         >>> join_path(["by_key", "a/b.c"])
         'by_key/a.Sb..c'
@@ -68,7 +68,7 @@ def split_path(path: str) -> tuple[str, ...]:
     Raises:
         ValueError: a dot of the path is followed by neither a dot nor ``S``.
 
-    Example:
+    Examples:
         >>> from ckptparse.objectgraph import split_path
         >>> split_path("by_key/a.Sb..c")
         ('by_key', 'a/b.c')

@@ -21,7 +21,7 @@ class ObjectVariables(TensorMapping):
     Each variable is listed once, under one path, and only this path finds it.  (`ObjectGraph` finds
     a variable by all its paths.)  Arrays are read at access, as `Checkpoint.read` reads them.
 
-    Example:
+    Examples:
         >>> from ckptparse import open_checkpoint
         >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
         >>> head = graph.subtree("head")
@@ -69,7 +69,7 @@ class ObjectVariables(TensorMapping):
             IndexError: the index does not fit the shape.
             CheckpointError: reading the tensor failed; see `Checkpoint.read`.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> graph.read("head/0/kernel", (slice(None), 0)).shape
@@ -92,7 +92,7 @@ class ObjectVariables(TensorMapping):
         Raises:
             TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> info = graph.info("head/0/kernel")
@@ -111,7 +111,7 @@ class ObjectVariables(TensorMapping):
         Raises:
             TensorNotFoundError: no variable has this path.
 
-        Example:
+        Examples:
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> graph.checkpoint_key("head/0/kernel")

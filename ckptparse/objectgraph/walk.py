@@ -6,16 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ckptparse.errors import CorruptCheckpointError
-from ckptparse.limits import MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO
+from ckptparse.limits import max_path_letters
 from ckptparse.objectgraph.paths import escape_name
 
 Children = Callable[[int], Mapping[str, int]]
 """A function from the id of a node to its children: local name -> node id."""
-
-_LEAST_LETTERS = 1 << 20
-_LETTERS_PER_BYTE = 16
-"""Paths may have this many characters for each byte of the graph, or `_LEAST_LETTERS` if that is
-more; see `Walk.require_short_paths`."""
 
 
 def _enter_all(node_id: int, name: str, child: int) -> bool:
@@ -101,7 +96,7 @@ class Walk:
         Raises:
             CorruptCheckpointError: the paths are too long.
         """
-        most = max(MAX_FREE_PATH_LETTERS, MAX_PATH_LETTERS_RATIO * nbytes)
+        most = max_path_letters(nbytes)
         total = sum(self._path_sizes[node_id] for node_id in node_ids)
         if total > most:
             raise CorruptCheckpointError(

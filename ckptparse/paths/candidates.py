@@ -20,10 +20,6 @@ from ckptparse.sstable import is_table
 _MARKS = {STATE_FILE_NAME, INDEX_SUFFIX, *SAVED_MODEL_NAMES}
 """If a directory contains one of these names, the directory itself refers to a checkpoint."""
 
-_MAX_OPENED = 200
-"""How many files of a directory are opened to check whether they are V1 checkpoints."""
-_MAX_FOLDERS = 100
-"""A directory with more subdirectories than this is not searched."""
 _MAX_NAMES = 10_000
 """How many names of a directory are considered for an error's text."""
 _MAX_COMPARED = 500

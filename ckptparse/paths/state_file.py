@@ -25,14 +25,6 @@ from ckptparse.limits import MAX_FREE_FORM_STATE_NBYTES, MAX_STATE_NBYTES
 from ckptparse.messages.pool import load
 from ckptparse.sources import Files
 
-MAX_NBYTES = 1 << 22
-"""Limit on the size of a state file, which usually names a few checkpoints."""
-
-_MAX_FREE_FORM_NBYTES = 1 << 18
-"""Protobuf's parser of text takes microseconds and a hundred bytes for each letter.  A larger state
-file, from a manager that keeps thousands of checkpoints, must have the form that TensorFlow writes:
-one field on each line."""
-
 _PLAIN_LINE = re.compile(r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))')
 
 _BEGINNING = re.compile(rb"\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:")
@@ -115,7 +107,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
 
     Raises:
         CorruptCheckpointError: a line is not a field, or the other lines have more than
-            `_MAX_FREE_FORM_NBYTES` letters.
+            `MAX_FREE_FORM_STATE_NBYTES` letters.
     """
     from google.protobuf import text_format
 

@@ -92,7 +92,7 @@ class MismatchError(CheckpointError, ValueError):
     Attributes:
         report: the `LoadReport` with the same facts as data.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ckptparse import MismatchError, load_into
         >>> try:

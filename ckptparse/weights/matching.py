@@ -52,7 +52,7 @@ class Ambiguity:
         sources: names of the sources.
         targets: names of the targets that each of these sources can be.
 
-    Example:
+    Examples:
         >>> from ckptparse import match
         >>> report = match({"a/w": (3,), "b/w": (3,)}, {"x/w": (3,), "y/w": (3,)})
         >>> report.ambiguous
@@ -77,7 +77,7 @@ class MatchReport:
         unmatched_source: names of sources that fit no target.
         unmatched_target: names of targets that no source fits.
 
-    Example:
+    Examples:
         >>> from ckptparse import match
         >>> report = match({"a/weights": (2, 3), "step": ()}, {"x/kernel": (2, 3), "x/bias": (3,)})
         >>> report.names
@@ -131,7 +131,7 @@ def match(
     Raises:
         ValueError: two tensors of an iterable have the same name.
 
-    Example:
+    Examples:
         >>> from ckptparse import match, open_checkpoint
         >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
         >>> kernels = ckpt.select(include="vgg_16/conv1/*/weights")

@@ -208,14 +208,14 @@ def compressed_empty_tensors(folder: Path) -> Path:
 
 def names_of_slashes(folder: Path) -> Path:
     """850,000 scopes, if each slash made one."""
-    return write_index(folder, ((key + b"/" * 99, SCALAR) for key in numbered(8_500)))
+    return write_dense(folder, ((key + b"/" * 99, SCALAR) for key in numbered(8_500)))
 
 
 def compressed_names_of_slashes(folder: Path) -> Path:
     """Ten million, in the same way."""
     value = bundle_entry(1, [0], crc=masked_crc32c())
     entries = [HEADER, *((key + b"/" * 99, value) for key in numbered(100_000))]
-    return write_v2(folder, one_block(dense_block(entries, 16), compressed))
+    return write_files(folder, one_block(dense_block(entries, 16), compressed))
 
 
 def missing_slices(folder: Path) -> Path:

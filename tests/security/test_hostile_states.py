@@ -14,7 +14,7 @@ from ckptparse import (
     CorruptCheckpointError,
     NotACheckpointError,
 )
-from ckptparse.limits import MAX_STATE_NBYTES
+from ckptparse.limits import MAX_STATE_NBYTES as MAX_NBYTES
 from ckptparse.paths.state_file import read_state
 from ckptparse.sources import LocalFiles
 from ckptparse.train import latest_checkpoint

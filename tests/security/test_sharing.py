@@ -272,27 +272,3 @@ def test_arrays_outlive_the_checkpoint_and_its_files(
     for tensor in case.tensors:
         assert payload_of(wholes[tensor.name]) == tensor.payload
         assert payload_of(parts[tensor.name]) == tensor.payload
-
-
-class Late(dict[bytes, object]):
-    """A dict in which all threads have looked before any of them writes."""
-
-    def __init__(self) -> None:
-        self.barrier = threading.Barrier(NUM_THREADS)
-
-    def __contains__(self, key: object) -> bool:
-        is_there = super().__contains__(key)
-        self.barrier.wait(HANGS)
-        return is_there
-
-
-@both_ways
-def test_threads_that_read_a_tensor_for_the_first_time_count_its_bytes_once(
-    tmp_path: Path, mmap: bool
-) -> None:
-    # Counted by each of the sixteen, they would be more than the file has, which is called damage.
-    path = write_bundle(tmp_path, {"x": np.arange(1000)}, name="m")
-    with open_checkpoint(path, mmap=mmap) as ckpt:
-        ckpt._open_reader._counted = Late()
-        answers = at_once(lambda _: ckpt["x"].tolist())
-    assert answers == [list(range(1000))] * NUM_THREADS

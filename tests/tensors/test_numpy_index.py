@@ -48,7 +48,7 @@ def numbered(shape: Shape) -> np.ndarray:
 
 def assemble(array: np.ndarray, boxes: list[Box], index: Any) -> np.ndarray:
     """Assemble what the index selects from the boxes; each element is taken exactly once."""
-    selection = select(index, array.shape)
+    selection = select_elements(index, array.shape)
     filled = np.full(selection.shape, -1, array.dtype)
     times_filled = np.zeros(selection.shape, int)
     for box in boxes:
