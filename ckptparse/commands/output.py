@@ -83,7 +83,7 @@ def info_to_json(info: TensorInfo, full_name: str | None = None) -> dict[str, An
         "mapped": info.mapped,
         "file": info.file,
         "offset": info.offset,
-        "slices": info.slices,
+        "slices": [part._asdict() for part in info.slices],
     }
 
 

@@ -19,9 +19,6 @@ from ckptparse.tensors.partitions import WHOLE, Extents
 READER_VERSION = 1
 """The version of this consumer, for V1 and for V2."""
 
-MAX_NBYTES = 1 << 20
-"""Limit on the size of a version, or of a header with one.  Usually they have about ten bytes."""
-
 
 def require_short(what: str, serialized: bytes | memoryview) -> None:
     """Check the size of a version, or of a header with one, before it is parsed.
@@ -31,7 +28,7 @@ def require_short(what: str, serialized: bytes | memoryview) -> None:
         serialized: the message.
 
     Raises:
-        CorruptCheckpointError: the message has more than `MAX_NBYTES` bytes.
+        CorruptCheckpointError: the message has more than `MAX_HEADER_NBYTES` bytes.
     """
     if len(serialized) > MAX_HEADER_NBYTES:
         raise CorruptCheckpointError(

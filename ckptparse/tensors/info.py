@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSlice:
+class TensorSlice(NamedTuple):
     """One stored slice of a partitioned tensor.
 
     Attributes:
@@ -36,7 +34,7 @@ class TensorSlice:
     nbytes: int
 
     @property
-    def index(self) -> tuple[slice, ...]:
+    def index(self) -> tuple[slice, ...]:  # type: ignore[override]  # no search, as tuples have
         """The numpy index of this slice in the whole tensor.
 
         Examples:
