@@ -72,7 +72,16 @@ class Checkpoint(TensorMapping):
 
     @property
     def files(self) -> list[str]:
-        """Paths of its files: the index and then the data files, which may be missing."""
+        """The paths of its files: the index, then the data files, which may be missing.
+
+        Of a V1 checkpoint, the V1 files.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> [path.rpartition("/")[2] for path in ckpt.files]
+            ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
+        """
         return self._reader.files
 
     # Mapping
@@ -87,7 +96,7 @@ class Checkpoint(TensorMapping):
         return isinstance(name, str) and self._reader.find(encode_name(name)) is not None
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a whole tensor, or another value if there is none of that name.
+        """Return a whole tensor, or a default value if there is no tensor of that name.
 
         Args:
             name: the name of a tensor.
@@ -97,7 +106,15 @@ class Checkpoint(TensorMapping):
             The array, as `read` returns it, or `default`.
 
         Raises:
-            CheckpointError: whatever else `read` raises.
+            CheckpointError: reading the tensor failed; see `read`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.get("global_step").shape
+            ()
+            >>> ckpt.get("no_such_tensor", "nothing")
+            'nothing'
         """
         return self.read(name) if name in self else default
 
@@ -173,8 +190,16 @@ class Checkpoint(TensorMapping):
             The name and the array, as `read` returns it.
 
         Raises:
-            CorruptCheckpointError: tensors share the same bytes.
-            CheckpointError: whatever else `read` raises.
+            CorruptCheckpointError: the tensors share bytes, beyond the bound above.
+            CheckpointError: reading a tensor failed; see `read`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+            ...     for name, array in ckpt.read_each(["global_step", "vgg_16/fc6/biases"]):
+            ...         print(name, array.shape)
+            global_step ()
+            vgg_16/fc6/biases (12,)
         """
         reader = self._reader.one_pass()
         for name in names:
@@ -205,26 +230,40 @@ class Checkpoint(TensorMapping):
         return self._reader.info(*self._find(name))
 
     def infos(self) -> list[TensorInfo]:
-        """Return the metadata of all tensors; reads the whole index, and no tensor.
+        """Return the metadata of all tensors.  Reads the whole index, but no tensor.
 
         Returns:
-            What `info` returns for each name, in the order of names.
+            The result of `info` for each name, in the order of names.
 
         Raises:
             CorruptCheckpointError: any part of the index is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> sum(info.nbytes for info in ckpt.infos())
+            28996
         """
         return self._reader.infos()
 
     def forms(self) -> TensorForms:
-        """Return the names, shapes and dtypes of all tensors, column by column.
+        """Return the names, shapes and dtypes of all tensors as three lists.
 
-        Reads the whole index, as `infos` does, and makes no `TensorInfo`.
+        Reads the whole index, as `infos` does.  It is faster than `infos`, because it does not make
+        a `TensorInfo` for each tensor.
 
         Returns:
-            Three lists in the order of names: names, shapes, and TensorFlow's names of dtypes.
+            The lists of names, of shapes and of TensorFlow's names of dtypes, in the same order.
 
         Raises:
             CorruptCheckpointError: any part of the index is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> names, shapes, tensorflow_dtypes = ckpt.forms()
+            >>> names[1], shapes[1], tensorflow_dtypes[1]
+            ('vgg_16/conv1/conv1_1/biases', (4,), 'float32')
         """
         return self._reader.forms()
 
@@ -260,7 +299,12 @@ class Checkpoint(TensorMapping):
 
         Raises:
             CorruptCheckpointError: the graph is damaged.
-            CheckpointError: whatever else reading its tensor raises.
+            CheckpointError: reading its tensor failed; see `read`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            <ObjectGraph of 29 objects>
         """
         from ckptparse.objectgraph import read_object_graph
 
@@ -270,26 +314,39 @@ class Checkpoint(TensorMapping):
     def meta_graph(self) -> MetaGraph | None:
         """The graph in the `.meta` file or SavedModel beside the tensors; None if there is none.
 
-        It is read at the first access.  Of a SavedModel with several graphs, this is the first
-        one; `read_meta_graph` takes tags.
+        It is read at the first access.  If a SavedModel has several graphs, this is the first one;
+        `read_meta_graph` selects a graph by its tags.
 
         Raises:
             CorruptCheckpointError: the file is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt").meta_graph
+            <MetaGraph of 1.15.5: 47 variables>
         """
         return self.read_meta_graph()
 
     def read_meta_graph(self, tags: Iterable[str] | None = None) -> MetaGraph | None:
-        """Return the graph that has exactly these tags, of a SavedModel that has several.
+        """Return the graph of a SavedModel that has exactly these tags.
 
         Args:
-            tags: tags of the graph, such as ``["serve"]``; None for the first graph.
+            tags: all tags of the graph, such as ``["serve"]``; None for the first graph.
 
         Returns:
             The graph; None if there is no `.meta` file and no SavedModel.
 
         Raises:
-            CheckpointNotFoundError: no graph has these tags.
+            CheckpointNotFoundError: no graph has exactly these tags.
             CorruptCheckpointError: the file is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> model = open_checkpoint("fixtures/tf-1.15.5/saved_model_two_tags/saved_model")
+            >>> model.meta_graph.all_tags
+            (('serve',), ('train', 'gpu'))
+            >>> model.read_meta_graph(["train", "gpu"]).tags
+            ('train', 'gpu')
         """
         from ckptparse.metagraph import find_graph_file, read_graph_file
 
@@ -330,7 +387,22 @@ class Checkpoint(TensorMapping):
     # Closing
 
     def close(self) -> None:
-        """Close the files.  Arrays stay valid: each view keeps the map that it needs."""
+        """Close the files.
+
+        Arrays stay valid: a view keeps its memory map open.  The end of a ``with`` statement closes
+        the files, too.  Reading from a closed checkpoint raises a ValueError; closing it again has
+        no effect.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> step = ckpt["global_step"]
+            >>> ckpt.close()
+            >>> int(step)
+            12345
+            >>> ckpt
+            <closed Checkpoint 'fixtures/tf-1.15.5/vgg_16/model.ckpt' (v2)>
+        """
         if self._open_reader is not None:
             self._open_reader.close()
             self._open_reader = None

@@ -89,7 +89,16 @@ class CheckpointError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence that says what is wrong, without file, offset and tensor."""
+        """The sentence that says what is wrong, without file, offset and tensor.
+
+        Examples:
+            >>> from ckptparse import NotACheckpointError, open_checkpoint
+            >>> try:
+            ...     open_checkpoint("fixtures/README.md")
+            ... except NotACheckpointError as error:
+            ...     print(error.message)
+            this is not a checkpoint
+        """
         message: str = self.args[0]
         return message
 

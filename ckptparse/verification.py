@@ -20,7 +20,15 @@ class Damage(NamedTuple):
     Attributes:
         name: the tensor; None for damage to the index, which may hide any number of tensors.
         error: the exception that reading it raises.
-        nbytes: the size of the tensor, as `TensorInfo.nbytes`; 0 if the damage hides it.
+        nbytes: the size of the tensor, as `TensorInfo.nbytes`; 0 if it is unknown because of the
+            damage.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/short_data") as ckpt:
+        ...     (damage,) = ckpt.verify().damaged
+        >>> damage.name, type(damage.error).__name__, damage.nbytes
+        ('layer_2/weights', 'TruncatedError', 24)
     """
 
     name: str | None
@@ -29,12 +37,19 @@ class Damage(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """A cause of damage: one file that is missing or cut off, or one damaged place.
+    """A cause of damage: a file that is missing, cut off or unreadable, or one damaged place.
 
     Attributes:
-        error: the exception that reading the first of these tensors raises.
+        error: the exception that reading the first of the damaged tensors raises.
         names: the damaged tensors, in the order of the checkpoint; () for damage to the index.
-        nbytes: the size of these tensors, in all.
+        nbytes: the total size of these tensors.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/no_data") as ckpt:
+        ...     (cause,) = ckpt.verify().causes
+        >>> type(cause.error).__name__, cause.names, cause.nbytes
+        ('MissingShardError', ('layer_0/weights', 'layer_1/weights', 'layer_2/weights'), 72)
     """
 
     error: CheckpointError
@@ -49,7 +64,15 @@ class VerifyReport(NamedTuple):
         damaged: all damage, in the order of the checkpoint.
         num_tensors: the number of tensors that were checked, including damaged ones.
         nbytes: the number of bytes whose checksum was compared.
-        unchecked: names of tensors of a type whose checksum this version does not know.
+        unchecked: names of tensors that were not checked, because this version does not know how
+            the checksum of their type is computed.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-1.15.5/train_damaged/short_data") as ckpt:
+        ...     report = ckpt.verify()
+        >>> report.num_tensors, report.nbytes, [damage.name for damage in report.damaged]
+        (3, 48, ['layer_2/weights'])
     """
 
     damaged: tuple[Damage, ...]
@@ -59,7 +82,13 @@ class VerifyReport(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether no damage was found."""
+        """Whether no damage was found.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> open_checkpoint("fixtures/tf-1.15.5/train_damaged/short_data").verify().ok
+            False
+        """
         return not self.damaged
 
     @property
@@ -68,6 +97,12 @@ class VerifyReport(NamedTuple):
 
         Tensors that cannot be read because the same file is missing, cut off or unreadable have
         one cause.  Any other damage is a cause of its own.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> report = open_checkpoint("fixtures/tf-1.15.5/train_damaged/no_data").verify()
+            >>> len(report.damaged), len(report.causes)
+            (3, 1)
         """
         groups: dict[object, list[Damage]] = {}
         for i, damage in enumerate(self.damaged):

@@ -128,6 +128,12 @@ class Saver:
             existed.
         sharded: whether it writes one file per device.
         max_to_keep: number of recent checkpoints that it keeps; 0 for all.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+        >>> ckpt.meta_graph.saver
+        Saver(version=2, sharded=False, max_to_keep=5)
     """
 
     version: int
@@ -181,14 +187,28 @@ class MetaGraph:
 
     @property
     def trainable_variables(self) -> tuple[GraphVariable, ...]:
-        """The variables that are trained: those whose `trainable` is True."""
+        """The variables that are trained: those whose `trainable` is True.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> [variable.name for variable in ckpt.meta_graph.trainable_variables][:2]
+            ['conv/kernel', 'conv/bias']
+        """
         return tuple(item for item in self.variables if item.trainable)
 
     @property
     def moving_averages(self) -> tuple[GraphVariable, ...]:
         """The variables that are moving averages.
 
-        `GraphVariable.of` is the variable or tensor that is averaged.
+        `GraphVariable.of` is the name of the variable or tensor that is averaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> average = ckpt.meta_graph.moving_averages[0]
+            >>> average.name, average.of
+            ('conv/kernel/ExponentialMovingAverage', 'conv/kernel')
         """
         return tuple(item for item in self.variables if item.role == "average")
 
@@ -196,7 +216,14 @@ class MetaGraph:
     def slot_variables(self) -> tuple[GraphVariable, ...]:
         """The variables that an optimizer or a moving average keeps for others.
 
-        `GraphVariable.of` is the variable that they are kept for.
+        `GraphVariable.of` is the name of the variable or tensor that one is kept for.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> slot = ckpt.meta_graph.slot_variables[2]
+            >>> slot.name, slot.of
+            ('conv/kernel/Momentum', 'conv/kernel')
         """
         return tuple(item for item in self.variables if item.role == "slot")
 

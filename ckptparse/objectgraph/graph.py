@@ -86,20 +86,37 @@ class ObjectGraph(ObjectVariables):
 
     @property
     def root(self) -> ObjectNode:
-        """The root object; its children are the arguments of ``tf.train.Checkpoint``."""
+        """The root object; its children are the arguments of ``tf.train.Checkpoint``.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> list(graph.root.children)
+            ['backbone', 'head', 'optimizer']
+        """
         return ObjectNode(ROOT, self._nodes)
 
     @property
     def num_nodes(self) -> int:
-        """The number of objects; their ids are 0 to ``num_nodes - 1``."""
+        """The number of objects; their ids are 0 to ``num_nodes - 1``.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.num_nodes
+            29
+        """
         return len(self._nodes)
 
     def node(self, where: str | Sequence[str] | int) -> ObjectNode:
         """Return an object.
 
         Args:
-            where: its path ("" for the root), its local names from the root, not escaped, or its
-                id.
+            where: its path ("" for the root); or the sequence of its local names from the root, not
+                escaped; or its id.
+
+        Returns:
+            The object.
 
         Raises:
             TensorNotFoundError: there is no such object.
@@ -124,7 +141,10 @@ class ObjectGraph(ObjectVariables):
         return ObjectNode(node_id, self._nodes)
 
     def nodes(self) -> Iterator[ObjectNode]:
-        """Return an iterator over all objects, in the order of their ids.
+        """Return an iterator over all objects.
+
+        Returns:
+            An iterator over the objects, in the order of their ids.
 
         Examples:
             >>> from ckptparse import open_checkpoint

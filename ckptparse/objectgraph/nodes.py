@@ -90,10 +90,16 @@ class ObjectAttribute:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The names of its tensors in the checkpoint.
+        """The names of its tensors in the checkpoint; () if the checkpoint has none of them.
 
-        Usually one: `checkpoint_key`.  Tables have several that begin with it (``table-keys``,
-        ``table-values``).  Empty if the checkpoint has no such tensor.
+        Usually this is one name, `checkpoint_key`.  A table has several names, which begin with
+        `checkpoint_key`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-2.21.0/tables_and_state/model.ckpt")
+            >>> ckpt.object_graph.node("table").attributes[0].keys
+            ('table/.ATTRIBUTES/table-keys', 'table/.ATTRIBUTES/table-values')
         """
         return self._nodes.names_of_key(self.checkpoint_key)
 
@@ -102,18 +108,42 @@ class ObjectAttribute:
         """The metadata of its tensor.
 
         Raises:
-            TensorNotFoundError: the checkpoint has no tensor of this key, or a group (see `keys`).
+            TensorNotFoundError: the checkpoint has no tensor with the name `checkpoint_key`; also
+                for a group of tensors (see `keys`).
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> variable = graph.node("head/0/kernel").variable
+            >>> variable.info.nbytes
+            96
         """
         return self._nodes.tensors.info(self.checkpoint_key)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The numpy dtype of its tensor; raises as `info` does."""
+        """The numpy dtype of its tensor; raises the same errors as `info`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> variable = graph.node("head/0/kernel").variable
+            >>> variable.dtype
+            dtype('float32')
+        """
         return self.info.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of its tensor, () for a scalar; raises as `info` does."""
+        """The shape of its tensor, () for a scalar; raises the same errors as `info`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> variable = graph.node("head/0/kernel").variable
+            >>> variable.shape
+            (8, 3)
+        """
         return self.info.shape
 
 
@@ -164,43 +194,97 @@ class ObjectNode:
 
     @property
     def children(self) -> dict[str, ObjectNode]:
-        """Its children by local name, which is not escaped.
+        """A dict from local names, not escaped, to its children.
 
-        The local name of an attribute is its name, of a list's item its index ("0"), of a
-        dictionary's entry its key.
+        The local name of a child is the name of the attribute that holds it; for an item of a list,
+        its index ("0"); for an entry of a dictionary, its key.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.node("head").children
+            {'0': <ObjectNode 7>, '1': <ObjectNode 8>}
         """
         ids = self._nodes.children(self.node_id)
         return {name: ObjectNode(child, self._nodes) for name, child in ids.items()}
 
     @property
     def path(self) -> str | None:
-        """The shortest path from the root; None if no path leads to it, as for slot variables."""
+        """The shortest path from the root; None if no path leads to it, as for slot variables.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.node("backbone/layer-0").path
+            'backbone/layer_with_weights-0'
+        """
         walk = self._nodes.walk
         return walk.path(self.node_id) if self.node_id in walk else None
 
     @property
     def attributes(self) -> tuple[ObjectAttribute, ...]:
-        """All its tensors."""
+        """All its tensors, and groups of tensors.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> [attribute.name for attribute in graph.node("head/0/kernel").attributes]
+            ['VARIABLE_VALUE']
+            >>> graph.root.attributes
+            ()
+        """
         return self._nodes.attributes(self.node_id)
 
     @property
     def variable(self) -> ObjectAttribute | None:
-        """Its value, if it is a variable, otherwise None."""
+        """Its value, if it is a variable; otherwise None.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.node("head/0/kernel").variable.full_name
+            'kernel'
+            >>> graph.node("head").variable is None
+            True
+        """
         return self._nodes.variable(self.node_id)
 
     @property
     def slot_variables(self) -> tuple[SlotVariable, ...]:
-        """The slot variables that it has, if it is an optimizer, otherwise ()."""
+        """The slot variables that it keeps, if it is an optimizer; otherwise ().
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.4.4/keras_adam/model.ckpt").object_graph
+            >>> slot = graph.node("optimizer").slot_variables[0]
+            >>> slot.name, slot.original.path
+            ('m', 'model/layer_with_weights-0/kernel')
+        """
         return tuple(self._nodes.slot_variables(self.node_id))
 
     @property
     def slots(self) -> tuple[SlotVariable, ...]:
-        """The slot variables that optimizers have for it, if it is a variable, otherwise ()."""
+        """The slot variables that optimizers keep for it, if it is a variable; otherwise ().
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.4.4/keras_adam/model.ckpt").object_graph
+            >>> kernel = graph.node("model/layer_with_weights-0/kernel")
+            >>> [slot.name for slot in kernel.slots]
+            ['m', 'v']
+        """
         return tuple(self._nodes.slots_by_original.get(self.node_id, ()))
 
     @property
     def registered_saver(self) -> RegisteredSaver | None:
-        """The registered saver of the object; None if TensorFlow saved it."""
+        """The registered saver of the object; None if it has none.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-2.21.0/tables_and_state/model.ckpt")
+            >>> ckpt.object_graph.node("registered").registered_saver.name
+            'tf.stateful'
+        """
         return self._nodes.registered_saver(self.node_id)
 
     @property
@@ -208,6 +292,12 @@ class ObjectNode:
         """Whether it or an object below it has values; None if TensorFlow did not store that.
 
         TensorFlow 2.7.4 does not store it, 2.10.1 does.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> graph.node("head").has_checkpoint_values
+            True
         """
         message = self._nodes.message(self.node_id)
         if not message.HasField("has_checkpoint_values"):

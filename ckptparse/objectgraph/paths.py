@@ -54,6 +54,9 @@ def join_path(names: Sequence[str]) -> str:
     Args:
         names: local names from the root; none for the root itself.
 
+    Returns:
+        The path; "" for the root.
+
     Examples:
         >>> from ckptparse.objectgraph import join_path
         >>> join_path(["by_key", "a/b.c"])
@@ -63,7 +66,13 @@ def join_path(names: Sequence[str]) -> str:
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """Return the local names of a path, not escaped; () for "", the root.
+    """Return the local names of a path, not escaped.
+
+    Args:
+        path: a path; "" for the root.
+
+    Returns:
+        The local names from the root; () for the root.
 
     Raises:
         ValueError: a dot of the path is followed by neither a dot nor ``S``.

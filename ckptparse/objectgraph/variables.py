@@ -78,7 +78,24 @@ class ObjectVariables(TensorMapping):
         return self._tensors.read(self.checkpoint_key(path), index)
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (path, array) of several variables; see `Checkpoint.read_each`."""
+        """Yield (path, array) of several variables; see `Checkpoint.read_each`.
+
+        Args:
+            names: paths of variables, each once.
+
+        Yields:
+            The path and the array, as `read` returns it.
+
+        Raises:
+            TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
+            CheckpointError: reading a tensor failed; see `Checkpoint.read_each`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> [(path, array.shape) for path, array in graph.read_each(["head/0/bias"])]
+            [('head/0/bias', (3,))]
+        """
         names = list(names)
         arrays = read_each(self._tensors, map(self.checkpoint_key, names))
         for path, (_, array) in zip(names, arrays):
@@ -88,6 +105,12 @@ class ObjectVariables(TensorMapping):
         """Return the metadata of a variable.  Reads none of its bytes.
 
         `TensorInfo.name` is the key in the checkpoint, not the path.
+
+        Args:
+            path: path of the variable.
+
+        Returns:
+            Its dtype, shape and sizes, and where it is stored.
 
         Raises:
             TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
@@ -107,6 +130,12 @@ class ObjectVariables(TensorMapping):
         """Return the key in the checkpoint of the variable at a path.
 
         The checkpoint may lack a tensor of this key.
+
+        Args:
+            path: path of the variable.
+
+        Returns:
+            The key, which is the name of the variable's tensor in the checkpoint.
 
         Raises:
             TensorNotFoundError: no variable has this path.

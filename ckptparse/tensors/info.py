@@ -53,6 +53,13 @@ class TensorForms(NamedTuple):
         names: names of the tensors.
         shapes: their shapes; () for a scalar.
         tensorflow_dtypes: TensorFlow's names of the stored data types, such as "float32".
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> with open_checkpoint("fixtures/tf-2.21.0/slices/model.ckpt") as ckpt:
+        ...     forms = ckpt.forms()
+        >>> dict(zip(forms.names, forms.shapes))["rows"]
+        (7, 4)
     """
 
     names: list[str]

@@ -33,7 +33,20 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         return self.read(name)
 
     def infos(self) -> list[TensorInfo]:
-        """Return `info` of every tensor, in the order of names."""
+        """Return the metadata of all tensors.
+
+        Returns:
+            The result of `info` for each name, in the order of names.
+
+        Raises:
+            CheckpointError: reading the metadata of a tensor failed; see `info`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> [info.shape for info in graph.subtree("head").infos()]
+            [(8, 3), (3,), (3, 2), (2,)]
+        """
         return [self.info(name) for name in self]
 
     def items(self) -> ItemsView[str, NDArray[Any]]:

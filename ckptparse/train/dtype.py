@@ -42,17 +42,35 @@ class DType:
 
     @property
     def as_datatype_enum(self) -> int:
-        """The number in TensorFlow's enum DataType."""
+        """The number in TensorFlow's enum DataType.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).as_datatype_enum
+            1
+        """
         return self._number
 
     @property
     def name(self) -> str:
-        """TensorFlow's name, such as "float32", "string" or "qint8"."""
+        """TensorFlow's name, such as "float32", "string" or "qint8".
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).name
+            'float32'
+        """
         return lookup(self._number).name
 
     @property
     def enum_name(self) -> str:
-        """The name in TensorFlow's enum DataType, such as "DT_FLOAT"."""
+        """The name in TensorFlow's enum DataType, such as "DT_FLOAT".
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).enum_name
+            'DT_FLOAT'
+        """
         return f"DT_{_ENUM_NAMES.get(self.name, self.name.upper())}"
 
     @property
@@ -61,6 +79,11 @@ class DType:
 
         For a quantized type it is a structured dtype with one field, which has the name of the
         type.  For strings it is `object`.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).as_numpy_dtype
+            <class 'numpy.float32'>
         """
         if self.is_quantized:
             return np.dtype([(self.name, numpy_dtype(self._number))])
@@ -68,53 +91,113 @@ class DType:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The numpy dtype.  numpy looks for this attribute where it takes a dtype."""
+        """The numpy dtype.  numpy uses this attribute when it gets a `DType` as a dtype.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).dtype
+            dtype('float32')
+        """
         dtype: np.dtype[Any] = np.dtype(self.as_numpy_dtype)
         return dtype
 
     @property
     def base_dtype(self) -> DType:
-        """The type itself, because checkpoints have no reference types."""
+        """The type itself, because checkpoints have no reference types.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).base_dtype
+            tf.float32
+        """
         return self
 
     @property
     def size(self) -> int:
-        """Bytes per element; 0 for strings and variants, 1 for resources."""
+        """Bytes per element on disk; 0 for strings and variants, 1 for resources.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).size, DType(7).size
+            (4, 0)
+        """
         return lookup(self._number).itemsize or int(lookup(self._number).name == "resource")
 
     @property
     def is_bool(self) -> bool:
-        """Whether the type is bool."""
+        """Whether the type is bool.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(10).is_bool
+            True
+        """
         return self._number == BOOL
 
     @property
     def is_complex(self) -> bool:
-        """Whether the type is complex."""
+        """Whether the type is complex.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(8).is_complex
+            True
+        """
         return lookup(self._number).kind == "complex"
 
     @property
     def is_floating(self) -> bool:
-        """Whether the type is floating-point; False for complex types."""
+        """Whether the type is floating-point; False for complex types.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(1).is_floating, DType(8).is_floating
+            (True, False)
+        """
         return lookup(self._number).kind == "float"
 
     @property
     def is_integer(self) -> bool:
-        """Whether the type is an integer; False for quantized types."""
+        """Whether the type is an integer; False for quantized types.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(3).is_integer, DType(11).is_integer
+            (True, False)
+        """
         return lookup(self._number).kind in ("int", "uint")
 
     @property
     def is_quantized(self) -> bool:
-        """Whether the type is a quantized integer."""
+        """Whether the type is a quantized integer.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(11).is_quantized
+            True
+        """
         return lookup(self._number).kind == "quantized"
 
     @property
     def is_unsigned(self) -> bool:
-        """Whether the type is an unsigned integer; False for quantized types."""
+        """Whether the type is an unsigned integer; False for quantized types.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(17).is_unsigned, DType(12).is_unsigned
+            (True, False)
+        """
         return lookup(self._number).kind == "uint"
 
     @property
     def is_numpy_compatible(self) -> bool:
-        """Whether numpy arrays of the type exist; False for variants and resources."""
+        """Whether numpy arrays of the type exist; False for variants and resources.
+
+        Examples:
+            >>> from ckptparse.train import DType
+            >>> DType(7).is_numpy_compatible, DType(20).is_numpy_compatible
+            (True, False)
+        """
         return lookup(self._number).itemsize is not None or self._number == STRING
 
     def __eq__(self, other: object) -> bool:

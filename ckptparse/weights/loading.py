@@ -27,6 +27,15 @@ class Mismatch:
             not fit into the target's dtype, with a note: ``"int64 (too large)"``.
         target_shape: its shape in the target; () for a scalar.
         target_dtype: its dtype in the target, as text: ``"float32"``, ``"torch.int64"``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from ckptparse import load_into
+        >>> report = load_into({"a": np.zeros(2)}, {"a": np.ones(3)}, strict=False)
+        >>> report.mismatched[0].source_shape, report.mismatched[0].target_shape
+        ((3,), (2,))
+        >>> print(report.mismatched[0])
+        'a': float64 [3] in the source, float64 [2] in the target
     """
 
     name: str
@@ -73,7 +82,14 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
-        """Whether source and target have the same names, and every array fits."""
+        """Whether source and target have the same names, and every array fits.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import load_into
+            >>> load_into({"a": np.zeros(2)}, {"a": np.ones(2)}).ok
+            True
+        """
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:

@@ -156,7 +156,26 @@ class Selection(TensorMapping):
         return self._transformed(name, self._source[self._source_name(name)])
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (name, array) of several tensors; see `Checkpoint.read_each`."""
+        """Yield (name, array) of several tensors, transformed; see `Checkpoint.read_each`.
+
+        Args:
+            names: names of the selection, each once.
+
+        Yields:
+            The name and the array, as `Selection.read` returns it.
+
+        Raises:
+            TensorNotFoundError: the selection has no such name.
+            ValueError: a transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed; see `Checkpoint.read_each`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> biases = ckpt.select(include="*/fc?/biases", transform={"*": lambda b: b[:2]})
+            >>> [array.shape for _, array in biases.read_each(biases)]
+            [(2,), (2,), (2,)]
+        """
         names = list(names)
         arrays = read_each(self._source, map(self._source_name, names))
         for name, (_, array) in zip(names, arrays):
@@ -206,8 +225,14 @@ class Selection(TensorMapping):
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor, with its name in the selection.
 
-        Reads nothing of a tensor without a transform.  Of a tensor with one, the shape and the
-        dtype are those of the result, so it is read and transformed.
+        A tensor without a transform is not read.  A tensor with one is read and transformed: its
+        metadata are those of the result.
+
+        Args:
+            name: a name of the selection.
+
+        Returns:
+            Its dtype, shape and sizes; for a tensor without a transform, also where it is stored.
 
         Raises:
             TensorNotFoundError: the selection has no such name.
@@ -226,11 +251,44 @@ class Selection(TensorMapping):
         return info
 
     def infos(self) -> list[TensorInfo]:
-        """Return `info` of every tensor, in the order of names."""
+        """Return the metadata of all tensors.
+
+        Returns:
+            The result of `info` for each name, in the order of names.
+
+        Raises:
+            ValueError: a transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> [info.shape for info in ckpt.select(include="*/fc8/*").infos()]
+            [(10,), (1, 1, 12, 10)]
+        """
         return list(self.info_each(self))
 
     def info_each(self, names: Iterable[str]) -> Iterator[TensorInfo]:
-        """Yield `info` of several tensors; those with a transform are read in one loop."""
+        """Yield the metadata of several tensors; those with a transform are read in one loop.
+
+        Args:
+            names: names of the selection, each once.
+
+        Yields:
+            The result of `info` for each name, in the order of `names`.
+
+        Raises:
+            TensorNotFoundError: the selection has no such name.
+            ValueError: a transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed; see `Checkpoint.read_each`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> flat = ckpt.select(include="*/weights", transform={"*": lambda w: w.reshape(-1)})
+            >>> [info.shape for info in flat.info_each(["vgg_16/fc6/weights"])]
+            [(3528,)]
+        """
         names = list(names)
         sources = {name: self._source_name(name) for name in names}
         arrays = self.read_each(name for name in names if name in self._transforms)
