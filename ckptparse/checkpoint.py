@@ -24,13 +24,14 @@ if TYPE_CHECKING:  # imported at first need
     from ckptparse.objectgraph import ObjectGraph
 
 _QUICK_INDEX_NBYTES = 1 << 20
+"""If a name is missing, an index of up to this size is read to suggest similar names."""
 
 
 class Checkpoint(TensorMapping):
     """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
 
-    Names are in the stored order of keys: by unsigned bytes.  Slices of partitioned tensors are
-    not names.  Opening reads a few blocks of the index; a tensor is read when it is asked for.
+    Names are sorted by their UTF-8 bytes, as the keys in the files are.  A partitioned tensor has
+    one name; its slices have none.  A tensor is read when it is accessed, not before.
 
     A checkpoint may be used from several threads at once, and after a fork.  Two checkpoints are
     equal only if they are the same object.
@@ -52,20 +53,23 @@ class Checkpoint(TensorMapping):
 
         Args:
             reader: the reader of the checkpoint's format.
-            files: the file system in which a graph beside the checkpoint is looked for.
-            again: a function, and its arguments, that open the same checkpoint once more.
+            files: the file system that may contain a graph beside the checkpoint; None for no
+                graph.
+            again: a function and its arguments; calling it opens the same checkpoint again.
+                Copying and pickling need it.
         """
         self._open_reader: Reader | None = reader
         self._again = again
         self._storage = files
         self._names: tuple[str, ...] | None = None
         self.path = reader.path
-        """The prefix of the names of its files, or the V1 file."""
+        """The common prefix of the paths of its files; of a single V1 file, its path."""
         self.format = reader.format
         """Either "v1" or "v2"."""
 
     @property
     def _reader(self) -> Reader:
+        """The reader; raises ValueError if the checkpoint is closed."""
         if self._open_reader is None:
             raise ValueError(f"the checkpoint {self.path} is closed")
         return self._open_reader
@@ -119,6 +123,7 @@ class Checkpoint(TensorMapping):
         return self.read(name) if name in self else default
 
     def _all_names(self) -> tuple[str, ...]:
+        """Return the names of all tensors, which are read once."""
         reader = self._reader
         if self._names is None:
             self._names = tuple(decode_names(reader.keys()))
@@ -127,29 +132,31 @@ class Checkpoint(TensorMapping):
     # Tensors
 
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
-        """Return a tensor, or the part of it that a numpy index takes.
+        """Return a tensor, or the part of it that a numpy index selects.
 
-        Of a partitioned tensor, only the slices that the index needs are read.  Of a tensor that
-        is stored whole, with ``mmap=False``, only the bytes from the first to the last element are
-        read.  With ``verify=True``, the first access checks all bytes of the tensor, or of these
-        slices, once.
+        If the tensor is partitioned, only the slices with selected elements are read.  Otherwise,
+        in a V2 checkpoint with ``mmap=False``, only the bytes from the first to the last selected
+        element are read.  With ``verify=True``, the first access also reads and checks all bytes of
+        the tensor, or of these slices.
 
         Args:
             name: the name of a tensor.
-            index: anything that numpy takes between square brackets, such as ``np.s_[:, :, 0]``.
+            index: any numpy index, such as ``np.s_[:, :, 0]``; ``...`` selects the whole tensor.
 
         Returns:
-            An array, never a bare scalar.  Numbers that are stored whole: a read-only view of the
-            mapped file, which may be unaligned; a read-only copy with ``mmap=False`` or from a
-            big-endian checkpoint.  A partitioned tensor: a new array.  Strings: a new array of
-            `bytes` with the dtype `object`.
+            An array; for a single element an array of shape (), never a scalar.  For numbers that
+            are stored whole, it is a read-only view of the mapped file, which may be unaligned; or
+            a read-only copy, with ``mmap=False`` or from a big-endian checkpoint.  A new array is
+            returned for a partitioned tensor, for integers and booleans of a V1 checkpoint, and for
+            strings, which are `bytes` in an array of dtype `object`.
 
         Raises:
             TensorNotFoundError: there is no such tensor.
             MissingShardError: its data file is missing.
             TruncatedError: its data file ends before the tensor does.
             ChecksumError: its bytes are not those that were written (``verify=True``).
-            CorruptCheckpointError: its slices have holes or overlaps, or its lengths do not add up.
+            CorruptCheckpointError: its slices do not cover it exactly once, or its stored sizes
+                contradict each other.
             UnsupportedError: it is a variant, a resource, or of a type of a newer TensorFlow.
             IndexError: the index does not fit the shape.
 
@@ -175,13 +182,13 @@ class Checkpoint(TensorMapping):
     """Return a whole tensor: ``read(name)``."""
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (name, array) of several tensors, each read when the loop comes to it.
+        """Yield (name, array) of several tensors; each is read when the loop reaches it.
 
-        ``items()`` and ``values()`` are this loop over all names.
+        ``items()`` and ``values()`` use this method for all names.
 
-        The work of the loop is bounded by the size of the files: tensors that together take more
-        than four times the bytes of a data file are an error.  TensorFlow never lets tensors share
-        bytes, but a crafted file can.  A loop that calls `read` for each name has no such bound.
+        The size of the files bounds the work of the loop: it raises an error if the tensors in a
+        data file together have more than four times its bytes.  TensorFlow never lets tensors share
+        bytes, but a malicious file can.  A loop that calls `read` for each name has no such bound.
 
         Args:
             names: names of tensors, each once.
@@ -209,7 +216,7 @@ class Checkpoint(TensorMapping):
             yield name, array
 
     def info(self, name: str) -> TensorInfo:
-        """Return the metadata of a tensor; reads none of its bytes.
+        """Return the metadata of a tensor.  Reads none of its bytes.
 
         Args:
             name: the name of a tensor.
@@ -268,6 +275,7 @@ class Checkpoint(TensorMapping):
         return self._reader.forms()
 
     def _find(self, name: str) -> tuple[bytes, Entry]:
+        """Return the key and the entry of a tensor, or raise TensorNotFoundError."""
         key = encode_name(name)
         entry = self._reader.find(key)
         if entry is None:
@@ -275,6 +283,7 @@ class Checkpoint(TensorMapping):
         return key, entry
 
     def _not_found(self, name: str) -> TensorNotFoundError:
+        """Return the error for a missing tensor."""
         return not_found("no such tensor", name, self._names_to_offer(), file=self.path)
 
     def _names_to_offer(self) -> tuple[str, ...]:
@@ -283,19 +292,19 @@ class Checkpoint(TensorMapping):
             return ()
         try:
             return self._all_names()
-        except CheckpointError:  # damage elsewhere: this name is not there all the same
+        except CheckpointError:  # the index is damaged elsewhere; this name is still missing
             return ()
 
     select = select
 
-    # What is saved with them
+    # Graphs
 
     @cached_property
     def object_graph(self) -> ObjectGraph | None:
         """The graph of the objects that TensorFlow 2 or Keras saved; None if there is none.
 
-        It is a tensor of the checkpoint, and is read at the first access.  `tf.train.Saver` of
-        TensorFlow 1 writes none.
+        It is stored as a tensor of the checkpoint, and read at the first access.  Checkpoints that
+        ``tf.train.Saver`` of TensorFlow 1 wrote have none.
 
         Raises:
             CorruptCheckpointError: the graph is damaged.
@@ -362,12 +371,13 @@ class Checkpoint(TensorMapping):
     ) -> VerifyReport:
         """Check every stored byte of the index and of tensors, and report all damage.
 
-        Damage is reported and not raised; the report ends after 50,000 damaged tensors.  Numbers
-        are read in pieces, strings and records of V1 one tensor at a time.
+        Damage is reported, not raised.  The report ends after 50,000 damaged tensors.  Memory: a
+        tensor of strings, and any tensor of a V1 checkpoint, is read as a whole; numbers of a V2
+        checkpoint are read piece by piece.
 
         Args:
-            names: the tensors to check, each once; None checks all, and the index.
-            progress: called with (bytes checked, bytes in all) after each tensor.
+            names: the tensors to check, each once; None for all tensors and the index.
+            progress: called with (bytes checked so far, total bytes) after each tensor.
 
         Returns:
             A report that lists every damaged tensor; its `ok` is True if there is none.
@@ -419,7 +429,7 @@ class Checkpoint(TensorMapping):
         self.close()
 
     def _repr_html_(self) -> str | None:
-        """For notebooks: the first tensors.  None, that is `repr`, when it is closed."""
+        """Return a table of the first tensors, for notebooks; None (use `repr`) if closed."""
         if self._open_reader is None:
             return None
         from ckptparse.display.notebook import MOST_ROWS, render_html
@@ -429,7 +439,7 @@ class Checkpoint(TensorMapping):
         return render_html(f"{self.path} ({self.format})", infos, len(names))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copied or unpickled checkpoint is opened anew, from the same place."""
+        """Return how to copy or unpickle the checkpoint: by opening the same path again."""
         if self._again is None:
             raise TypeError("only what open_checkpoint opened can be copied or pickled")
         return self._again

@@ -16,8 +16,9 @@
     ├── UnreadableError                 also OSError: the operating system or the storage refused
     └── MismatchError                   also ValueError: tensors do not fit a target
 
-Each class also inherits from the builtin exception that callers already catch.  `MismatchError` is
-defined in `ckptparse.weights.loading`.  The text of an error always has this form::
+Most classes also inherit from the builtin exception with the same meaning, so that code that
+catches the builtin one works.  `MismatchError` is defined in `ckptparse.weights.loading`.  The text
+of an error has this form; parts that are unknown are left out::
 
     FILE, byte OFFSET, tensor NAME: what is wrong
       expected: what the format, or the rest of the file, requires
@@ -125,14 +126,14 @@ class CheckpointError(Exception):
         return "\n  ".join(self.lines())
 
     def locate(self, *, file: str | None = None, base: int = 0, tensor: str | None = None) -> None:
-        """Add the parts of the place that are not known yet.
+        """Set `file`, `offset` and `tensor`, as far as they are not set yet.
 
-        A function that decodes a buffer knows the position in the buffer, but not the file, nor the
-        buffer's offset in it.  Its caller adds them.
+        A function that decodes a buffer knows the position in the buffer, but neither the file nor
+        the offset of the buffer in the file.  Its caller adds these.
 
         Args:
             file: path or URL of the file.
-            base: offset of the buffer in the file; it is added to `offset`.
+            base: offset of the buffer in the file; if `file` was not set, it is added to `offset`.
             tensor: name of the tensor.
         """
         if self.file is None and file is not None:
@@ -147,7 +148,7 @@ class CheckpointError(Exception):
 
 
 def _shorten(text: str) -> str:
-    """Return the beginning of a text that comes from a file and may have megabytes."""
+    """Return a text, cut after `_MOST_QUOTED` letters: texts from a file can have megabytes."""
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 
@@ -155,7 +156,7 @@ _MOST_QUOTED = 600
 
 
 class NotFoundError(CheckpointError):
-    """A checkpoint, a file of it or a tensor does not exist.  The base class of three errors.
+    """A checkpoint, one of its files, or a tensor does not exist.  The base class of three errors.
 
     Examples:
         >>> from ckptparse import NotFoundError, open_checkpoint
@@ -183,7 +184,7 @@ class DataLossError(CheckpointError):
 class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
     """There is no checkpoint at the path; also a FileNotFoundError.
 
-    The text says what was looked for and what is there.
+    The text lists the files that were searched for and those that exist.
 
     Examples:
         >>> from ckptparse import CheckpointNotFoundError, open_checkpoint
@@ -202,8 +203,8 @@ class CheckpointNotFoundError(NotFoundError, FileNotFoundError):
 class MissingShardError(NotFoundError, FileNotFoundError):
     """A file that belongs to the checkpoint is missing; also a FileNotFoundError.
 
-    `open_checkpoint` raises it for an incomplete V1 set, reading a tensor for a missing V2 data
-    file.
+    `open_checkpoint` raises it if a file of a V1 checkpoint is missing.  Reading a tensor raises it
+    if the data file of a V2 checkpoint that contains the tensor is missing.
 
     Examples:
         >>> from ckptparse import MissingShardError, open_checkpoint
@@ -297,8 +298,8 @@ class TruncatedError(CorruptCheckpointError):
 class UnsupportedError(CheckpointError, NotImplementedError):
     """The file or tensor is intact, but this version cannot read it; also a NotImplementedError.
 
-    It is a tensor that is not an array (a variant or a resource), a tensor of an unknown data type
-    or of a size that numpy cannot have, or a checkpoint for newer readers.
+    The cause is a tensor that is not an array (a variant or a resource), that has an unknown data
+    type or that is too large for numpy; or a checkpoint that requires a newer reader.
 
     Examples:
         >>> from ckptparse import UnsupportedError, open_checkpoint
@@ -312,10 +313,10 @@ class UnsupportedError(CheckpointError, NotImplementedError):
 
 
 class UnreadableError(CheckpointError, OSError):
-    """The operating system or the storage does not open or read a file; also an OSError.
+    """The operating system or the storage cannot open or read a file; also an OSError.
 
-    Missing permissions, a failing disk and a server that does not answer are examples.  A path that
-    leads out of the directory of ``confined=True`` is another.
+    Examples are missing permissions, a failing disk, and a server that does not answer.  With
+    ``confined=True``, a path that leads out of the directory also raises this error.
 
     Attributes:
         errno: number of the error, as in the module `errno`; or None.

@@ -28,8 +28,8 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open a checkpoint that TensorFlow wrote.
 
-    Opening reads little, whatever the number and size of the tensors: of a V2 checkpoint the
-    index's footer and two of its blocks, of a V1 checkpoint the table of contents of each file.
+    Opening reads no tensors.  Of a V2 checkpoint, it reads the footer and two blocks of the index;
+    of a V1 checkpoint, the table of contents of each file.
 
     Args:
         path: the path or URL of a checkpoint (URLs need the extra `remote`):
@@ -41,30 +41,30 @@ def open_checkpoint(
             - the directory of a SavedModel or a TF-Hub module;
             - a directory that contains exactly one checkpoint.
 
-        verify: compare the bytes of a tensor with their stored checksum at the first access.
-            False reads no data until an array is used.  Indexes and tables of contents are
-            always checked.
-        mmap: map data files into memory, so that arrays are views of the files and need no copy.
-            False reads copies.  Use False for files that others may shorten or remove: the use of
-            an array over such a file can end the process with SIGBUS.  The 129th and later data
-            files are always read as copies, to limit the number of open files; so are URLs.
+        verify: compare the bytes of a tensor with their stored checksum at the first access.  With
+            False, a mapped file is read only when an array over it is used.  Indexes and tables of
+            contents are always checked.
+        mmap: map data files into memory, so that arrays are views of the files.  With False, arrays
+            are copies.  Use False for files that another process may shorten or remove: the use of
+            an array over such a file can end the process with SIGBUS.  Data files after the 128th,
+            and files at URLs, are always read as copies; this limits the number of open files.
         format: "v1" or "v2", to choose between two checkpoints with the same prefix.  None prefers
             V2, as TensorFlow does.
         storage_options: options that fsspec passes to the file system of a URL.
-        confined: open nothing outside one directory: the one that `path` is, or that contains
-            the prefix or file `path`.  State files and symbolic links that lead out of it are not
-            followed.  Use it for checkpoints from strangers.
+        confined: open no file outside one directory: the directory that contains the prefix or file
+            `path`, or else the directory `path`.  State files and symbolic links that lead out of
+            it are not followed.  Use it for checkpoints that you do not trust.
 
     Returns:
         A `Checkpoint`.  Close it, or use it in a ``with`` statement; its arrays stay valid.
 
     Raises:
-        CheckpointNotFoundError: there is no checkpoint, or more than one; the text says what was
-            looked for and what was found.
-        MissingShardError: a file of a V1 set is missing.
-        NotACheckpointError: the file is of another kind.
+        CheckpointNotFoundError: there is no checkpoint, or more than one; the text lists the files
+            that were searched for and those that exist.
+        MissingShardError: a file of a V1 checkpoint is missing.
+        NotACheckpointError: the file is not a TensorFlow checkpoint.
         CorruptCheckpointError: an index, a table of contents or a state file is damaged.
-        UnsupportedError: the checkpoint is for newer readers only.
+        UnsupportedError: the checkpoint requires a newer reader.
         UnreadableError: the operating system or the storage refuses, or with `confined` the path
             leads out of the directory.
         ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
@@ -106,7 +106,7 @@ def open_checkpoint(
                 files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
             ]
             return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
-        # The index is read block by block, never mapped: bytes that were checked cannot change.
+        # The index is not mapped, so that bytes cannot change after they were checked.
         index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
@@ -135,7 +135,7 @@ def read_graph(
 
     Args:
         path: a `.meta` file, the directory or file of a SavedModel, or any path that
-            `open_checkpoint` takes.
+            `open_checkpoint` accepts.
         tags: choose the graph of a SavedModel that has exactly these tags; None for the first one.
         confined: as in `open_checkpoint`.
 

@@ -11,7 +11,7 @@ from ckptparse.limits import MAX_DAMAGED_TENSORS
 from ckptparse.tensors.names import decode_name
 
 Progress = Callable[[int, int], object]
-"""Called with (bytes done, bytes in all)."""
+"""A function that is called with (bytes checked so far, total bytes)."""
 
 
 class Damage(NamedTuple):
@@ -126,16 +126,16 @@ def verify_tensors(
     find: Callable[[str], tuple[bytes, Entry]],
     progress: Progress | None,
 ) -> VerifyReport:
-    """Check all bytes of tensors; without names also all bytes of the index.
+    """Check all bytes of tensors; without names, also all bytes of the index.
 
     Args:
         reader: the open checkpoint.
-        names: the tensors to check; None for all.
-        find: returns the key and the entry of a name, or raises.
-        progress: called after every tensor.
+        names: the tensors to check; None for all tensors and the index.
+        find: returns the key and the entry of a name, or raises TensorNotFoundError.
+        progress: called after each tensor; None for no calls.
 
     Raises:
-        TensorNotFoundError: one of `names` is not there.
+        TensorNotFoundError: the checkpoint has no tensor with one of these names.
     """
     reader.forget_verified()
     reader = reader.one_pass()
@@ -164,7 +164,7 @@ def verify_tensors(
             if not reader.verify(key, entry):
                 unchecked.append(decode_name(key))
         except CheckpointError as error:
-            if not isinstance(error, ChecksumError):  # not all of them may be there
+            if not isinstance(error, ChecksumError):  # the checksum was not compared
                 nbytes_checked -= nbytes
             name = decode_name(key)
             error.locate(file=reader.path, tensor=name)
@@ -177,7 +177,7 @@ def verify_tensors(
 
 
 def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
-    """Return the size of a tensor, 0 where damage hides it."""
+    """Return the size of a tensor; 0 if it is unknown because of damage."""
     try:
         return reader.nbytes(key, entry)
     except CheckpointError:
@@ -185,6 +185,7 @@ def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
 
 
 def _too_much_damage(path: str) -> CheckpointError:
+    """Return the error that ends a report of too many damaged tensors."""
     return CorruptCheckpointError(
         "too many damaged tensors",
         file=path,
