@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUMPY_MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
-"""How many dimensions an array can have in this version of numpy."""
+"""The maximum number of dimensions of an array in this version of numpy."""
 
 _MAX_NBYTES = 2**63 - 1
-"""How many bytes an array can have on a 64-bit machine: numpy counts them in a signed integer."""
+"""The maximum size of an array on a 64-bit machine: numpy counts bytes in a signed integer."""
 
 
 def require_shape(shape: tuple[int, ...], itemsize: int) -> None:
     """Raise UnsupportedError for a shape that numpy's arrays cannot have.
 
-    Dimensions of size 0 are left out of the product, as in numpy's own check.
+    The number of bytes is computed without dimensions of size 0, as in numpy's own check.
     """
     if len(shape) > NUMPY_MAX_RANK:
         raise UnsupportedError(
@@ -52,8 +52,8 @@ def read_part(
 ) -> NDArray[Any]:
     """Read a part of a row-major array.
 
-    From a mapped source nothing is read.  From a source that copies, a basic index reads the bytes
-    from the first to the last element that it selects, and an index with arrays reads all bytes.
+    A mapped source is not read: the result is a view.  Of a source that copies, the bytes from the
+    first to the last selected element are read; for an index with arrays, all bytes are read.
 
     Args:
         source: the source that contains the array.
@@ -68,8 +68,8 @@ def read_part(
         bytes were swapped.
 
     Raises:
-        CheckpointError: as `Source.read`.
-        UnsupportedError: the array has no elements, and numpy cannot make its shape.
+        CheckpointError: `Source.read` raised it.
+        UnsupportedError: the array is empty, and its shape is too large for numpy.
         IndexError: the index does not fit the shape.
     """
     nbytes = prod(shape) * dtype.itemsize
@@ -89,8 +89,8 @@ def read_part(
 def take(array: NDArray[Any], index: Index) -> NDArray[Any]:
     """Return the part of an array that an index selects, never a bare scalar.
 
-    Empty arrays are not indexed by numpy, because it allocates the result before it checks the
-    index: 2**53 elements for the index [0] of the shape (0, 2**53).
+    An empty array is not indexed by numpy, which allocates the result before it checks the index:
+    for the index [0] of an array of shape (0, 2**53), it would allocate 2**53 elements.
     """
     if index is Ellipsis:
         return array

@@ -1,4 +1,4 @@
-"""Assemble a partitioned tensor, or the part of it that an index takes, from its slices."""
+"""Assemble a partitioned tensor, or the part of it that an index selects, from its slices."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def assemble(
     """Return a new array with the selected elements of all slices.
 
     Args:
-        selection: the elements that are wanted, of the whole tensor.
-        boxes: where in the tensor each slice lies; they tile all that is selected.
-        dtype: of the tensor.
-        read_part: returns the part of slice `i` that an index takes.
-        copy_slice: writes all of slice `i` into an array of its shape, without a copy in between;
-            for a selection of the whole tensor.
+        selection: the selected elements of the tensor.
+        boxes: the part of the tensor that each slice covers.  Together they cover each selected
+            element exactly once.
+        dtype: dtype of the tensor.
+        read_part: returns the part of slice `i` that an index selects.
+        copy_slice: writes slice `i` into an array of its shape, without an intermediate copy; used
+            instead of `read_part` if it is not None.  Only for a selection of the whole tensor.
 
     Raises:
-        CheckpointError: whatever reading a slice raises.
+        CheckpointError: reading a slice failed.
         AssertionError: some elements were not written.  The slices tile the tensor, so this is a
             bug of ckptparse.
     """
@@ -58,7 +59,7 @@ def assemble(
     if array.nbytes < _MIN_PARALLEL_NBYTES or has_objects:
         num_written = sum(map(fill, range(len(boxes))))
     else:
-        from ckptparse.sources.parallel import run_on_all_cores  # it loads threads
+        from ckptparse.sources.parallel import run_on_all_cores  # it imports threading
 
         num_written = sum(run_on_all_cores(fill, len(boxes)))
     if num_written != array.size:

@@ -78,7 +78,7 @@ _TABLE = {
 
 
 def lookup(number: int) -> DataType:
-    """Return the row of a DataType number; an unknown number has neither numpy type nor size."""
+    """Return the row of a DataType number; for an unknown number, one without type and size."""
     return _TABLE.get(number) or _unknown(number)
 
 
@@ -89,7 +89,7 @@ def _unknown(number: int) -> DataType:
 
 
 def number_of(name: str) -> int:
-    """Return the DataType number of a name that `lookup` gave."""
+    """Return the DataType number of a name that `lookup` returned."""
     return _NUMBERS.get(name) or int(name.rpartition(" ")[2])
 
 

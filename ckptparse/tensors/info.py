@@ -68,7 +68,7 @@ class TensorForms(NamedTuple):
 
 
 class TensorInfo(NamedTuple):
-    """A tensor's metadata.  The tensor itself is not read for it.
+    """The metadata of a tensor.
 
     Attributes:
         name: name in the checkpoint.  Bytes that are not UTF-8 are lone surrogates
@@ -80,9 +80,9 @@ class TensorInfo(NamedTuple):
             "qint8".
         shape: shape; () for a scalar.
         size: number of elements.
-        nbytes: number of bytes of the elements.  In V2 the size on disk, which for all types but
-            strings is also the size in memory.  In V1 the size in memory; 0 for strings and for
-            tensors that cannot be read, whose size is known only after reading.
+        nbytes: number of bytes of the elements.  In V2, this is the size on disk, which for all
+            types but strings is also the size in memory.  In V1, this is the size in memory; 0 for
+            strings, whose size is unknown until they are read, and for tensors that cannot be read.
         slices: the stored slices of a partitioned tensor; () for a tensor stored whole.
         mapped: whether reading returns a view of the mapped file instead of a copy, as far as this
             is known without reading.

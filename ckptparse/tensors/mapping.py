@@ -22,11 +22,11 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
 
     @abstractmethod
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
-        """Return a tensor, or the part of it that a numpy index takes; never a bare scalar."""
+        """Return a tensor, or the part of it that a numpy index selects; never a bare scalar."""
 
     @abstractmethod
     def info(self, name: str) -> TensorInfo:
-        """Return the metadata of a tensor; only a transformed one is read for it."""
+        """Return the metadata of a tensor.  A tensor with a transform is read to compute them."""
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the whole tensor: ``read(name)``."""
@@ -50,17 +50,17 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         return [self.info(name) for name in self]
 
     def items(self) -> ItemsView[str, NDArray[Any]]:
-        """Return a view of the names and arrays; each array is read when the loop comes to it."""
+        """Return a view of the names and arrays; each array is read when a loop reaches it."""
         return _Items(self)
 
     def values(self) -> ValuesView[NDArray[Any]]:
-        """Return a view of the arrays; each is read when the loop comes to it."""
+        """Return a view of the arrays; each is read when a loop reaches it."""
         return _Values(self)
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (name, array) of several tensors, each read when the loop comes to it.
+        """Yield (name, array) of several tensors; each is read when the loop reaches it.
 
-        See `Checkpoint.read_each` for what bounds the work of such a loop.
+        `Checkpoint.read_each` describes the bound on the work of such a loop.
         """
         for name in names:
             yield name, self[name]

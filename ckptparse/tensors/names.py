@@ -13,15 +13,17 @@ _NUMBER = re.compile("0*([0-9]+)")
 def natural_key(name: str) -> str:
     """Return a key that sorts names naturally: ``layer_2`` before ``layer_10``.
 
-    The key has each number after its length, so that the order of texts is the order of numbers.
+    In the key, each number has its length before it, so that comparing keys as texts compares the
+    numbers.
     """
     return _NUMBER.sub(_with_length, name)
 
 
 def _with_length(found: re.Match[str]) -> str:
-    """Return a number after its length; the length is written as 9s and a last digit below 9.
+    """Return a number with its length before it.
 
-    Lengths 3, 9 and 26 are written 3, 90 and 998: as texts they have the same order.
+    The length is written so that lengths have the same order as texts: as one digit 9 for each 9 in
+    it, then the remainder.  The lengths 3, 9 and 26 are written 3, 90 and 998.
     """
     digits = found[1]
     nines, rest = divmod(len(digits), 9)
@@ -42,7 +44,7 @@ def decode_names(keys: list[bytes]) -> list[str]:
 
 
 def encode_name(name: str) -> bytes:
-    """Return the key of a name; b"", the key of no tensor, for a name that cannot be a key."""
+    """Return the key of a name; b"", which is the key of no tensor, if it cannot be encoded."""
     try:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -51,8 +53,8 @@ def encode_name(name: str) -> bytes:
 
 _MOST_COMPARED = 1_000
 _MOST_LETTERS = 200
-"""Finding similar names is slow, and slower for long names.  Beyond these limits only names that
-contain the wanted one are suggested."""
+"""Limits on the number and length of names that are compared for similarity, which is slow.  Beyond
+them, only names that contain the wanted name are suggested."""
 
 
 def not_found(

@@ -1,7 +1,7 @@
 """Apply numpy indexes to arrays that are stored in a file, or in slices.
 
-`select_elements` turns an index into a selection, which answers for any box of the array: which
-part of the box is wanted, and where in the result does it go?
+`select_elements` turns an index into a selection.  For a box of the array, the selection returns
+the selected elements of the box and their positions in the result.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Index = Any
-"""Whatever numpy takes between square brackets."""
+"""Any index that numpy accepts between square brackets."""
 
 
 class Box(NamedTuple):
-    """A box of an array: first index and size, per dimension."""
+    """A rectangular part of an array: its first index and its size in each dimension."""
 
     start: tuple[int, ...]
     shape: tuple[int, ...]
@@ -33,12 +33,13 @@ class Box(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Part of a row-major array that holds a selection; everything counted in elements.
+    """The range of a row-major array that contains a selection; all values count elements.
 
     Attributes:
-        start, stop: the part itself.
-        origin: position in the part of the element that comes first in the result.
-        steps: distance between neighbours in the result, per dimension.
+        start: the first element of the range.
+        stop: the end of the range.
+        origin: position in the range of the element that is the first one in the result.
+        steps: distance between neighbours in the result, for each dimension.
     """
 
     start: int
@@ -48,7 +49,7 @@ class Span(NamedTuple):
 
 
 class ElementSelection(Protocol):
-    """Elements of an array that an index takes."""
+    """The elements of an array that an index selects."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,23 +57,26 @@ class ElementSelection(Protocol):
         ...
 
     def touches(self, box: Box) -> bool:
-        """Return whether the index may take elements of a box; costs no more than the index."""
+        """Return False if the index certainly selects no element of a box; otherwise True."""
         ...
 
     def part(self, box: Box) -> tuple[Index, Index] | None:
-        """(index in the array to fill, index in the box's own array), None if nothing is wanted."""
+        """Return the index in the array to fill and the index in the array of the box.
+
+        Return None if no element of the box is selected.
+        """
         ...
 
     def finish(self, filled: NDArray[Any]) -> NDArray[Any]:
-        """The result, from the filled array."""
+        """Return the result, made from the filled array."""
         ...
 
 
 def select_elements(index: Index, shape: tuple[int, ...]) -> ElementSelection:
-    """Return the elements that an index takes of an array of a shape.
+    """Return the selection of an index for an array of a shape.
 
     Raises:
-        IndexError: as numpy does.
+        IndexError: the index does not fit the shape.
     """
     items = index if isinstance(index, tuple) else (index,)
     if all(_is_basic(item) for item in items):
@@ -81,23 +85,23 @@ def select_elements(index: Index, shape: tuple[int, ...]) -> ElementSelection:
 
 
 def keep_array(index: Index) -> Index:
-    """An index that takes the same elements, but never a bare scalar instead of a 0-d array."""
+    """Return an equivalent index that makes numpy return a 0-d array instead of a scalar."""
     items = index if isinstance(index, tuple) else (index,)
     return items if any(item is Ellipsis for item in items) else (*items, Ellipsis)
 
 
 def _is_basic(item: object) -> bool:
-    """Return whether numpy answers an item with a view: an int, a slice, Ellipsis or None."""
+    """Return whether an item of an index is an int, a slice, Ellipsis or None (not an array)."""
     if item is None or item is Ellipsis or isinstance(item, slice):
         return True
     return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
 
 
 class BasicSelection:
-    """Integers and slices: a range along every axis."""
+    """The selection of an index without arrays: a range along each axis."""
 
     def __init__(self, items: tuple[Index, ...], shape: tuple[int, ...]) -> None:
-        # A virtual array, one byte in all: numpy itself judges the index and shapes the result.
+        # One byte, broadcast to the shape: numpy checks the index and computes the result's shape.
         virtual: NDArray[np.bool_] = np.broadcast_to(np.False_, shape)
         self._result_shape = virtual[keep_array(items)].shape
         given = sum(item is not None and item is not Ellipsis for item in items)
@@ -135,7 +139,7 @@ class BasicSelection:
         return filled.reshape(self._result_shape)
 
     def span(self, shape: tuple[int, ...]) -> Span:
-        """Return the range of the row-major array in which a selection that is not empty lies."""
+        """Return the range that contains the selection, which must not be empty."""
         strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
         ranges = list(zip(self.ranges, strides))
         start = sum(min(taken) * stride for taken, stride in ranges)
@@ -149,6 +153,7 @@ class BasicSelection:
 
 
 def _range_of(item: Index, size: int) -> range:
+    """Return the coordinates that an integer or slice selects along an axis of a size."""
     if isinstance(item, slice):
         return range(size)[item]
     i = operator.index(item)
@@ -157,7 +162,7 @@ def _range_of(item: Index, size: int) -> range:
 
 
 def _positions_within(taken: range, start: int, stop: int) -> range:
-    """The positions k with start <= taken[k] < stop."""
+    """Return the positions k with start <= taken[k] < stop."""
     step = taken.step
     if step > 0:
         low, high = -((taken.start - start) // step), -((taken.start - stop) // step)
@@ -167,15 +172,15 @@ def _positions_within(taken: range, start: int, stop: int) -> range:
 
 
 class CoordinateSelection:
-    """Arrays of integers or booleans, mixed with anything else: the coordinates of every element.
+    """The selection of an index with arrays of integers or booleans: coordinates of each element.
 
-    Costs eight bytes per element and axis of the result, none before `shape` is asked for: what the
-    array's own shape declares costs nothing.
+    The coordinates take 8 bytes for each axis and element of the result.  They are computed by the
+    first call of `part`, so the shape alone, which a damaged file can declare, allocates nothing.
     """
 
     def __init__(self, items: tuple[Index, ...], shape: tuple[int, ...]) -> None:
-        self._along: list[range | NDArray[np.intp]] = []  # coordinates taken, axis by axis
-        self._items: list[Index] = []  # the index, in positions of those instead of coordinates
+        self._along: list[range | NDArray[np.intp]] = []  # selected coordinates of each axis
+        self._items: list[Index] = []  # the index, with positions in `_along`
         for item in _expand(items, len(shape)):
             if item is None or isinstance(item, bool):  # a new axis
                 self._items.append(item)
@@ -203,7 +208,7 @@ class CoordinateSelection:
 
     @cached_property
     def _coordinates(self) -> list[NDArray[np.intp]]:
-        """The coordinate of every element of the result along each axis."""
+        """The coordinates of all elements of the result, for each axis."""
         grid = np.ix_(*(np.asarray(taken, np.intp) for taken in self._along))
         whole = [len(taken) for taken in self._along]
         index = keep_array(tuple(self._items))
@@ -233,7 +238,10 @@ class CoordinateSelection:
 
 
 def _expand(items: tuple[Index, ...], rank: int) -> list[Index]:
-    """An index without Ellipsis: int, slice, array, or (a new axis) None or a boolean."""
+    """Return the items of an index: integers, slices, arrays; None or a boolean for a new axis.
+
+    Ellipsis is replaced by slices.
+    """
     arrays = [
         item if item is None or item is Ellipsis or isinstance(item, slice) else np.asarray(item)
         for item in items
@@ -260,7 +268,7 @@ def _expand(items: tuple[Index, ...], rank: int) -> list[Index]:
 
 
 def _coordinates_of(item: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
-    """An array of an index as coordinates along the first axes of a shape."""
+    """Return the coordinates that an array in an index selects, along the first axes of a shape."""
     if item.dtype == bool:
         if item.shape != shape[: item.ndim]:
             raise IndexError(f"boolean index of shape {item.shape} for axes of {shape}")

@@ -1,12 +1,12 @@
-"""Partitioned tensors: how slices are named, and whether they make up the whole.
+"""Partitioned tensors: the keys of slices, and the check that slices cover a tensor.
 
-A slice is one extent, (start, length), per dimension; length -1 means the whole dimension.
+A slice has one extent, (start, length), for each dimension; length -1 means the whole dimension.
 Its key in the table is, in ordered code (see `encoding.ordered_code`)::
 
     uint 0 | string name | uint rank | for each dimension: int start, int length
 
-A whole dimension is written as start 0, length -1, and differs from the same range in numbers:
-keys are built from extents as they are stored.
+A whole dimension can be stored as start 0, length -1, or as start 0 and its size.  These give
+different keys, so a key must be built from the extents as they are stored.
 
 Sources: tensorflow/core/framework/tensor_slice.cc, core/util/saved_tensor_slice_util.cc.
 """
@@ -29,11 +29,11 @@ from ckptparse.limits import MAX_FREE_CELLS, MAX_FREE_SLICES, MIN_SLICE_NBYTES
 from ckptparse.tensors.numpy_index import Box
 
 Extents = tuple[tuple[int, int], ...]
-"""(start, length) per dimension; length WHOLE for all of a dimension."""
+"""(start, length) for each dimension; the length WHOLE means the whole dimension."""
 
 WHOLE = -1
 KEY_PREFIX = b"\x00"
-"""First byte of every slice key, and of hardly any name."""
+"""First byte of each slice key; hardly any name begins with it."""
 
 
 def count_most_slices(nbytes: int) -> int:
@@ -87,12 +87,18 @@ def resolve_all(slices: Iterable[Extents], shape: tuple[int, ...]) -> list[Box]:
 def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> None:
     """Check that boxes cover an array exactly once.
 
-    The boxes' bounds cut the array into a grid; the boxes are painted on that grid, which has
-    few cells whatever the size of the array.  `max_cells` bounds the memory for grids of damaged
-    or hostile files: what the real bytes of the checkpoint justify.
+    The bounds of all boxes divide the array into a grid of cells.  Each cell is marked when a box
+    covers it.  The number of cells depends on the boxes, not on the size of the array.
+
+    Args:
+        boxes: the boxes.
+        shape: shape of the array.
+        max_cells: limit on the number of cells, so that a damaged or malicious file cannot use much
+            memory: the number of bytes in the file.  2**20 cells are always allowed.
 
     Raises:
-        CorruptCheckpointError: a box outside the array, an overlap, a hole.
+        CorruptCheckpointError: a box is not inside the array, boxes overlap, a part of the array is
+            not covered, or there are too many cells.
     """
     for box in dict.fromkeys(boxes):
         if any(a < 0 or n < min(size, 1) or a + n > size for a, n, size in zip(*box, shape)):
@@ -111,7 +117,7 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
         starts = {box.start[axis] for box in boxes}
         stops = {box.start[axis] + box.shape[axis] for box in boxes}
         cuts.append(sorted(starts | stops | {0, size}))
-    # Axes that nothing is cut along do not matter, and numpy has not as many as a tensor may have.
+    # Axes without a cut are left out: a tensor may have more axes than a numpy array.
     cut_axes = [axis for axis, bounds in enumerate(cuts) if len(bounds) != 2]
     cuts = [cuts[axis] for axis in cut_axes]
     cells = [len(bounds) - 1 for bounds in cuts]
@@ -133,7 +139,7 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
                 "slices overlap", expected="every element once", found=f"{describe(box)} again"
             )
         painted[cell] = True
-    # No overlap, nothing outside, and as many elements as the tensor: no hole is left.
+    # No box overlaps or is outside, and they have as many elements as the tensor: no hole is left.
 
 
 def describe(box: Box) -> str:
