@@ -1,8 +1,8 @@
 """The functions of `tf.train` that read checkpoints, with the same names and results.
 
 Code written for TensorFlow runs after ``import ckptparse as tf``, or with ``from ckptparse import
-train`` instead of ``tf.train``.  Where TensorFlow refuses or returns something wrong, the right
-answer is given; docs/train.md lists all differences.
+train`` instead of ``tf.train``.  Where TensorFlow raises an error or returns a wrong result, these
+functions return the right one; docs/train.md lists all differences.
 
 >>> from ckptparse import train
 >>> train.load_variable("fixtures/tf-1.15.5/vgg_16/model.ckpt", "vgg_16/mean_rgb").shape

@@ -1,4 +1,4 @@
-"""Keep checkpoints open between calls that each get a path.
+"""Keep checkpoints open between calls of functions that take a path.
 
 Converters call `load_variable(path, name)` thousands of times.  TensorFlow opens and parses the
 checkpoint each time; this module keeps the last `MOST_KEPT` checkpoints open.
@@ -29,7 +29,7 @@ def recent_checkpoint(path: str) -> Checkpoint:
     at worst a checkpoint is opened twice.
 
     Raises:
-        CheckpointError: as `open_checkpoint`.
+        CheckpointError: `open_checkpoint` raised it.
     """
     if is_url(path):
         return open_checkpoint(path)
@@ -42,7 +42,7 @@ def recent_checkpoint(path: str) -> Checkpoint:
     files: tuple[str, ...] = (path, path + INDEX_SUFFIX, os.path.join(path, STATE_FILE_NAME))
     before = _sign(files)
     checkpoint = open_checkpoint(path)
-    if checkpoint.path != path:  # other files were read: open it again, after signing them
+    if checkpoint.path != path:  # other files were read: sign these too, then open it again
         files = (*files, os.path.dirname(checkpoint.path), *checkpoint.files)
         before = _sign(files)
         checkpoint = open_checkpoint(path)

@@ -98,7 +98,7 @@ def latest_checkpoint(
     if _exists(path):
         return path
     beside = os.path.join(os.fsdecode(checkpoint_dir), last_part(path))
-    # The path of a checkpoint with the prefix "dir/" ends in a slash: only its index counts.
+    # Without a last part, the prefix is "dir/" and `beside` is a directory: test its index only.
     is_there = _exists(beside) if last_part(path) else os.path.exists(beside + INDEX_SUFFIX)
     return beside if is_there else None
 
@@ -107,10 +107,10 @@ def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
     """Return whether a checkpoint exists, as `tf.train.checkpoint_exists` does.
 
     Args:
-        checkpoint_prefix: a local path; glob patterns are expanded, if no file has that very name.
+        checkpoint_prefix: a local path, or a glob pattern.
 
     Returns:
-        True if there is a V2 index of that prefix, or any file or directory of that name.
+        True if there is a V2 index of that prefix, or a file or directory of that name or pattern.
 
     Examples:
         >>> from ckptparse import train
@@ -123,7 +123,7 @@ def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
 
 
 def _exists(path: str) -> bool:
-    """Return whether a V2 index or a file of a name exists, literally or as a pattern."""
+    """Return whether a V2 index or a file of a name or glob pattern exists."""
     return any(
         os.path.exists(candidate) or bool(glob.glob(candidate))
         for candidate in (path + INDEX_SUFFIX, path)

@@ -9,14 +9,13 @@ import numpy as np
 from ckptparse.tensors.dtypes import BOOL, STRING, lookup, numpy_dtype
 
 _ENUM_NAMES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF"}
-"""Names in the enum DataType that are not the name in Python in capitals."""
+"""Name in Python -> name in the enum DataType, if it is not the same in capital letters."""
 
 
 class DType:
     """A data type of TensorFlow.
 
-    It is equal to the numpy dtype of its arrays and to its own name.  numpy takes it where it takes
-    a dtype.
+    It is equal to the numpy dtype of its arrays and to its own name.  numpy accepts it as a dtype.
 
     Source: tensorflow/python/framework/dtypes.py, ``DType``.
 

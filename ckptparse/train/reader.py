@@ -43,7 +43,7 @@ class CheckpointReader:
     def __init__(self, filename: str | bytes | os.PathLike[str]) -> None:
         """
         Args:
-            filename: any path that `open_checkpoint` takes.
+            filename: any path that `open_checkpoint` accepts.
 
         Raises:
             CheckpointError: as `open_checkpoint`.
@@ -176,7 +176,7 @@ def NewCheckpointReader(  # TensorFlow's name
     """Return a reader of a checkpoint, as `tf.train.NewCheckpointReader` does.
 
     Args:
-        filepattern: any path that `open_checkpoint` takes.  Unlike in TensorFlow it is not a
+        filepattern: any path that `open_checkpoint` accepts.  Unlike in TensorFlow it is not a
             pattern.
 
     Returns:
@@ -197,13 +197,13 @@ def NewCheckpointReader(  # TensorFlow's name
 def load_checkpoint(ckpt_dir_or_file: str | bytes | os.PathLike[str]) -> CheckpointReader:
     """Return a reader of a checkpoint, as `tf.train.load_checkpoint` does.
 
-    The checkpoint is kept open for later calls, until its files change or four other ones have been
-    used.
+    The checkpoint is kept open for later calls, until its files change or four other checkpoints
+    have been used.
 
     Args:
-        ckpt_dir_or_file: any path that `open_checkpoint` takes.  In a directory, the latest
-            checkpoint is found as `latest_checkpoint` does: an absolute path in the state file is
-            followed even if the directory has a checkpoint of that name itself.
+        ckpt_dir_or_file: any path that `open_checkpoint` accepts.  For a directory, the checkpoint
+            is that of `latest_checkpoint`: if the state file has an absolute path, the checkpoint
+            at this path is read, even if the directory also contains one of the same name.
 
     Returns:
         A `CheckpointReader`.

@@ -51,7 +51,7 @@ _GFILE_V1 = {
     "FastGFile": open,
 }
 
-# tf.errors.X: the class of ckptparse that a script catches with it.
+# Name in tf.errors -> the class of ckptparse for such errors.
 _ERRORS = {
     "OpError": CheckpointError,
     "NotFoundError": NotFoundError,
@@ -134,8 +134,8 @@ def as_tensorflow() -> Iterator[ModuleType]:
 
     The module has the functions of `ckptparse.train` under the names that scripts use
     (``tf.train``, ``tf.compat.v1.train``, ``tf.contrib.framework``, ``tf.pywrap_tensorflow``),
-    ``tf.errors``, and some functions of ``tf.io.gfile`` for local files.  Any other attribute is an
-    AttributeError, and any other submodule an ImportError, that names what is missing.
+    ``tf.errors``, and some functions of ``tf.io.gfile`` for local files.  The use of any other
+    attribute raises an AttributeError, and the import of any other submodule an ImportError.
 
     Yields:
         The module `tensorflow`.
