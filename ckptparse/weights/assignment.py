@@ -41,7 +41,7 @@ def assign_names(
     Raises:
         TensorNotFoundError: no tensor has a name of the map, or is below a scope of it.
         ValueError: an entry maps a scope to a name, or a name to a scope.
-        TypeError: an entry has a variable in place of its name.
+        TypeError: an entry has a variable object instead of a variable's name.
     """
     entries = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
     for source, target in entries:
@@ -56,7 +56,7 @@ def assign_names(
 
 
 def _assign_name(names: Collection[str], source: str, target: str) -> tuple[str, str]:
-    """Return the pair for an entry with the name of a tensor."""
+    """Return the pair for an entry of the map that is a name, not a scope."""
     if target.endswith("/"):
         raise ValueError(
             f"assignment map, {source!r}: {target!r} is a scope; one scope goes to another,"
@@ -68,10 +68,10 @@ def _assign_name(names: Collection[str], source: str, target: str) -> tuple[str,
 
 
 def _assign_scope(names: Collection[str], source: str, target: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs for an entry with a scope."""
+    """Yield the pairs for an entry of the map that is a scope."""
     if not target.endswith("/"):
-        # TensorFlow ignores the part after the last slash; without a slash it drops the first
-        # letter of each variable's name.  Neither is likely to find a tensor.
+        # TensorFlow ignores the part after the last slash of the target; if it has no slash,
+        # TensorFlow drops the first letter of each variable's name.  Both hide a mistake.
         raise ValueError(
             f"assignment map, {source!r}: a scope goes to a scope, which ends in a slash,"
             f" found {target!r}"

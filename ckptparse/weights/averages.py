@@ -1,8 +1,8 @@
-"""Recognise moving averages, and the variables kept for them, by their names.
+"""Recognise moving averages, and the variables that belong to them, by their names.
 
 ``tf.train.ExponentialMovingAverage`` stores the average of a variable ``v`` as
-``v/ExponentialMovingAverage``.  With ``zero_debias=True``, the average of a tensor that is no
-variable has two variables more below its name: ``biased`` and ``local_step``.
+``v/ExponentialMovingAverage``.  With ``zero_debias=True``, the average of a tensor that is not a
+variable has two more variables, which are named ``biased`` and ``local_step`` below its own name.
 
 Source: tensorflow/python/training/moving_averages.py, ``ExponentialMovingAverage.average_name`` and
 ``_zero_debias``.
@@ -25,7 +25,7 @@ def average_name(variable: str, average: str = AVERAGE) -> str:
 
 
 def prefer_averages(names: Iterable[str]) -> dict[str, str]:
-    """Return name -> name to read, where an average is read under the name of its variable."""
+    """Return name -> name to read; for a variable with an average, read the average."""
     suffix = average_name("")
     sources, averages = {}, {}
     for name in names:

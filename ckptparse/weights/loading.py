@@ -18,13 +18,13 @@ from ckptparse.weights.selection import Arrays, info_each
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A tensor that source and target both have, with shapes or dtypes that do not fit.
+    """A tensor whose shapes or dtypes in source and target do not fit.
 
     Attributes:
         name: its name, in source and target.
         source_shape: its shape in the source; () for a scalar.
-        source_dtype: its dtype in the source, as text: ``"float32"``; of integers whose values do
-            not fit into the target's dtype, with a note: ``"int64 (too large)"``.
+        source_dtype: its dtype in the source, as text: ``"float32"``; if values of integers do not
+            fit into the target's dtype, with a note: ``"int64 (too large)"``.
         target_shape: its shape in the target; () for a scalar.
         target_dtype: its dtype in the target, as text: ``"float32"``, ``"torch.int64"``.
 
@@ -128,14 +128,13 @@ def load_into(
 ) -> LoadReport:
     """Copy the arrays of a source into the arrays of a target with the same names.
 
-    All or nothing: names, shapes and dtypes are compared first, then every array to be copied is
-    read and checked, and only then is the first one written.  An error in the source, such as a
-    wrong checksum, leaves the target unchanged.
+    An error leaves the target unchanged: first names, shapes and dtypes are compared, then all
+    arrays to be copied are read and checked, and only then are arrays written.
 
-    So all these arrays are held at the same time.  Views over mapped files take no memory of the
-    process.  Arrays that reading has to build (partitioned tensors, strings, big-endian files,
-    ``mmap=False``, a transform that copies) take their full size.  If that is too much, load
-    several selections one after the other, with ``strict=False``.
+    Memory: all arrays to be copied are held at the same time.  Views of mapped files take no memory
+    of the process.  Other arrays take their full size: partitioned tensors, strings, big-endian
+    files, arrays with ``mmap=False``, and results of transforms that copy.  If that is too much,
+    load several selections one after the other, with ``strict=False``.
 
     Args:
         target: a mapping from names to arrays.  Writable numpy arrays and PyTorch tensors (of a
@@ -156,7 +155,7 @@ def load_into(
 
     Raises:
         MismatchError: names, shapes or dtypes do not fit, and `strict` is true.
-        TypeError: a value of the target has no dtype, so it is no array.
+        TypeError: a value of the target is not an array: it has no dtype.
         CheckpointError: reading the source failed.
 
     Examples:
@@ -200,7 +199,7 @@ def load_into(
 
 
 def _compare(name: str, info: TensorInfo, value: Any) -> Mismatch | None:
-    """Return how a source's tensor and a target's value differ, or None if they fit."""
+    """Return the mismatch of a source's tensor and a target's array; None if they fit."""
     if not hasattr(value, "dtype"):
         raise TypeError(f"{name!r} in the target is no array, but {type(value).__name__}")
     shape, dtype = tuple(value.shape), _numpy_dtype(value)
@@ -211,7 +210,7 @@ def _compare(name: str, info: TensorInfo, value: Any) -> Mismatch | None:
 
 
 def _would_wrap(array: NDArray[Any], value: Any) -> bool:
-    """Return whether integers overflow the target's dtype."""
+    """Return whether an integer of the array is outside of the range of the target's dtype."""
     dtype = _numpy_dtype(value)
     if array.dtype.kind not in "iu" or not array.size or dtype is None or dtype.kind not in "iu":
         return False
@@ -220,7 +219,7 @@ def _would_wrap(array: NDArray[Any], value: Any) -> bool:
 
 
 def _write(target: MutableMapping[str, Any], name: str, array: NDArray[Any]) -> None:
-    """Write an array into the target's, or replace that if it cannot be written in place."""
+    """Copy an array into the target's array; replace that if it cannot be written in place."""
     value = target[name]
     if _is_torch(value):
         tensor = _as_torch(array, value)
@@ -235,7 +234,7 @@ def _write(target: MutableMapping[str, Any], name: str, array: NDArray[Any]) -> 
 
 
 def _is_torch(value: Any) -> bool:
-    """Return whether a value is a PyTorch tensor; if it is, its program has imported PyTorch."""
+    """Return whether a value is a PyTorch tensor.  Does not import PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
@@ -244,13 +243,13 @@ def _as_torch(array: NDArray[Any], value: Any) -> Any:
     """Return a new tensor of the dtype of `value`, on the CPU."""
     # PyTorch accepts only aligned, writable arrays in the machine's byte order: copy.
     copy = np.array(array, dtype=_numpy_dtype(value))
-    if copy.dtype.isbuiltin != 1:  # of ml_dtypes; PyTorch takes only its bits
+    if copy.dtype.isbuiltin != 1:  # a dtype of ml_dtypes, which PyTorch accepts as integers
         copy = copy.view(f"i{copy.dtype.itemsize}")
     return sys.modules["torch"].from_numpy(copy).view(value.dtype)
 
 
 def _numpy_dtype(value: Any) -> np.dtype[Any] | None:
-    """Return an array's dtype, or numpy's of the same name as a PyTorch tensor's; None if none."""
+    """Return the numpy dtype of an array or PyTorch tensor; None if numpy has none of its name."""
     if isinstance(value.dtype, np.dtype):
         return value.dtype
     name = str(value.dtype).removeprefix("torch.")

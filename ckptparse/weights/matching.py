@@ -4,10 +4,10 @@ A name is split at slashes and dots.  The last part is the role of the tensor in
 has several names (`_ROLES`); the parts before it are scopes.  The endings ``:0`` and
 ``/.ATTRIBUTES/VARIABLE_VALUE``, which TensorFlow adds, are removed; case is ignored.
 
-Names that are equal except for their numbers form a family.  Families are paired by the order of
-their numbers: ``conv1_1``, ``conv1_2``, ``conv2_1`` with ``features.0``, ``features.2``,
-``features.5``, whatever number each begins with.  The result is wrong for two models whose numbers
-count different things.
+Names that are equal except for their numbers form a family.  The members of two families are paired
+in the order of their numbers: ``conv1_1``, ``conv1_2``, ``conv2_1`` with ``features.0``,
+``features.2``, ``features.5``.  The numbers themselves need not be equal.  The result is wrong if
+the numbers of the two models count different things.
 """
 
 from __future__ import annotations
@@ -105,20 +105,20 @@ def match(
 
     1. Two tensors can correspond only if their shapes are equal and the last parts of their names
        can mean the same (``weights``, ``kernel`` and ``weight`` can).
-    2. Tensors whose names are equal, except for one scope before all names of one side, correspond,
-       if this holds for at least half of the tensors of the smaller side.
-    3. Of the rest, tensors whose names differ only in numbers form a family.  Two families of equal
-       size correspond, in the order of their numbers, if each has more words in common with the
-       other than with any other family that fits; families of another size lose a tie.  This is
-       repeated with the families that are left.
-    4. Everything else that fits by rule 1 is reported as ambiguous.
+    2. One scope, or none, is removed from the front of all names of one side.  Tensors whose names
+       are then equal correspond, if these are at least half of the tensors of the smaller side.
+    3. Of the remaining tensors, those whose names differ only in numbers form a family.  Two
+       families of equal size correspond, in the order of their numbers, if each has more words in
+       common with the other than with any other family that fits by rule 1.  If two families have
+       equally many, one of equal size is preferred.  This is repeated with the remaining families.
+    4. All other tensors that fit by rule 1 are reported as ambiguous.
 
     The time is proportional to the number of names, not of pairs.
 
     Args:
-        source_infos: objects with the attributes ``name`` and ``shape``, such as
-            `Checkpoint.infos` returns; a `Checkpoint` or a `Selection`, which is not read (except
-            for transformed tensors); or any mapping from names to arrays or shapes.
+        source_infos: objects with the attributes ``name`` and ``shape``, such as those of
+            `Checkpoint.infos`; a `Checkpoint` or a `Selection`, of which only tensors with a
+            transform are read; or any mapping from names to arrays or shapes.
         target_infos: the same, of the target.
         transposed: whether the target stores kernels as PyTorch does, with the output axis first,
             and the source as TensorFlow does, with the output axis last.  Then all kernels of two
@@ -193,7 +193,8 @@ class _Tensor(NamedTuple):
         shape: the shape that a target must have.
         axes: axes of the transposition that gives this shape; None if there is none.
         scopes: the parts before the last, in lower case.
-        roles: roles that the last part can mean, as indexes of `_ROLES`; otherwise the last part.
+        roles: roles that the last part can mean, as indexes of `_ROLES`; the last part itself if
+            `_ROLES` does not have it.
         words: the words in the scopes.
         family: all parts with their numbers removed.
         numbers: these numbers, without leading zeros.
@@ -211,6 +212,7 @@ class _Tensor(NamedTuple):
 
 _Pairs = list[tuple[_Tensor, _Tensor]]
 _Likeness = tuple[int, bool]
+"""Number of words that two families have in common, and whether they have equal sizes."""
 
 
 def _split_name(name: str, shape: Shape, transposed: bool) -> _Tensor:
@@ -239,7 +241,9 @@ def _split_name(name: str, shape: Shape, transposed: bool) -> _Tensor:
 
 
 def _axes_to_output_first(role: str, rank: int) -> Axes | None:
-    """Return axes that transpose a kernel from TensorFlow's to PyTorch's order; None for others.
+    """Return the axes that transpose a kernel from TensorFlow's order to PyTorch's.
+
+    Return None for a tensor that is not a kernel.
 
     [..., in, out] becomes [out, in, ...].  A depthwise kernel, [height, width, in, multiplier],
     becomes [in, multiplier, height, width], which is PyTorch's shape if the multiplier is 1.
@@ -250,7 +254,7 @@ def _axes_to_output_first(role: str, rank: int) -> Axes | None:
 
 
 def _pair_by_scope(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
-    """Apply rule 2; where the best scopes disagree about a tensor, it is not paired."""
+    """Apply rule 2.  If the best scopes pair a tensor differently, it is left unpaired."""
     flipped = ([(s, t) for t, s in pairs] for pairs in _same_below_scope(targets, sources))
     candidates = [*_same_below_scope(sources, targets), *flipped]
     most = max(map(len, candidates), default=0)
@@ -262,7 +266,7 @@ def _pair_by_scope(sources: list[_Tensor], targets: list[_Tensor]) -> _Pairs:
 
 
 def _same_below_scope(tensors: list[_Tensor], others: list[_Tensor]) -> Iterable[_Pairs]:
-    """Return, for each scope of the tensors, pairs whose names are equal below it."""
+    """Return, for each scope of `tensors`, the pairs whose names are equal without the scope."""
     whole = defaultdict(list)
     for other in others:
         whole[other.shape, other.scopes].append(other)

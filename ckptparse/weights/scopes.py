@@ -8,7 +8,7 @@ from ckptparse.tensors.info import OutlineRow, TensorInfo
 from ckptparse.tensors.names import natural_key
 
 _DEEPEST_SCOPE = 100
-"""A name is split at no more slashes than these; what follows is the tensor's name."""
+"""A name is split at this number of slashes at most; the rest is the name of the tensor."""
 
 _FREE_SCOPES = 10_000
 """A tree has at most this many scopes more than tensors; after that, names are not split further.
@@ -54,8 +54,8 @@ class _Scope:
 class ScopeTree:
     """The scopes of tensors.
 
-    Iteration yields an `OutlineRow` for each, a parent before its children and children in natural
-    order of their names: ``layer_2`` before ``layer_10``.
+    Iteration yields an `OutlineRow` for each scope and tensor: a parent before its children, and
+    children in the natural order of their names (``layer_2`` before ``layer_10``).
     """
 
     def __init__(self, infos: Sequence[TensorInfo]) -> None:

@@ -1,4 +1,4 @@
-"""Select, rename and transform the tensors of a mapping; arrays are read at access."""
+"""Select, rename and transform the tensors of a mapping; an array is read when it is accessed."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ def select(
     """Return a lazy mapping with some of the tensors, renamed and transformed.
 
     Reads no tensor.  The steps are applied in the order of the arguments, each to the names that
-    the step before left: `include` matches the names in the source, `transform` the names in the
-    result.
+    result from the previous step: `include` matches names of the source, `transform` matches names
+    of the result.
 
     Args:
         source: the mapping from names to arrays to select from.  Do not pass it when you call this
             as a method: ``ckpt.select(include=...)``.
-        moving_averages: give the value of ``v/ExponentialMovingAverage`` under the name ``v``, as
-            ``tf.train.ExponentialMovingAverage.variables_to_restore`` does, and leave the name of
-            the average out.  A variable without an average keeps its own value.
+        moving_averages: whether the name ``v`` gets the value of ``v/ExponentialMovingAverage``, as
+            with ``tf.train.ExponentialMovingAverage.variables_to_restore``, and the name of the
+            average is removed.  A variable without an average keeps its own value.
         include: keep only these: a name, a glob whose ``*`` also matches slashes, a compiled
             regular expression, which is searched for anywhere in the name, or several of them.
             None keeps all.
-        exclude: leave these out: the same kinds of pattern.  They need not match anything.
-        assignment_map: keep only the tensors in an assignment map, as
-            ``tf.train.init_from_checkpoint`` takes it, under the names that it gives:
-            ``{"vgg_16/": "my/vgg_16/"}``, or pairs of names.
+        exclude: remove these; patterns as for `include`.  A pattern may match no name.
+        assignment_map: an assignment map, as for ``tf.train.init_from_checkpoint``, such as
+            ``{"vgg_16/": "my/vgg_16/"}``, or pairs of names.  Only the tensors in the map are kept;
+            they get the names from the map.
         rename: a mapping from old names to new names, or a function of the old name.  Names that
             the mapping lacks are kept.
         transform: a mapping from names or patterns to functions of the array, or one function of
-            (name, array).  It is called at each access.  The array that it gets may be a read-only
-            view; its result is converted by ``numpy.asarray``.
+            (name, array).  It is called at each access.  Its argument may be a read-only view; its
+            result is converted by ``numpy.asarray``.
 
     Returns:
         A `Selection`.  Its names are in the order of the source, with `assignment_map` in the order
@@ -91,7 +91,7 @@ def select(
     """
     sources = {name: name for name in source}
     if moving_averages:
-        from ckptparse.weights.averages import prefer_averages  # imported only when asked for
+        from ckptparse.weights.averages import prefer_averages  # imported only when needed
 
         sources = prefer_averages(sources)
     if include is not None:
@@ -100,7 +100,7 @@ def select(
     excluded = {name for pattern in _listed(exclude) for name in _find(pattern, sources)}
     sources = {name: sources[name] for name in sources if name not in excluded}
     if assignment_map is not None:
-        from ckptparse.weights.assignment import assign_names  # imported only when asked for
+        from ckptparse.weights.assignment import assign_names  # imported only when needed
 
         sources = _follow(assign_names(sources, assignment_map), sources)
     if rename is not None:
@@ -134,8 +134,8 @@ class Selection(TensorMapping):
 
         Args:
             source: the mapping to read from.
-            sources: name here -> name in the source.
-            transforms: name here -> function of the array.
+            sources: name in the selection -> name in the source.
+            transforms: name in the selection -> function of the array.
         """
         self.sources: Mapping[str, str] = MappingProxyType(sources)
         self._source = source
@@ -145,13 +145,13 @@ class Selection(TensorMapping):
         """Return a whole tensor, transformed.
 
         Returns:
-            The source's array, which of a checkpoint may be a read-only view over the mapped file;
-            with a transform its result, a view or a copy as the transform makes it.
+            The array of the source; if that is a checkpoint, it may be a read-only view of the
+            mapped file.  With a transform, the result of the transform.
 
         Raises:
             TensorNotFoundError: the selection has no such name.
             ValueError: the transform raised it; the message adds the tensor's name and shape.
-            CheckpointError: reading the source failed, with the tensor's name in the source.
+            CheckpointError: reading the source failed; the error has the name in the source.
         """
         return self._transformed(name, self._source[self._source_name(name)])
 
@@ -182,6 +182,7 @@ class Selection(TensorMapping):
             yield name, self._transformed(name, array)
 
     def _transformed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the result of the transform of a name for an array."""
         transform = self._transforms.get(name)
         if transform is None:
             return array
@@ -195,15 +196,15 @@ class Selection(TensorMapping):
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
         """Return a tensor, or the part of it that a numpy index selects.
 
-        Without a transform, only the part is read, as `Checkpoint.read` does.  With one, the whole
-        tensor is read and transformed, and the index is applied to the result.
+        Without a transform, `Checkpoint.read` reads only this part.  With one, the whole tensor is
+        read and transformed, and the index is applied to the result.
 
         Args:
             name: a name of the selection.
-            index: anything that numpy accepts between square brackets (``np.s_[:, :, 0]``).
+            index: any numpy index, such as ``np.s_[:, :, 0]``; ``...`` selects the whole tensor.
 
         Returns:
-            An array, never a bare scalar; a view or a copy, as `Selection.__getitem__` returns it.
+            An array, never a scalar; a view or a copy, as for `Selection.__getitem__`.
 
         Raises:
             TensorNotFoundError: the selection has no such name.
@@ -301,7 +302,7 @@ class Selection(TensorMapping):
                 yield next(infos)._replace(name=name)
 
     def _source_name(self, name: str) -> str:
-        """Return the name in the source of a name here."""
+        """Return the name in the source for a name in the selection."""
         try:
             return self.sources[name]
         except KeyError:
@@ -323,9 +324,9 @@ class Selection(TensorMapping):
 
 
 def info_each(source: Arrays, names: Iterable[str]) -> Iterator[TensorInfo]:
-    """Yield the metadata of several tensors of any mapping, in the order of names.
+    """Yield the metadata of several tensors of any mapping, in the order of `names`.
 
-    Arrays that have to be read for it are read in one loop; see `Checkpoint.read_each`.
+    Tensors that must be read for this are read in one loop; see `Checkpoint.read_each`.
     """
     if isinstance(source, Selection):
         yield from source.info_each(names)
@@ -363,7 +364,7 @@ def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
         if pattern in names:
             return [pattern]
         if not any(char in pattern for char in "*?["):
-            return []  # no glob: a long list of names would else be compared with every name
+            return []  # not a glob: comparing it with every name would be slow
         from fnmatch import translate
 
         return list(filter(re.compile(translate(pattern)).match, names))
@@ -371,10 +372,10 @@ def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
 
 
 def _require(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
-    """Return the names that a pattern matches, at least one.
+    """Return the names that a pattern matches.
 
     Raises:
-        TensorNotFoundError: it matches none.
+        TensorNotFoundError: the pattern matches no name.
     """
     found = _find(pattern, names)
     if not found:
@@ -416,7 +417,7 @@ def _assign_transforms(
     names: Mapping[str, str],
     transform: Mapping[Pattern, Transform] | Callable[[str, NDArray[Any]], Any] | None,
 ) -> dict[str, Transform]:
-    """Return name -> its transform, of the names that have one."""
+    """Return name -> transform, for the names that have one."""
     if transform is None:
         return {}
     if not isinstance(transform, Mapping):
