@@ -49,7 +49,7 @@ def _candidates(files: Files, path: str) -> Iterator[str]:
 
 
 def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) -> MetaGraph:
-    """Return the graph in a file; the suffix of the path tells the format.
+    """Return the graph in a file; the suffix of the path determines the format.
 
     Args:
         files: the file system.

@@ -151,8 +151,8 @@ class MetaGraph:
         tensorflow_version: version of the TensorFlow that wrote the graph; free text, "" before
             0.12.
         tensorflow_git_version: git version of the same TensorFlow; free text, can be "".
-        graph_def_producer: version number of the graph format, which dates the graph if it has no
-            TensorFlow version.
+        graph_def_producer: version number of the graph format; it tells the age of a graph without
+            a TensorFlow version.
         saver: the Saver of the graph; None if it has none.
         variables: all variables, in the order of collections (TensorFlow 1) or of objects
             (TensorFlow 2).
@@ -187,7 +187,7 @@ class MetaGraph:
 
     @property
     def trainable_variables(self) -> tuple[GraphVariable, ...]:
-        """The variables that are trained: those whose `trainable` is True.
+        """The variables that are trained: their `trainable` is True.
 
         Examples:
             >>> from ckptparse import open_checkpoint
@@ -228,19 +228,19 @@ class MetaGraph:
         return tuple(item for item in self.variables if item.role == "slot")
 
     def variables_to_restore(self, average: str = AVERAGE) -> dict[str, str]:
-        """Return which tensor to read for each variable: its moving average, if it has one.
+        """Return the tensor to read for each variable: its moving average, if it has one.
 
-        Like ``tf.train.ExponentialMovingAverage.variables_to_restore``, but with checkpoint keys,
-        and only with averages that exist.  (TensorFlow requires an average of every trainable
-        variable, and names the averages of the parts of a partitioned variable in a way that no
-        checkpoint does.)
+        This is similar to ``tf.train.ExponentialMovingAverage.variables_to_restore``, but returns
+        checkpoint keys, and only averages that exist.  (TensorFlow requires an average for each
+        trainable variable.  For the parts of a partitioned variable, it returns names that are not
+        in any checkpoint.)
 
         Args:
             average: name of the moving average.
 
         Returns:
-            Key of the tensor to read -> key of the variable to assign it to.  Only variables of the
-            collection "variables", so {} in TensorFlow 2.
+            A dict from the key of the tensor to read to the key of the variable that gets it.  It
+            contains only variables of the collection "variables", so it is {} in TensorFlow 2.
 
         Examples:
             >>> from ckptparse import open_checkpoint

@@ -6,8 +6,8 @@
     library        function*
     function       node*
 
-A graph can have hundreds of megabytes, mostly constants.  Its serialized bytes are scanned: each
-node is parsed by itself and then dropped.  The attributes of large nodes are not parsed.
+A graph can have hundreds of megabytes, mostly constants.  Therefore it is not parsed as a whole:
+each node is parsed by itself and then dropped, and attributes of large nodes are skipped.
 
 Source: tensorflow/core/framework/{graph,node_def,function}.proto.
 """
@@ -33,7 +33,7 @@ _NODE_OF_FUNCTION = 3
 _ATTR = 5
 
 _LARGE = 1 << 16
-"""From this size in bytes on, a node is parsed without attributes.  Nodes of variables are far
+"""A node of this size in bytes or more is parsed without attributes.  Nodes of variables are far
 smaller."""
 
 

@@ -1,16 +1,16 @@
 """Find the slots of optimizers and the moving averages in a graph of TensorFlow 1.
 
-If the graph contains the training step, its operations tell them:
+If the graph contains the training step, they are found by its operations:
 
 - An operation that applies gradients (``ApplyAdam``, ``ResourceSparseApplyMomentum``) has as inputs
   the variable, then its slots, then other tensors.
 - A moving average is updated by nodes named ``…/AssignMovingAvg``, and its name is
   ``VARIABLE/NAME OF THE AVERAGE``.  (The statistics of batch normalisation are updated in the same
-  way, but their names are not below that of a variable.)
+  way, but the part of their names before the last slash is not the name of a variable.)
 
-Otherwise, and for optimizers that a program implements itself, names tell them: moving averages as
-`ckptparse.weights.averages` states, slots by the rule of TensorFlow's slot_creator,
-``VARIABLE/NAME OF THE OPTIMIZER``, with a number from the second slot on.
+Otherwise, and for optimizers that a program implements itself, they are found by their names: for
+moving averages, `ckptparse.weights.averages` has the rules; slots are named by TensorFlow's
+slot_creator ``VARIABLE/NAME OF THE OPTIMIZER``, with a number from the second slot on.
 
 Source: tensorflow/python/training/{slot_creator,moving_averages,optimizer}.py.
 """
@@ -35,7 +35,9 @@ _POWERS = re.compile(r"(.*/)?beta[12]_power(_\d+)?", re.DOTALL)
 
 
 def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -> dict[str, Role]:
-    """Return name of a variable -> its role and what it is kept for, if it has a role.
+    """Return name of a variable -> its role, and the variable that it belongs to (or None).
+
+    Variables without a role are left out.
 
     Args:
         names: names of all variables.
@@ -61,7 +63,7 @@ def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -
 
 
 def _read_updates(facts: GraphFacts) -> tuple[set[str], dict[str, str]]:
-    """Return names of updated moving averages; input of an optimizer -> its variable."""
+    """Return the names of updated moving averages, and slot of an optimizer -> its variable."""
     averaged = set()
     slots = {}
     for name, op, inputs in facts.updates:

@@ -1,7 +1,8 @@
 """List the variables of a graph: from its collections (TensorFlow 1) or objects (TensorFlow 2).
 
-A collection of variables is a list of serialized VariableDefs.  Only its name tells such a
-collection: the items of others (``cond_context``, ``savers``) can be parsed as VariableDefs, too.
+A collection of variables is a list of serialized VariableDefs.  Such a collection can be recognised
+only by its name, because items of other collections (``cond_context``, ``savers``) can be parsed as
+VariableDefs, too.
 
 Source: tensorflow/core/framework/variable.proto, tensorflow/core/protobuf/saved_object_graph.proto
 and the proto functions that tensorflow/python/ops/variables.py registers by name.
@@ -40,7 +41,7 @@ def list_graph_variables(
 ) -> tuple[GraphVariable, ...]:
     """Return the variables of a graph of TensorFlow 1.
 
-    If no collection lists variables, returns those of the graph's nodes.
+    If no collection contains variables, return those of the graph's nodes.
 
     Args:
         collections: name -> CollectionDef.
@@ -74,7 +75,7 @@ def list_graph_variables(
                 name,
                 dtype,
                 shape,
-                # `trainable` false can also mean that it was not written, as by TensorFlow 1.4.
+                # TensorFlow 1.4 does not write `trainable`, so False can also mean unknown.
                 name in trainable if name in trainable or _TRAINABLE in collections else None,
                 part.full_name if part else name,
                 slice=part,
@@ -106,7 +107,7 @@ def list_object_variables(serialized: memoryview) -> tuple[GraphVariable, ...]:
         serialized: a serialized SavedObjectGraph; empty for a SavedModel of TensorFlow 1.
 
     Raises:
-        CorruptCheckpointError: the bytes are not a valid SavedObjectGraph, or have a wrong id.
+        CorruptCheckpointError: the bytes are not a valid SavedObjectGraph, or an id has no object.
     """
     nodes = parse(load("meta_graph.proto")["SavedObjectGraph"], serialized).nodes
 

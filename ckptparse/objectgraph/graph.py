@@ -19,13 +19,13 @@ from ckptparse.tensors.mapping import TensorMapping
 def read_object_graph(tensors: TensorMapping) -> ObjectGraph | None:
     """Return the object graph of a checkpoint, or None if the checkpoint has none.
 
-    Checkpoints of TensorFlow 1's Saver, also name-based ones of TensorFlow 2, have none.
+    Checkpoints that ``tf.compat.v1.train.Saver`` wrote, in any version of TensorFlow, have none.
 
     Args:
         tensors: the checkpoint.
 
     Raises:
-        CorruptCheckpointError: the tensor of the graph is no scalar string, or no object graph.
+        CorruptCheckpointError: the tensor `KEY` is not a scalar string, or not an object graph.
         CheckpointError: reading the tensor failed.
     """
     if KEY not in tensors:
@@ -159,15 +159,15 @@ class ObjectGraph(ObjectVariables):
     def subtree(self, where: str | Sequence[str]) -> ObjectVariables:
         """Return the variables of an object and of all objects below it.
 
-        Includes objects that also have paths elsewhere.  The walk does not enter a child that is
-        the root, which would add all objects.  Slot variables are not included, because they are
-        no object's children.
+        Objects that also have paths outside of this object are included.  If the root is a child of
+        one of these objects, it is left out: it would add all objects.  Slot variables are left out
+        because they are not children of any object.
 
         Args:
             where: path of the object, or its local names, not escaped.
 
         Returns:
-            A mapping from paths relative to the object to arrays.
+            A mapping from paths, relative to the object, to arrays.
 
         Raises:
             TensorNotFoundError: there is no such object.
@@ -202,10 +202,10 @@ class ObjectGraph(ObjectVariables):
           only variables as children, among them ``iter`` and one of ``learning_rate`` and
           ``decay``; or a child ``base_optimizer`` or ``inner_optimizer``.  The weights below an
           optimizer's ``_trainable_variables`` (Keras 3) are included.
-        - A metric has the children ``total`` and ``count``.  Everything below ``keras_api`` is left
-          out, too.
-        - A counter is an integer scalar that is a child of the root.  A scalar ``learning_rate``
-          there is left out, too.
+        - A metric has the children ``total`` and ``count``.  Everything below ``keras_api`` is also
+          left out.
+        - A counter is an integer scalar that is a child of the root.  A scalar child of the root
+          named ``learning_rate`` is also left out.
         - The state of a random number generator is a variable whose full name is, after its last
           slash, ``StateVar`` or ``seed_generator_state``.
 
@@ -213,7 +213,7 @@ class ObjectGraph(ObjectVariables):
             where: path of the object, or its local names, not escaped; "" for the root.
 
         Returns:
-            A mapping from paths relative to the object to arrays.
+            A mapping from paths, relative to the object, to arrays.
 
         Raises:
             TensorNotFoundError: there is no such object.
@@ -235,10 +235,10 @@ class ObjectGraph(ObjectVariables):
     def outline(self, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
         """Return the objects that have tensors as the rows of a tree, with their sizes.
 
-        ``ckptparse tree`` prints these rows.  Each object is listed once with its size, under its
-        shortest path that does not lead through a list of all variables; a row for another path to
-        it is an alias (`OutlineRow.same_as`).  Slot variables count as part of their optimizer.
-        Tensors that belong to no object follow at the end.
+        ``ckptparse tree`` prints these rows.  Each object has one row with its size, under the
+        shortest of its paths that do not lead through a list of all variables.  Rows for its other
+        paths are aliases (`OutlineRow.same_as`).  Slot variables count as part of their optimizer.
+        Tensors that belong to no object are listed at the end.
 
         Args:
             infos: the metadata of all tensors of the checkpoint, by name.
@@ -247,8 +247,8 @@ class ObjectGraph(ObjectVariables):
             The rows, each parent before its children.
 
         Raises:
-            CorruptCheckpointError: the graph is damaged: ids without objects, or paths that are too
-                long for its size.
+            CorruptCheckpointError: the graph is damaged: an id has no object, or the paths are too
+                long for the size of the graph.
 
         Examples:
             >>> from ckptparse import open_checkpoint
@@ -263,10 +263,10 @@ class ObjectGraph(ObjectVariables):
 
     @cached_property
     def full_names(self) -> dict[str, str]:
-        """Full name of each variable -> its key in the checkpoint.
+        """A dict from the full name of each variable to its key in the checkpoint.
 
-        The full name is the name in the program that saved the checkpoint.  Empty names, and names
-        that several variables have (such as "Variable"), are left out.
+        The full name is the variable's name in the program that saved the checkpoint.  Empty names,
+        and names that several variables have (such as "Variable"), are left out.
 
         Examples:
             >>> from ckptparse import open_checkpoint

@@ -1,4 +1,4 @@
-"""The objects of a checkpoint: decodes the nodes of a serialized TrackableObjectGraph.
+"""The objects of a checkpoint, decoded from the nodes of a serialized TrackableObjectGraph.
 
 ::
 
@@ -39,18 +39,20 @@ VARIABLE_VALUE = "VARIABLE_VALUE"
 ROOT = 0
 
 _CACHED = 1024
+"""Number of nodes whose children are cached, and of keys whose names are."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSaver:
-    """The registered saver of an object; it chooses the keys of the object's tensors itself.
+    """The registered saver of an object: a function of a program that saves the object's tensors.
 
-    The object graph does not list these keys.  Programs register a saver with
-    ``register_tf_checkpoint_saver`` of tensorflow/python/saved_model/registration.
+    The saver chooses the keys of the tensors, and the object graph does not list them.  Programs
+    register a saver with ``register_tf_checkpoint_saver`` of
+    tensorflow/python/saved_model/registration.
 
     Attributes:
         name: name of the saver.
-        object_name: name of the object, as the saver was given it.
+        object_name: name of the object for the saver.
 
     Examples:
         >>> from ckptparse import open_checkpoint
@@ -354,7 +356,7 @@ class NodeTable:
         return children
 
     def _require_id(self, node_id: int) -> int:
-        """Return a node id, if it is one, or raise CorruptCheckpointError."""
+        """Return a node id; raises CorruptCheckpointError if no node has it."""
         if not 0 <= node_id < len(self._messages):
             raise CorruptCheckpointError(
                 "invalid object graph",
@@ -415,7 +417,7 @@ class NodeTable:
 
     @cached_property
     def walk(self) -> Walk:
-        """The walk from the root to all objects that it leads to."""
+        """The walk from the root to all objects that can be reached from it."""
         return Walk(ROOT, self.children)
 
     def require_short_paths(self, walk: Walk, node_ids: Iterable[int]) -> None:

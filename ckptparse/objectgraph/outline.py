@@ -19,9 +19,9 @@ Sizes = dict[int, tuple[int, int]]
 def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
     """Return rows for the objects that have tensors, each parent before its children.
 
-    An object with several paths is listed under the shortest that does not lead through a list of
-    all variables (`LISTS`); its other paths are aliases.  Slot variables count as part of their
-    optimizer.  Tensors that belong to no object follow at the end.
+    An object with several paths is listed under the shortest of those that do not lead through a
+    list of all variables (`LISTS`); its other paths are aliases.  Slot variables count as part of
+    their optimizer.  Tensors that belong to no object are listed at the end.
 
     Args:
         nodes: the graph.
@@ -48,7 +48,7 @@ def outline(nodes: NodeTable, infos: Mapping[str, TensorInfo]) -> list[OutlineRo
 def _own_rows(
     nodes: NodeTable, walk: Walk, node_id: int, left: dict[str, TensorInfo]
 ) -> Iterator[OutlineRow]:
-    """Yield rows for the tensors of one object, and remove these from `left`.
+    """Yield rows for the tensors of one object itself, and remove these tensors from `left`.
 
     The row of a variable's value has the name "".
     """

@@ -9,8 +9,8 @@
                    "/.ATTRIBUTES/" attribute
 
 An escaped name contains no single dot, so ``.ATTRIBUTES`` and ``.OPTIMIZER_SLOT`` cannot be names.
-The path "" is ambiguous: it is the root, and a child of the root whose name is empty.  The same
-holds for its keys.
+The path "" is ambiguous: it is the path of the root, and of a child of the root with an empty name.
+The keys of both are ambiguous in the same way.
 
 Source: tensorflow/python/trackable/trackable_utils.py.
 """

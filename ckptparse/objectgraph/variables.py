@@ -34,7 +34,7 @@ class ObjectVariables(TensorMapping):
     def __init__(self, list_keys: Callable[[], dict[str, str]], tensors: TensorMapping) -> None:
         """
         Args:
-            list_keys: returns path -> key in the checkpoint; called once, when first needed.
+            list_keys: returns path -> key in the checkpoint; called once, at first use.
             tensors: the checkpoint.
         """
         self._list_keys = list_keys
@@ -59,10 +59,10 @@ class ObjectVariables(TensorMapping):
 
         Args:
             path: path of the variable.
-            index: anything that numpy accepts between square brackets (``np.s_[:, :, 0]``).
+            index: any numpy index, such as ``np.s_[:, :, 0]``; ``...`` selects the whole tensor.
 
         Returns:
-            An array, never a bare scalar; a view or a copy, as `Checkpoint.read` returns it.
+            An array, never a scalar; a view or a copy, as for `Checkpoint.read`.
 
         Raises:
             TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.

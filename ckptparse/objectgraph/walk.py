@@ -1,4 +1,4 @@
-"""Walk from one object to all objects that it leads to."""
+"""Walk from one object to all objects that can be reached from it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _enter_all(node_id: int, name: str, child: int) -> bool:
 
 
 class Walk:
-    """The nodes that one node leads to, in breadth-first order, each with the first path to it.
+    """The nodes that can be reached from a node, breadth first, each with the first path to it.
 
-    TensorFlow uses the same path in a variable's key: the shortest, and of several shortest paths
-    the one that is found first, following children in their stored order
-    (``_breadth_first_traversal`` in tensorflow/python/checkpoint/graph_view.py).
+    TensorFlow uses the same path in the key of a variable: the shortest one.  If several paths are
+    the shortest, it uses the one that is found first when children are followed in their stored
+    order (``_breadth_first_traversal`` in tensorflow/python/checkpoint/graph_view.py).
 
     Attributes:
         order: node ids in the order in which they were reached; the start is the first.
@@ -43,8 +43,9 @@ class Walk:
             start: id of the node to start from.
             children: returns the children of a node.
             enter: called with (node id, local name, child's id); if it returns False, the child is
-                not entered this way.
-            last: local names that are followed only after all others, in this order.
+                not reached by this path.
+            last: local names of children that are followed only after all other children, in this
+                order.
         """
         self.order: list[int] = []
         self.first = {start: (-1, "")}

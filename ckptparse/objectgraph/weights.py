@@ -10,16 +10,19 @@ The graph does not store the types of objects.  They are recognised by their chi
 - A metric has the children ``total`` and ``count``.  In a SavedModel, Keras 2 stores metrics, and
   its metadata of every layer, below ``keras_api``.
 - A counter is an integer scalar that is a child of the root (``save_counter``, ``step``,
-  ``global_step``, ``epoch``).  A scalar ``learning_rate`` there is no weight either.
+  ``global_step``, ``epoch``).  A scalar child of the root named ``learning_rate`` is also left out.
 - The state of a random number generator is named ``StateVar`` or ``seed_generator_state``.
 
-All these are left out, and so are objects that are no variables (tables, Python state, iterators).
+All these are left out, and so are objects that are not variables (tables, Python state, iterators).
 
-A weight is listed under its path through the layers.  Three kinds of lists are therefore searched
-last, for variables that have no other path: the lists of a SavedModel (``variables`` and others);
-the weights that a Keras 3 optimizer trains (``_trainable_variables``), which is the only path to
-layers in a Python list; and ``_all_variables`` of Keras 3's ``export``, which contains a copy of
-every weight, as another variable with the same full name.
+A weight is listed under its path through the layers.  Some lists contain the variables again, and
+are searched last, for variables that have no other path:
+
+- the lists of a SavedModel (``variables`` and others);
+- ``_trainable_variables`` of a Keras 3 optimizer, the variables that it trains.  It is the only
+  path to the weights of layers that are in a Python list;
+- ``_all_variables`` of Keras 3's ``export``.  It contains a copy of each weight: another variable
+  with the same full name.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ _OF_METRIC = {"total", "count"}
 _TRAINED = "_trainable_variables"
 _COPIES = "_all_variables"
 LISTS = ("variables", "trainable_variables", "non_trainable_variables", _TRAINED, _COPIES)
-"""Names of children that list variables again, under paths without meaning; the best first."""
+"""Local names of lists that contain variables again, in the order in which they are searched."""
 
 _OF_OPTIMIZER = {"_iterations", "_variables"}
 _WRAPPED = {"base_optimizer", "inner_optimizer"}
@@ -95,7 +98,7 @@ def _is_counter(nodes: NodeTable, name: str, child: int) -> bool:
         return False
     try:
         info = variable.info
-    except TensorNotFoundError:  # keep it: reading it raises the error
+    except TensorNotFoundError:  # keep the variable: reading it raises the error
         return False
     return info.shape == () and (name == _RATE or np.issubdtype(info.dtype, np.integer))
 
