@@ -1,7 +1,8 @@
 """CRC-32C as TensorFlow stores it: masked.
 
-Castagnoli polynomial, reflected (0x82f63b78), initial value and final xor 0xffffffff.  A stored
-checksum is masked, because bytes that are followed by their own CRC always have the same CRC:
+CRC-32C uses the Castagnoli polynomial, reflected (0x82f63b78); initial value and final xor are
+0xffffffff.  A stored checksum is masked, because the CRC of bytes that are followed by their own
+CRC is always the same:
 
     mask(c)   = rotate_right_32(c, 15) + 0xa282ead8   (mod 2**32)
     unmask(m) = rotate_left_32(m - 0xa282ead8, 15)

@@ -1,7 +1,7 @@
 """Varints: the integers of protocol buffers and of leveldb's tables.
 
-Groups of 7 bits, the lowest first; the high bit is set in all bytes but the last.  A varint has at
-most 10 bytes for 64 bits, 5 bytes for 32 bits.
+A varint has 7 bits in each byte, the lowest bits first.  The high bit is set in all bytes but the
+last.  It takes at most 10 bytes for 64 bits, and 5 bytes for 32 bits.
 
 Source: tensorflow/core/lib/core/coding.cc.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 _PIECE_NBYTES = 1 << 17
-"""How many bytes are decoded at a time, so that all arrays stay in the processor's cache."""
+"""Number of bytes that are decoded at a time, so that all arrays stay in the processor's cache."""
 _WORD_NBYTES = 8
 
 _KEPT_BITS = np.array(
@@ -35,7 +35,7 @@ def decode_varints(
 
     Args:
         buffer: the varints, one directly after the other.
-        count: how many to decode.
+        count: number of varints to decode.
         dtype: dtype of the result.  An integer type keeps the low bits of a value, as protobuf's
             casts do; a boolean is True for any value but 0.  Bits above the 64th are dropped.
 
@@ -43,7 +43,7 @@ def decode_varints(
         A new array of `count` values, and the number of bytes that they take in the buffer.
 
     Raises:
-        CorruptCheckpointError: the buffer has fewer varints, or one of more than 10 bytes.
+        CorruptCheckpointError: the buffer has fewer varints, or one has more than 10 bytes.
     """
     coded = np.frombuffer(buffer, np.uint8)
     if count > len(coded):  # checked before memory for `count` is allocated
@@ -85,9 +85,10 @@ def decode_varint_each(
     Args:
         octets: the bytes.
         pos: positions of the varints.
-        max_nbytes: how many bytes of a varint to read, at most 9.  Nothing is read after the end of
-            `octets`.
-        where: False for positions to leave out: their value is 0 and their position is unchanged.
+        max_nbytes: number of bytes of a varint to read, at most 9.  Bytes after the end of `octets`
+            are not read.
+        where: whether to decode each position; None for all.  For the others, the value is 0 and
+            the position is unchanged.
 
     Returns:
         Three arrays: the values, the positions after the varints, and whether a varint has more

@@ -1,4 +1,4 @@
-"""List the checkpoints of a directory, and for errors what is near a path."""
+"""List the checkpoints in a directory; for error messages, list what exists near a path."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ _MARKS = {STATE_FILE_NAME, INDEX_SUFFIX, *SAVED_MODEL_NAMES}
 """If a directory contains one of these names, the directory itself refers to a checkpoint."""
 
 _MAX_NAMES = 10_000
-"""How many names of a directory are considered for an error's text."""
+"""Number of names in a directory that are used for an error's text."""
 _MAX_COMPARED = 500
 _MAX_LETTERS = 200
-"""How many prefixes, and how many letters of the wanted name, are compared for similarity."""
+"""Number of prefixes, and of letters of the wanted name, that are compared for similarity."""
 _MAX_LISTED = 6
-"""How many names an error's text lists."""
+"""Number of names that an error's text lists."""
 
 
 def list_candidates(files: Files, directory: str) -> list[str]:
     """Return the paths of the checkpoints in a directory that has no state file or SavedModel.
 
     These are the prefixes and V1 files in the directory.  If there are none, they are the
-    subdirectories that refer to a checkpoint, and the prefixes and V1 files in the others.
+    subdirectories that refer to a checkpoint, and the prefixes and V1 files in the other
+    subdirectories.
 
     Raises:
         UnreadableError: the directory cannot be listed.
@@ -98,7 +99,7 @@ def _is_v1_file(files: Files, path: str) -> bool:
 
 
 def describe(files: Files, path: str) -> str:
-    """Return a text about what exists at and around a path, the most similar names first."""
+    """Return a text that lists what exists at a path and in its directory, similar names first."""
     if files.is_directory(path):
         return _list(files, path, "")
     folder, name = files.split(path)

@@ -53,9 +53,9 @@ from ckptparse.sources import Files
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[\\/]|\w+://")
 
 _MAX_DATED = 1_000
-"""More candidates than this are not sorted by time: at a URL that is a request for each."""
+"""More candidates than this are not sorted by time: at a URL, each takes a request."""
 _MAX_LISTED = 10
-"""How many candidates an error's text lists."""
+"""Number of candidates that an error's text lists."""
 
 
 class Found(NamedTuple):
@@ -91,8 +91,8 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
         format: "v1" or "v2" to search for one format only; None for both.
 
     Raises:
-        CheckpointNotFoundError: there is no checkpoint, or more than one; the text says what was
-            looked for and what was found.
+        CheckpointNotFoundError: there is no checkpoint, or more than one; the text lists the files
+            that were searched for and those that exist.
         MissingShardError: a file of a V1 set is missing.
         CorruptCheckpointError: a state file is damaged.
         UnreadableError: the operating system or the storage refuses.
@@ -142,13 +142,13 @@ def _not_found(files: Files, path: str, format: str | None) -> CheckpointNotFoun
 
 
 def _v1_names(files: Files, path: str) -> list[str]:
-    """Return what a V1 checkpoint at a path would be called, for an error's text."""
+    """Return the names that a V1 checkpoint at a path would have, for an error's text."""
     shards = files.append(path, shard_suffix(None, "?????"))
     return [f"a V1 file {path}", f"V1 shards {shards}"]
 
 
 def _find_named(files: Files, path: str, format: str | None) -> Found | None:
-    """Find the checkpoint of a path that is a prefix or a file of a checkpoint; else None."""
+    """Find the checkpoint whose prefix, or one of whose files, is at a path; None without one."""
     if format != "v1" and files.is_file(files.append(path, INDEX_SUFFIX)):
         return Found("v2", path)
     folder, name = files.split(path)
@@ -307,7 +307,7 @@ def _not_in_directory(files: Files, directory: str) -> CheckpointNotFoundError:
 
 
 def _names_nothing(files: Files, state_path: str) -> bool:
-    """Return whether a state file's latest checkpoint has no name: its path ends in a slash."""
+    """Return whether the path of the latest checkpoint in a state file ends in a slash."""
     return last_part(read_state(files, state_path).model_checkpoint_path) in ("", ".")
 
 
@@ -357,10 +357,15 @@ def _find_latest(files: Files, state_path: str, format: str | None) -> Found:
 
 
 def _places(files: Files, directory: str, recorded: str) -> Iterator[str]:
-    """Yield the paths at which the checkpoint of a recorded path may be, in order of search.
+    """Yield the paths to search for the checkpoint that a state file names, in this order.
 
-    The directory of the state file is searched before an absolute path, so that a moved or copied
-    directory refers to its own files.
+    For an absolute path, the directory of the state file is searched first, so that a moved or
+    copied directory refers to its own files.
+
+    Args:
+        files: the file system.
+        directory: the directory of the state file.
+        recorded: the path in the state file.
     """
     _, name = os.path.splitdrive(last_part(recorded))
     # The name is empty for a checkpoint with the prefix "folder/", whose files are in the folder.

@@ -8,9 +8,9 @@ It is a CheckpointState in the text format of protocol buffers::
     all_model_checkpoint_timestamps: 1795163889.9944375      only from tf.train.CheckpointManager
     last_preserved_timestamp: 1795163888.966639              only from tf.train.CheckpointManager
 
-A path is a V2 prefix, a V1 file or a V1 glob (``...-?????-of-00003``).  It is absolute, relative to
-the directory of the state file, or, in files of 2015 and 2016, relative to the working directory of
-the writer.  Old writers escape letters that are not ASCII (``\303\251``).
+A path is a V2 prefix, a V1 file or a V1 glob (``...-?????-of-00003``).  It is absolute, or relative
+to the directory of the state file; in files of 2015 and 2016, it can be relative to the working
+directory of the writer.  Old writers escape letters that are not ASCII (``\303\251``).
 
 Sources: tensorflow/python/training/checkpoint_state.proto, checkpoint_management.py.
 """
@@ -56,7 +56,7 @@ def read_state(files: Files, path: str) -> CheckpointState:
 
     Raises:
         CheckpointNotFoundError: there is no such file.
-        CorruptCheckpointError: it is not a state file, or has more than 4 MiB.
+        CorruptCheckpointError: the file is not a state file, or is larger than 4 MiB.
         NotACheckpointError: the path is a directory, FIFO, device or socket.
         UnreadableError: the operating system or the storage refuses.
     """
@@ -101,13 +101,13 @@ def parse_state(text: bytes) -> CheckpointState:
 
 
 def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
-    """Parse a large state file line by line, plain lines without protobuf.
+    """Parse a large state file line by line.
 
-    A plain line is one field without escapes.
+    Plain lines, with one field without escapes, are parsed without protobuf, which is slow.
 
     Raises:
-        CorruptCheckpointError: a line is not a field, or the other lines have more than
-            `MAX_FREE_FORM_STATE_NBYTES` letters.
+        CorruptCheckpointError: a line is not a field, or the lines that are not plain have more
+            than `MAX_FREE_FORM_STATE_NBYTES` letters.
     """
     from google.protobuf import text_format
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from ckptparse.errors import TruncatedError
 
 MOST_KEPT_OPEN = 128
-"""How many data files of one checkpoint are kept open or mapped; both take a file descriptor each.
+"""Number of data files of a checkpoint that are kept open or mapped; each takes a file descriptor.
 Files with higher numbers are opened for every read: many systems limit a process to 1,024 open
 files, some to 256."""
 
@@ -70,14 +70,14 @@ class Files(Protocol):
         ...
 
     def allows(self, path: str) -> bool:
-        """Return whether the text of a path stays in the directory; does not follow links."""
+        """Return whether a path is inside the directory, by its text; does not follow links."""
         ...
 
     def is_file(self, path: str) -> bool:
         """Return whether a path is a regular file.
 
         Raises:
-            UnreadableError: the storage fails, so that the answer is unknown.
+            UnreadableError: the storage fails, so that it is unknown whether there is a file.
         """
         ...
 
@@ -115,8 +115,8 @@ class Files(Protocol):
         Args:
             path: path or URL of the file.
             mapped: False asks for a source that copies, even where `Files.mapped` is True.
-            kept: False asks for a source that opens the file for every read and so takes no file
-                descriptor in between; it copies.
+            kept: False asks for a source that copies, and that opens the file for every read, so
+                that it takes no file descriptor between reads.
 
         Raises:
             FileNotFoundError: no such file; the caller chooses the error class for it.

@@ -26,10 +26,10 @@ _LEAST_PIECE_NBYTES = 1 << 21
 _MOST_PIECE_NBYTES = 1 << 24
 
 _MOST_COPIED_NBYTES = 1 << 22
-"""The largest piece of a source that copies, because each core has one in memory."""
+"""The largest piece of a source that copies: each core holds one piece in memory."""
 
 _ENOUGH_PIECES = 32
-"""Pieces grow, up to their largest size, until there are no more than this number."""
+"""The size of pieces is doubled until there are at most this many, or it is the largest size."""
 
 
 def crc32c_of_range(
@@ -44,14 +44,15 @@ def crc32c_of_range(
         source: the source.
         start: first byte of the range.
         stop: byte after the range.
-        look: called with each piece and its offset from `start`, by the thread that reads it.
+        look: an additional check; called with the offset of each piece from `start` and its bytes,
+            in the thread that reads the piece.
 
     Raises:
-        CheckpointError: as `Source.read`, or what `look` raises.
+        CheckpointError: `Source.read` or `look` raised it.
     """
 
     def crc32c_between(piece_start: int, piece_stop: int) -> int:
-        """Return the CRC-32C of a part of the range, after `look` was called with it."""
+        """Return the CRC-32C of a part of the range; calls `look` with it first."""
         piece = source.read(piece_start, piece_stop)
         if look is not None:
             look(piece_start - start, piece)

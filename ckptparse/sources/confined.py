@@ -19,18 +19,18 @@ _VERBATIM = "\\\\?\\"
 class Confinement:
     """Resolves paths, and refuses those that lead out of a directory.
 
-    A path is resolved link by link, and refused before the file system is asked about anything
-    outside, even whether it exists.
+    A path is resolved link by link.  It is refused before the file system gets any query about a
+    path outside of the directory, even whether it exists.
     """
 
     def __init__(self, directory: str) -> None:
-        """Confine to an absolute path.  Links in that path itself are trusted and followed."""
+        """Confine paths to an absolute path.  Links in that path itself are followed."""
         self.directory = directory
         self._given = os.path.normpath(directory)
         self._real = os.path.realpath(directory)
 
     def allows(self, place: str) -> bool:
-        """Return whether the text of an absolute path is inside; does not follow links."""
+        """Return whether an absolute path is inside, by its text; does not follow links."""
         return self._relative(place) is not None
 
     def resolve(self, place: str, name: str) -> str:

@@ -28,7 +28,7 @@ _TROUBLE = {
     for name in ("EACCES", "EIO", "ENOMEM", "ESTALE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
     if hasattr(errno, name)
 }
-"""Errors after which it is unknown whether a file exists.  After any other error it does not."""
+"""Errors that do not tell whether a file exists.  After any other error, it does not exist."""
 
 
 class LocalFiles:
@@ -158,7 +158,7 @@ def _as_source(path: str, descriptor: int, *, mmap: bool) -> Source:
         if mmap:
             try:
                 return MappedSource(path, descriptor)
-            except (OSError, ValueError):  # not mappable, or empty by now
+            except (OSError, ValueError):  # cannot be mapped, or is empty now
                 pass
         source = PreadSource(path, descriptor)
         descriptor = -1  # the source closes it

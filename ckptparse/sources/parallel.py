@@ -16,7 +16,7 @@ from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 _MOST_WORKERS = 16
-"""More threads than this are limited by the speed of memory."""
+"""More threads than this are not faster: the speed of memory is the limit."""
 
 Result = TypeVar("Result")
 
@@ -25,9 +25,9 @@ def run_on_all_cores(task: Callable[[int], Result], count: int) -> list[Result]:
     """Return ``[task(0), ..., task(count - 1)]``, computed by several threads in any order.
 
     Raises:
-        Exception: the exception of the task with the lowest number, after all tasks have ended.
-            An exception that is no `Exception` in the calling thread (KeyboardInterrupt) is raised
-            at once.
+        Exception: tasks failed; this is the exception of the one with the lowest number.  It is
+            raised after all tasks have ended.
+        BaseException: the calling thread got a KeyboardInterrupt or similar; raised at once.
     """
     job = _Job(task, count)
     crew = _crew()
@@ -37,7 +37,7 @@ def run_on_all_cores(task: Callable[[int], Result], count: int) -> list[Result]:
 
 
 class _Job(Generic[Result]):
-    """Numbered tasks, of which each thread takes the next one that is left."""
+    """Numbered tasks; each thread takes the next remaining one."""
 
     def __init__(self, task: Callable[[int], Result], count: int) -> None:
         self._task = task
@@ -47,7 +47,7 @@ class _Job(Generic[Result]):
         self._done: SimpleQueue[tuple[int, Result | None, BaseException | None]] = SimpleQueue()
 
     def work(self, kept: type[BaseException] = BaseException) -> None:
-        """Do tasks until none is left.  Errors of the class `kept` are stored for `finish`."""
+        """Do tasks until none remains.  Errors of the class `kept` are stored for `finish`."""
         while True:
             with self._lock:
                 i = next(self._left, None)
@@ -88,7 +88,7 @@ class _Crew:
             pass
 
     def _work(self) -> None:
-        """Take part in every job, for ever: the body of each thread."""
+        """Work on each job, for ever.  Each thread runs this method."""
         while True:
             self.jobs.get().work()
 

@@ -10,7 +10,7 @@ from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
 
 _AT_ONCE_NBYTES = 1 << 30
-"""Linux reads at most 2 GiB - 4 KiB at a time, Windows 2 GiB - 1."""
+"""Number of bytes to read at a time.  Linux reads at most 2 GiB - 4 KiB, Windows 2 GiB - 1."""
 
 
 class PreadSource:

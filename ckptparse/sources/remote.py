@@ -156,7 +156,7 @@ class RemoteFiles:
     def modified(self, path: str) -> float:
         try:
             return float(self._ask(self._system.modified, path).timestamp())
-        except (UnreadableError, FileNotFoundError, AttributeError):  # many do not know it
+        except (UnreadableError, FileNotFoundError, AttributeError):  # many have no such time
             return 0.0
 
     def join(self, directory: str, name: str) -> str:

@@ -11,8 +11,8 @@ from ckptparse.sources.base import closed_error, require_inside
 from ckptparse.sources.pread import file_status, read_at
 
 _Identity = tuple[int, int, int]
-"""Device, inode and time of modification.  The inode alone is not enough: after a file that is not
-open has been deleted, a new file may get its inode."""
+"""Device, inode and time of modification.  Device and inode are not enough: if a file is deleted
+while it is not open, a new file may get its inode."""
 
 
 class ReopenedSource:
@@ -72,7 +72,7 @@ class ReopenedSource:
 
 
 def _identify(status: os.stat_result) -> _Identity:
-    """Return what distinguishes a file from one that replaces it."""
+    """Return values that differ between a file and another one that replaces it."""
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
