@@ -28,7 +28,7 @@ def open_path(arguments: argparse.Namespace) -> Checkpoint:
 
 
 def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
-    """Return key -> full name of variables; if a graph is damaged, {}, with a note on stderr."""
+    """Return key -> full name of variables; {} and a message on stderr if a graph is damaged."""
     try:
         return read_full_names(ckpt)
     except CheckpointError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ckptparse.checkpoint import Checkpoint
 
 _UNNAMED = ("", "Variable")
-"""The full names of variables without a name of their own."""
+"""The full names that TensorFlow gives to variables that a program did not name."""
 
 
 def read_full_names(ckpt: Checkpoint) -> dict[str, str]:

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
-    """Return whether a name matches any pattern, or there is none."""
+    """Return whether a name matches any pattern; True if there are no patterns."""
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

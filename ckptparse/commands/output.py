@@ -13,7 +13,7 @@ from ckptparse.errors import CheckpointError
 from ckptparse.tensors.info import TensorInfo
 
 _WIDEST_COLUMN = 100
-"""The width of a column at most; wider cells shift only the rest of their own line."""
+"""The maximum width of a column; a wider cell shifts only the rest of its own line."""
 
 Item = TypeVar("Item")
 
@@ -95,7 +95,8 @@ def print_json(value: Mapping[str, object]) -> None:
     printed as escaped lone surrogates.
 
     Args:
-        value: names to what `json` encodes, dataclasses (as objects), or iterators of these.
+        value: a mapping from names to values that `json` can encode, to dataclasses (printed as
+            objects), or to iterators of these.
     """
     before = "{"
     for key, part in value.items():
@@ -111,7 +112,7 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def _has_objects(items: Sequence[object]) -> bool:
-    """Return whether items are more than numbers, strings and None."""
+    """Return whether any item is not a number, a string or None."""
     return any(not isinstance(item, (str, int, float, type(None))) for item in items)
 
 
@@ -125,7 +126,7 @@ def _print_items(items: Iterable[str], brackets: str) -> None:
 
 
 def _fields_of(item: Any) -> dict[str, object]:
-    """Return the fields of a dataclass; values are not copied, as `dataclasses.asdict` does."""
+    """Return the fields of a dataclass; unlike `dataclasses.asdict`, does not copy values."""
     # Printing 120,000 slices takes a third longer with `dataclasses.fields`.
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
 

@@ -93,7 +93,7 @@ def _to_text(value: Any) -> str:
 
 
 def _to_json(value: Any) -> Any:
-    """Return one value for JSON; NaN, infinities and complex numbers as text, as JSON has none."""
+    """Return one value for JSON; NaN, infinities and complex numbers, which JSON lacks, as text."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):

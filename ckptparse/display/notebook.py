@@ -9,7 +9,7 @@ from ckptparse.display.text import count, format_nbytes, format_shape, printable
 from ckptparse.tensors.info import TensorInfo
 
 MOST_ROWS = 20
-"""Number of tensors that a table shows at most."""
+"""The maximum number of tensors in a table."""
 
 
 def render_html(title: str, infos: Sequence[TensorInfo], num_tensors: int) -> str:

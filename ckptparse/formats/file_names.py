@@ -3,8 +3,8 @@
 ::
 
     model.ckpt.index                        V2: the index
-    model.ckpt.data-00000-of-00002          V2: a data file; five digits are the least, not the most
-    model.ckpt.meta                         V1 and V2: the graph, where one was saved
+    model.ckpt.data-00000-of-00002          V2: a data file; the numbers have at least five digits
+    model.ckpt.meta                         V1 and V2: the graph, if one was saved
     model.ckpt                              V1: the whole checkpoint
     model.ckpt-00000-of-00002               V1: one shard of it
     model.ckpt-?????-of-00002               V1: all of them, as state files call them
@@ -36,10 +36,15 @@ UNFINISHED = re.compile(r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+", re.DOTALL)
 
 
 def data_suffix(shard_id: int, num_shards: int) -> str:
-    """Return what follows the prefix in the name of a V2 data file."""
+    """Return the suffix of the name of a V2 data file, after the prefix."""
     return f".data-{shard_id:05d}-of-{num_shards:05d}"
 
 
 def shard_suffix(number: int | None, count: str) -> str:
-    """Return what follows the base name in the name of a V1 shard; None for all of them."""
+    """Return the suffix of the name of a V1 shard, after the base name.
+
+    Args:
+        number: number of the shard; None for the pattern of all shards.
+        count: number of shards, as text.
+    """
     return f"-{'?????' if number is None else format(number, '05d')}-of-{count}"

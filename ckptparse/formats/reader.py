@@ -25,29 +25,29 @@ class Reader(Protocol):
 
     @property
     def path(self) -> str:
-        """The common part of the names of its files."""
+        """The common prefix of the paths of its files."""
         ...
 
     @property
     def files(self) -> list[str]:
-        """Paths of all its files, also of those that are missing."""
+        """The paths of all its files, including missing ones."""
         ...
 
     @property
     def index_nbytes(self) -> int:
-        """Bytes that `keys` has to read."""
+        """The number of bytes that `keys` has to read."""
         ...
 
     def keys(self) -> list[bytes]:
-        """Keys of all tensors; an error if any part of the index is damaged."""
+        """Return the keys of all tensors; raises an error if any part of the index is damaged."""
         ...
 
     def find(self, key: bytes) -> Entry | None:
-        """A tensor's entry, None when there is none."""
+        """Return the entry of a tensor; None if there is no such tensor."""
         ...
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
-        """Keys and entries of all tensors; damage is stepped over and returned as errors."""
+        """Return keys and entries of all readable tensors, and an error for each damaged part."""
         ...
 
     def info(self, key: bytes, entry: Entry) -> TensorInfo:
@@ -55,35 +55,40 @@ class Reader(Protocol):
         ...
 
     def nbytes(self, key: bytes, entry: Entry) -> int:
-        """Bytes that a tensor's elements take."""
+        """Return the number of bytes of a tensor's elements, as `TensorInfo.nbytes`."""
         ...
 
     def infos(self) -> list[TensorInfo]:
-        """`info` of every tensor; an error if any part of the index is damaged."""
+        """Return `info` of all tensors; raises an error if any part of the index is damaged."""
         ...
 
     def forms(self) -> TensorForms:
-        """Return names, shapes and dtypes of all tensors, column by column."""
+        """Return names, shapes and dtypes of all tensors as three lists."""
         ...
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        """Return a tensor, or the part of it that a numpy index takes."""
+        """Return a tensor, or the part of it that a numpy index selects."""
         ...
 
     def verify(self, key: bytes, entry: Entry) -> bool:
-        """Check all bytes of a tensor; False if its dtype's checksum is not known."""
+        """Check all bytes of a tensor; raises an error if they are damaged.
+
+        Returns:
+            True if they are intact; False if this version cannot check tensors of this dtype.
+        """
         ...
 
     def one_pass(self) -> Reader:
-        """Return a reader of the same open files for one loop over many tensors.
+        """Return a reader of the same open files, for one loop over many tensors.
 
-        It bounds the work of the whole loop, where a crafted file could make each tensor cost as
-        much as the file.  The result of a single `read` never depends on earlier ones.
+        The new reader counts the bytes that the loop reads, and raises an error if they are far
+        more than the files have: in a malicious file, each tensor can refer to all bytes of the
+        file.  This reader itself counts nothing, so that a `read` does not depend on earlier ones.
         """
         ...
 
     def forget_verified(self) -> None:
-        """Have everything checked again when it is next needed."""
+        """Forget which bytes were checked, so that each is checked again at its next use."""
         ...
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Recognise files that are not checkpoints by their first bytes, for error messages.
 
-Each kind was found in published repositories in place of a checkpoint, or is a usual mix-up.
+Each format was found in published repositories instead of a checkpoint, or is easily confused with
+one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _BY_FIRST_BYTES = (
 
 
 def name_foreign_format(source: Source) -> str | None:
-    """Return what a file is by its first and last bytes, in words; None when unknown."""
+    """Return a description of a file, from its first and last bytes; None if it is unknown."""
     head = bytes(source.read(0, min(source.nbytes, _MOST_FIRST_NBYTES)))
     tail = bytes(source.read(max(source.nbytes - len(_MAGIC_AS_UTF8), 0), source.nbytes))
     if tail.endswith(_MAGIC_AS_UTF8):
@@ -49,10 +50,10 @@ def name_foreign_format(source: Source) -> str | None:
 
 @contextmanager
 def recognized(source: Source) -> Iterator[None]:
-    """Let the error for a file without a table say what the file is, if its bytes tell.
+    """Replace an error for a file that is not a table by one that describes the file, if possible.
 
     Raises:
-        NotACheckpointError: in place of that error.
+        NotACheckpointError: the file has another known format.
     """
     try:
         yield

@@ -24,11 +24,11 @@ def require_short(what: str, serialized: bytes | memoryview) -> None:
     """Check the size of a version, or of a header with one, before it is parsed.
 
     Args:
-        what: the sentence of the error.
-        serialized: the message.
+        what: message of the error.
+        serialized: the serialized header or version.
 
     Raises:
-        CorruptCheckpointError: the message has more than `MAX_HEADER_NBYTES` bytes.
+        CorruptCheckpointError: it has more than `MAX_HEADER_NBYTES` bytes.
     """
     if len(serialized) > MAX_HEADER_NBYTES:
         raise CorruptCheckpointError(

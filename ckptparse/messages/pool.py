@@ -1,8 +1,8 @@
 """Load protocol-buffer message classes, and parse messages.
 
 The messages are in a descriptor pool of their own, because TensorFlow registers its messages in the
-default pool.  So both work in one process, in either order of import.  The objects that users get
-have no protocol-buffer messages in them, except `ckptparse.train.get_checkpoint_state`'s result.
+default pool.  So both work in one process, in either order of import.  Public functions return no
+protocol-buffer messages, except `ckptparse.train.get_checkpoint_state`.
 
 Protobuf is imported at first use, because the index of most checkpoints is read without it.
 """
@@ -52,7 +52,7 @@ def load(file_name: str) -> dict[str, Any]:
 
 
 def parse(message_class: Any, serialized: bytes | memoryview) -> Any:
-    """Return the message of a class that bytes encode.
+    """Parse a message of a class.
 
     Raises:
         CorruptCheckpointError: the bytes are not such a message.

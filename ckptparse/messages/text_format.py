@@ -1,6 +1,6 @@
 """Prepare the text form of protocol-buffer messages for protobuf's own parser.
 
-That parser takes quadratic time for some inputs.  They are refused, or rewritten so that it takes
+That parser takes quadratic time for some texts.  These are rejected, or rewritten so that it takes
 linear time.
 """
 
@@ -74,7 +74,7 @@ def break_lines(text: str) -> str:
 
 
 def _end_line(found: re.Match[str]) -> str:
-    """Return a token followed by a newline, a long string as several strings."""
+    """Return a token, or a long string split into several, followed by a newline."""
     token = found[0]
     if token[0] == "#":
         return token

@@ -1,7 +1,7 @@
-"""The V1 format: tables that hold the tensors themselves, in slices.
+"""The V1 format: tables that contain the tensors themselves, in slices.
 
-`contents` decodes the table of contents, `record` finds and decodes the values of one slice,
-`reader` puts slices and files together.
+`contents` decodes the table of contents of each file, `record` decodes the values of one slice, and
+`reader` assembles tensors from the slices in all files.
 """
 
 from ckptparse.formats.saved_slices.reader import SavedSlicesReader

@@ -1,16 +1,17 @@
 """The table of contents of a V1 file.
 
-Key -> value of the table, every value a SavedTensorSlices message:
+Each value of the table is a SavedTensorSlices message.  Key -> value:
 
-    empty key           field 1, SavedTensorSliceMeta: for each tensor of this file its name, whole
-                        shape, dtype and the slices that are in this file; and versions
+    empty key           field 1, SavedTensorSliceMeta: for each tensor of this file its name, shape,
+                        dtype, and the slices that are in this file; and versions
     slice key           field 2, SavedSlice: the values of one slice; see `tensors.partitions` for
                         the key and `record` for the value
 
-A tensor that was not partitioned has one slice, of whole dimensions.  In a sharded checkpoint every
-file has its own contents, and several can name a tensor, with different slices.  Before April 2016
-there were no versions.  A reader finds records by the keys made from the contents; what a record
-says of its own name and slice is not looked at, nor is a record that the contents do not name.
+A tensor that was not partitioned has one slice, which covers all dimensions.  In a sharded
+checkpoint, each file has its own table of contents; several can list the same tensor, with
+different slices.  Files from before April 2016 have no versions.  The table of contents gives the
+keys of the records; records under other keys are ignored, and so are the name and the slice inside
+a record.
 
 Sources: tensorflow/core/util/saved_tensor_slice.proto, tensor_slice_reader.cc.
 """
@@ -41,11 +42,12 @@ _MESSAGES = frozenset((_SHAPE, _SLICE))
 
 _MIN_PART_NBYTES = 2
 _MOST_KNOWN_NBYTES = 256
-"""Longer ones have slices of their own."""
+"""Entries that are equal except for their names are decoded once, if they are not longer than this.
+Longer entries have many slices and are rarely equal."""
 
 
 class SlicePlace(NamedTuple):
-    """A stored slice: which part of the tensor, in which of the files."""
+    """A stored slice: its extents in the tensor, and the table of the file that contains it."""
 
     extents: Extents
     table: Table
@@ -54,7 +56,12 @@ class SlicePlace(NamedTuple):
 class SavedTensor(NamedTuple):
     """The entry of a tensor in the table of contents.
 
-    `is_whole` tells one that is stored in one piece, `nbytes` is 0 where only the record tells.
+    Attributes:
+        dtype: DataType number.
+        shape: shape of the whole tensor.
+        pieces: its stored slices, from all files.
+        is_whole: whether one slice contains the whole tensor.
+        nbytes: number of bytes of its elements; 0 for strings, whose size only the records tell.
     """
 
     dtype: int
@@ -70,12 +77,12 @@ class SavedTensor(NamedTuple):
 
 
 def read_contents(tables: Iterable[Table]) -> dict[bytes, SavedTensor]:
-    """Return the tensors of a set of files, in order of names.
+    """Return the tensors of the files of a checkpoint, sorted by name.
 
     Raises:
-        NotACheckpointError: the index of a V2 checkpoint under another name.
-        CorruptCheckpointError: contents that do not parse, or files that contradict each other.
-        UnsupportedError: a file for a newer reader.
+        NotACheckpointError: a file is the index of a V2 checkpoint.
+        CorruptCheckpointError: the contents of a file are invalid, or files contradict each other.
+        UnsupportedError: a file requires a newer reader.
     """
     found: dict[bytes, list[SavedTensor]] = {}
     for table in tables:
@@ -105,15 +112,16 @@ def _join(entries: list[SavedTensor]) -> SavedTensor:
 
 
 def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[SlicePlace, ...]) -> SavedTensor:
+    """Return the entry of a tensor with these slices."""
     boxes = resolve_all((piece.extents for piece in pieces), shape)
     is_whole = len(boxes) == 1 and boxes[0].shape == shape and not any(boxes[0].start)
-    size = min(sum(box.size for box in boxes), prod(shape))  # extents may say what they like
+    size = min(sum(box.size for box in boxes), prod(shape))  # extents are not checked yet
     nbytes = size * (lookup(dtype).itemsize or 0)
     return SavedTensor(dtype, shape, pieces, is_whole, nbytes)
 
 
 class _Contents:
-    """The contents of one file while they are decoded."""
+    """Decodes the table of contents of one file."""
 
     def __init__(self, table: Table, found: dict[bytes, list[SavedTensor]]) -> None:
         self._table = table
@@ -124,17 +132,17 @@ class _Contents:
         self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
 
     def decode(self, value: bytes) -> None:
-        """Add every tensor to those that were found."""
+        """Add each tensor of a SavedTensorSlices message to `found`."""
         try:
             self._require_version(b"".join(self._parts(value, _VERSIONS)))
             for tensor in self._parts(value, _TENSOR):
                 self._add(tensor)
         except CheckpointError as error:
-            error.offset = None  # one in the value, whose own place is not known
+            error.offset = None  # it is an offset in the value, not in the file
             raise
 
     def _parts(self, value: bytes, wanted: int) -> Iterator[bytes]:
-        """The messages in a field of SavedTensorSliceMeta."""
+        """Yield the messages in a field of SavedTensorSliceMeta."""
         num_left = self._most_listed
         for meta in iterate_fields(value, 0, len(value)):
             num_left -= 1
@@ -149,6 +157,7 @@ class _Contents:
                 raise self._swollen_error()
 
     def _swollen_error(self) -> CorruptCheckpointError:
+        """Return the error for more tensors or slices than the size of the file allows."""
         return CorruptCheckpointError(
             "invalid contents",
             expected=f"at most {self._most_listed} tensors, and slices, by the size of the file",
@@ -156,11 +165,12 @@ class _Contents:
         )
 
     def _require_version(self, serialized: bytes) -> None:
+        """Check the versions of the file."""
         require_short("versions", serialized)
         require_version(parse(load("saved_slices.proto")["VersionDef"], serialized))
 
     def _add(self, serialized: bytes) -> None:
-        """One SavedSliceMeta.  Many have all but their names in common, which is parsed once."""
+        """Add a SavedSliceMeta.  Many are equal except for their names, and are parsed once."""
         name_nbytes = serialized[1] if serialized[:1] == b"\x0a" and serialized[1:2] else 0x80
         name = rest = b""
         entry = None
@@ -195,6 +205,7 @@ class _Contents:
             )
 
     def _parse(self, serialized: bytes) -> tuple[bytes, SavedTensor]:
+        """Return the name and the entry that a SavedSliceMeta describes."""
         if len(serialized) // _MIN_PART_NBYTES > self._most_listed:
             longest = max(self._table.nbytes, MAX_FREE_KEY_NBYTES)
             require_few_parts(serialized, _MESSAGES, self._most_listed, longest)
@@ -211,4 +222,5 @@ class _Contents:
 
 
 def _has_name(serialized: bytes) -> bool:
+    """Return whether a SavedSliceMeta has a name."""
     return any(field.number == _NAME for field in iterate_fields(serialized, 0, len(serialized)))

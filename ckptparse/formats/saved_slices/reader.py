@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class SavedSlicesReader:
     """An open V1 checkpoint: one file, or all shards of one.
 
-    Opening reads each file's footer, index block and contents.  A tensor is then found in the block
-    that holds it, and its bytes are checked by that block's checksum: V1 has no other.
+    Opening reads the footer, the index block and the table of contents of each file.  Reading a
+    slice reads the block that contains it.  V1 has checksums of blocks only, not of tensors.
     """
 
     format = "v1"
@@ -46,13 +46,14 @@ class SavedSlicesReader:
     def __init__(self, path: str, sources: Iterable[Source], *, verify: bool) -> None:
         """
         Args:
-            path: what the checkpoint is called: the file, or what its shards have in common.
-            sources: the bytes of every file.
-            verify: check blocks of tensors; those of contents are always checked.
+            path: path of the file, or the common prefix of the paths of all shards.
+            sources: all files.
+            verify: whether to check blocks of tensors; blocks of contents are always checked.
 
         Raises:
-            NotACheckpointError, CorruptCheckpointError, UnsupportedError: a file is no table, is
-                damaged, or is for a newer reader.
+            NotACheckpointError: a file is not a table, or the index of a V2 checkpoint.
+            CorruptCheckpointError: a file is damaged.
+            UnsupportedError: a file requires a newer reader.
         """
         self.path = path
         self._sources = list(sources)
@@ -69,25 +70,25 @@ class SavedSlicesReader:
 
     @property
     def index_nbytes(self) -> int:
-        """0: names are known from opening."""
+        """0, because names were read when the checkpoint was opened."""
         return 0
 
     def keys(self) -> list[bytes]:
-        """Names of all tensors, as bytes, in order."""
+        """Return the names of all tensors as bytes, sorted."""
         return list(self._entries)
 
     def find(self, key: bytes) -> SavedTensor | None:
-        """A tensor's entry, None when there is none; reads nothing."""
+        """Return the entry of a tensor; None if there is no such tensor.  Reads nothing."""
         return self._entries.get(key)
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, SavedTensor]], list[CheckpointError]]:
-        """Return all entries; damage of the contents is an error at opening already."""
+        """Return all entries, and no errors: opening fails if the contents are damaged."""
         return list(self._entries.items()), []
 
     def info(self, key: bytes, entry: SavedTensor) -> TensorInfo:
         """Return the metadata of a tensor, from the contents.
 
-        Of its record, at most the byte is read that says whether the block is compressed.
+        Reads at most one byte more: the one that tells whether the tensor's block is compressed.
         """
         slices: tuple[TensorSlice, ...] = ()
         if not entry.is_whole:
@@ -107,15 +108,15 @@ class SavedSlicesReader:
         )
 
     def nbytes(self, key: bytes, entry: SavedTensor) -> int:
-        """`TensorInfo.nbytes` of a tensor."""
+        """Return `TensorInfo.nbytes` of a tensor."""
         return entry.nbytes
 
     def infos(self) -> list[TensorInfo]:
-        """`info` of every tensor."""
+        """Return `info` of all tensors."""
         return [self.info(key, entry) for key, entry in self._entries.items()]
 
     def forms(self) -> TensorForms:
-        """Names, shapes and dtypes of every tensor."""
+        """Return names, shapes and dtypes of all tensors as three lists."""
         entries = self._entries.values()
         return TensorForms(
             decode_names(list(self._entries)),
@@ -124,6 +125,7 @@ class SavedSlicesReader:
         )
 
     def _is_viewable(self, key: bytes, entry: SavedTensor) -> bool:
+        """Return whether reading a tensor that is stored whole returns a view of the file."""
         (piece,) = entry.pieces
         if not piece.table.mapped or not is_stored_plain(entry.dtype):
             return False
@@ -132,7 +134,7 @@ class SavedSlicesReader:
     # Tensors
 
     def one_pass(self) -> SavedSlicesReader:
-        """Return this reader: every slice has a key, and so bytes, of its own."""
+        """Return this reader: no bound is needed, because slices do not share bytes."""
         return self
 
     def read(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
@@ -147,10 +149,11 @@ class SavedSlicesReader:
         return array
 
     def _read_partitioned(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
+        """Return a partitioned tensor, or the part of it that an index selects."""
         boxes = self._find_boxes(entry)
         selection = select_elements(index, entry.shape)
         wanted = {piece: box for piece, box in boxes.items() if selection.touches(box)}
-        # Every slice is there, and large enough, before the whole is allocated.
+        # Decode all slices before the result is allocated: they prove that its size is real.
         slices = [self._decode(key, entry, piece, box.shape) for piece, box in wanted.items()]
 
         def read_part(i: int, part: Index) -> NDArray[Any]:
@@ -159,10 +162,12 @@ class SavedSlicesReader:
         return assemble(selection, list(wanted.values()), numpy_dtype(entry.dtype), read_part)
 
     def _find_boxes(self, entry: SavedTensor) -> dict[SlicePlace, Box]:
-        """The box of each slice of a partitioned tensor; of equal ones, of no elements, once.
+        """Return the box of each slice of a partitioned tensor.
+
+        Slices without elements can be listed several times; they are in the result once.
 
         Raises:
-            CorruptCheckpointError: see `require_tiling`.
+            CorruptCheckpointError: the slices do not cover the tensor; see `require_tiling`.
         """
         boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._nbytes)
@@ -191,14 +196,14 @@ class SavedSlicesReader:
             values = decode_values(find_values(record, entry.dtype), entry.dtype, prod(shape))
         except CheckpointError as error:
             error.file = piece.table.name
-            error.offset = None  # one in the record, whose own place is not known
+            error.offset = None  # it is an offset in the record, not in the file
             raise
         return values.reshape(shape)
 
     # Checks
 
     def forget_verified(self) -> None:
-        """Have every block checked again when it is next needed."""
+        """Forget which blocks were checked, so that each is checked again at its next use."""
         for table in self._tables:
             table.forget_verified()
 
@@ -206,7 +211,7 @@ class SavedSlicesReader:
         """Read, check and decode every slice; return True, because all dtypes of V1 are known.
 
         Raises:
-            CheckpointError: what reading the tensor raises.
+            CheckpointError: the tensor cannot be read; same as for `read`.
         """
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
@@ -224,11 +229,13 @@ class SavedSlicesReader:
 
 
 def _slice_info(entry: SavedTensor, piece: SlicePlace) -> TensorSlice:
+    """Return the metadata of a slice."""
     box = resolve(piece.extents, entry.shape)
     nbytes = min(box.size, entry.size) * (lookup(entry.dtype).itemsize or 0)
     return TensorSlice(box.start, box.shape, piece.table.name, None, nbytes)
 
 
 def _open_table(source: Source, *, verify: bool) -> Table:
+    """Open the table of a V1 file."""
     with recognized(source):
         return Table(source, verify=verify)

@@ -1,21 +1,21 @@
-"""The record of one slice of a V1 checkpoint, decoded in place.
+"""Decode the record of one slice of a V1 checkpoint.
 
 ::
 
     SavedTensorSlices { 2 data: SavedSlice { 1 name, 2 slice, 3 data: TensorProto } }
 
-A TensorProto of TensorFlow's writer has one ``*_val`` field and nothing else: dtype and shape come
-from the contents.  The values are a packed repeated field, whose payload is (table in
-`_VALUE_FIELDS`)
+In a TensorProto of TensorFlow's writer, only one ``*_val`` field is set; dtype and shape are in the
+table of contents.  The dtype determines the field (`_VALUE_FIELDS`) and the form of its values:
 
-    little-endian numbers   float, double, complex (real and imaginary part in turn): viewed
+    little-endian numbers   float, double, complex (real part, then imaginary part); the result is a
+                            view of the record
     varints                 integers (negative ones as 64-bit two's complement, 10 bytes), booleans,
-                            half as its 16 bits: decoded in bulk
+                            half (its 16 bits as an integer)
     one field per element   strings
 
-Protocol buffers allow a packed field to come in several pieces, or unpacked with one field per
-number; TensorFlow's reader takes both, and so does this one.  No tensor goes through a message or
-a list.
+Numbers are one packed field.  Protocol buffers also allow several packed fields, or one field for
+each number.  TensorFlow's reader accepts both, and so does this one.  To save time and memory, the
+TensorProto is not parsed as a message.
 
 Sources: tensorflow/core/util/saved_tensor_slice_util.h (``Fill``), core/framework/tensor.proto.
 """
@@ -69,7 +69,7 @@ _VALUE_FIELDS = {
 """DataType number -> field of TensorProto that holds its values."""
 
 _NUMBER_FIELDS = {_FLOAT_VAL, _DOUBLE_VAL, _SCOMPLEX_VAL, _DCOMPLEX_VAL}
-"""Fields whose payload is the numbers themselves."""
+"""Fields whose payload has the same form as an array in memory."""
 
 _UNPACKED = {
     _FLOAT_VAL: FIXED32,
@@ -77,7 +77,7 @@ _UNPACKED = {
     _SCOMPLEX_VAL: FIXED32,
     _DCOMPLEX_VAL: FIXED64,
 }
-"""Wire type of a value with a field of its own, where that is no varint."""
+"""Field -> wire type of a value that is not packed, if it is not a varint."""
 
 _STRING_TAG = _STRING_VAL << 3 | LENGTH_DELIMITED
 
@@ -98,12 +98,14 @@ def require_storable(dtype: int) -> None:
 
 
 def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryview]:
-    """The pieces of a record that hold its values: payloads of the dtype's field.
+    """Return the values in a record, still encoded.
 
-    Packed or not makes no difference any more: one after the other, they are the packed field.
+    Returns:
+        For strings, each element.  For numbers, one packed payload, or [] if there are no values;
+        payloads of several fields are joined, which also gives a packed payload.
 
     Raises:
-        CorruptCheckpointError: the record is not such a message.
+        CorruptCheckpointError: the record is not a valid message.
     """
     if dtype == STRING:
         return [
@@ -114,7 +116,7 @@ def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryvi
     number = _VALUE_FIELDS[dtype]
     wire_types = (LENGTH_DELIMITED, _UNPACKED.get(number, VARINT))
     first: bytes | memoryview | None = None
-    joined = bytearray()  # a million pieces would be a hundred times their bytes
+    joined = bytearray()  # a list of a million payloads would take much memory
     for start, stop in _find_tensors(record):
         for field in iterate_fields(record, start, stop):
             if field.number == number and field.wire_type in wire_types:
@@ -129,7 +131,7 @@ def find_values(record: bytes | memoryview, dtype: int) -> list[bytes | memoryvi
 
 
 def _iterate_strings(tensor: bytes) -> Iterator[bytes]:
-    """The elements of field string_val; like `iterate_fields`, but made for a million of them."""
+    """Yield the elements of the field string_val.  Is faster than `iterate_fields`."""
     pos, stop = 0, len(tensor)
     while pos < stop:
         if tensor[pos] == _STRING_TAG and pos + 1 < stop:
@@ -150,7 +152,7 @@ def _iterate_strings(tensor: bytes) -> Iterator[bytes]:
 
 
 def _find_tensors(record: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    """Find the TensorProto of a record; several count as one."""
+    """Yield start and stop of each TensorProto of a record; several are to be merged."""
     for outer in iterate_fields(record, 0, len(record)):
         if outer.number == _DATA_FIELD and outer.wire_type == LENGTH_DELIMITED:
             for inner in iterate_fields(record, outer.start, outer.stop):
@@ -159,12 +161,19 @@ def _find_tensors(record: bytes | memoryview) -> Iterator[tuple[int, int]]:
 
 
 def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> NDArray[Any]:
-    """`size` elements, one-dimensional.
+    """Decode the values that `find_values` returned.
 
-    A read-only view over the record if the dtype is stored plain and in one piece; else new.
+    Args:
+        pieces: the encoded values.
+        dtype: DataType number.
+        size: number of elements that there must be.
+
+    Returns:
+        An array of one dimension.  It is a read-only view of the encoded values if
+        `is_stored_plain`, and new otherwise.
 
     Raises:
-        CorruptCheckpointError: there are fewer or more than `size`.
+        CorruptCheckpointError: there are fewer or more than `size` elements.
     """
     if dtype == STRING:
         _require_count(len(pieces), size)
@@ -180,7 +189,7 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
         values = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return np.frombuffer(values, numpy_dtype(dtype).newbyteorder("<"))
     varints = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    # Of integers the low bits, as TensorFlow's casts take them; of booleans whether any is set.
+    # Integers keep their low bits, as with TensorFlow's casts; a boolean is True if any bit is set.
     number_type = np.uint16 if dtype == _HALF else numpy_dtype(dtype)
     try:
         numbers, nbytes = decode_varints(varints, size, number_type)
@@ -196,10 +205,12 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
 
 
 def _require_varint_count(varints: bytes | memoryview, size: int) -> None:
+    """Raise CorruptCheckpointError unless there are `size` complete varints."""
     _require_count(int(np.count_nonzero(np.frombuffer(varints, np.uint8) < 0x80)), size)
 
 
 def _require_count(found: float, size: int) -> None:
+    """Raise CorruptCheckpointError unless the number of values is `size`."""
     if found != size:
         raise CorruptCheckpointError(
             "invalid values of a slice", expected=f"{size} of them", found=found
