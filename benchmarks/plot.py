@@ -2,7 +2,8 @@
 
 Both axes are logarithmic.  Only this module needs matplotlib.  The same numbers give the same file:
 it has no date and no random ids, and letters are text.  The colours are readable on white and on
-black; the background is transparent.
+black; the background is transparent.  The panels are one below the other, 360 units wide as the
+diagrams: on a phone, one unit is one pixel.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from matplotlib.figure import Figure
 from benchmarks.row import OURS
 
 _INK = "#7c828b"
+_PANEL_INCHES = (5, 3)  # an inch has 72 units
+_FONT_SIZE = 13
 _COLOURS = {OURS: "#2f86e0", "TensorFlow": "#e0721a"}
 _STYLE = {
     "svg.hashsalt": "growth",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 11,
+    "font.size": _FONT_SIZE,
+    "axes.titlesize": _FONT_SIZE,
     "text.color": _INK,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -42,9 +46,11 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for row in results["rows"]:
         panels.setdefault(row["panel"], []).append(row)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(13, 4.2), layout="constrained")
-        for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
-                                       panels.items()):  # fmt: skip
+        width, height = _PANEL_INCHES
+        figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.12)
+        all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axes, (title, rows) in zip(all_axes, panels.items()):
             _draw_panel(axes, title, rows)
         metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
         figure.savefig(path, transparent=True, dpi=100, metadata=metadata)
@@ -59,7 +65,7 @@ def _draw_panel(axes: Axes, title: str, rows: list[dict[str, Any]]) -> None:
         label = OURS if contender["name"] == OURS else contender["name"].split()[0]
         lines[label] = [row["contenders"][i] for row in rows]
     axes.set(xscale="log", yscale="log")
-    axes.set_title(title, fontsize=12, loc="left", pad=14)
+    axes.set_title(title, loc="left", pad=14)
     last = {label: line[-1]["median"] for label, line in lines.items()}
     for label, line in lines.items():
         colour = _COLOURS[label]
