@@ -23,6 +23,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,27 @@ _NBYTES_PER_SEARCHED = 128
 _FREE_SEARCHED = 64
 """Entries that searches of a block may decode, in all, before the block is decoded as a whole.
 That costs about as much as these searches."""
+
+_PASSED_INTERVAL = 32
+"""A search notes every 32nd entry that it passes in a run; a run of TensorFlow has 16."""
+
+
+class _Passed(NamedTuple):
+    """An entry that a search has passed, after which later searches of the run can begin.
+
+    Attributes:
+        highest: the highest key of the run up to it: its own key, if the keys are in order.
+        key: its key.
+        stop: where it ends.
+        num_entries: how many entries of the run there are up to it.
+        key_nbytes: how long their keys are together.
+    """
+
+    highest: bytes
+    key: bytes
+    stop: int
+    num_entries: int
+    key_nbytes: int
 
 
 class Block:
@@ -81,6 +103,7 @@ class Block:
         self._contents = contents
         self._stop = nbytes - _RESTART_NBYTES * (count + 1)
         self._num_searched = 0
+        self._passed: dict[int, list[_Passed]] = {}  # number of the run -> in order of keys
         self._decoded: tuple[Columns, dict[bytes, int]] | None = None
         stored = nbytes if stored_nbytes is None else min(stored_nbytes, nbytes)
         self._most_entries = nbytes if stored == nbytes else stored // MIN_ENTRY_NBYTES
@@ -181,7 +204,7 @@ class Block:
 
         The first lookups search.  When they have cost as much as decoding the block, which a few
         do where there are no restarts, it is decoded once and for all.  A block with damage
-        elsewhere is searched for ever: a key gets the same answer however often it is asked for.
+        elsewhere is always searched: a key gets the same answer however often it is asked for.
         """
         if self._num_searched > self._stop // _NBYTES_PER_SEARCHED + _FREE_SEARCHED:
             self._num_searched = -sys.maxsize  # once
@@ -196,18 +219,27 @@ class Block:
         return None if row is None else self._contents[columns.starts[row] : columns.stops[row]]
 
     def seek(self, target: bytes) -> tuple[bytes, bytes | memoryview] | None:
-        """The first (key, value) whose key is not below `target`; None after the last one.
+        """Return the first (key, value) whose key is not below `target`; None after the last one.
 
-        Decodes one key at each of O(log n) restarts and the entries between two of them.
+        Decodes one key at each of O(log n) restarts and the entries between two of them.  In a
+        long run, only the first search decodes them all: later ones begin near the target.
+
+        Raises:
+            CorruptCheckpointError: damage before the target in its run.
         """
         contents, stop = self._contents, self._stop
-        if not stop:
-            return None
-        key = b""
-        pos = self._restarts[self._find_restart(target)]
+        run = self._find_restart(target)
+        previous: bytes | None = None
+        pos = self._restarts[run]
+        highest = b""
         num_entries = key_nbytes = 0
-        while pos < stop:
-            key, value_pos, value_stop = self._decode_entry(pos, key)
+        passed = self._passed.get(run)
+        if passed is not None and (i := bisect_left(passed, (target,))):
+            highest, previous, pos, num_entries, key_nbytes = passed[i - 1]
+        # The first entry of the next run may be the one that is wanted; its key is not below it.
+        last = self._restarts[run + 1] if run + 1 < len(self._restarts) else stop - 1
+        while pos <= last:
+            key, value_pos, value_stop = self._decode_entry(pos, previous)
             num_entries += 1
             key_nbytes += len(key)
             self._num_searched += 1
@@ -215,7 +247,17 @@ class Block:
                 raise self._swollen_error(pos, num_entries)
             if key >= target:
                 return key, contents[value_pos:value_stop]
+            if key > highest:
+                highest = key
+            if num_entries % _PASSED_INTERVAL == 0:
+                # Threads may add out of order: a search then begins earlier than it could.
+                passed = self._passed.setdefault(run, [])
+                if not passed or passed[-1].num_entries < num_entries:
+                    passed.append(_Passed(highest, key, value_stop, num_entries, key_nbytes))
+            previous = key
             pos = value_stop
+        if pos < stop:
+            raise self._restart_error(last)
         return None
 
     def _find_restart(self, target: bytes) -> int:

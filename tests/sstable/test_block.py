@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.sstable.block import Block
 from support.builders import Entry, block, block_entry, block_of_bytes, varint
+from support.counting import counted_steps
 
 KEYS = {
     "one": [b"a"],
@@ -316,3 +318,45 @@ def test_more_entries_than_a_compressed_block_can_hold() -> None:
     for use in (list, Block.columns, lambda made: made.get(entries[-1][0])):
         with pytest.raises(CorruptCheckpointError, match=r"many entries(?s:.*)at most 74\n"):
             use(damaged)
+
+
+def answer(searched: Block, key: bytes) -> bytes | str | None:
+    """What `get` returns, or the text of its error."""
+    try:
+        return searched.get(key)
+    except CorruptCheckpointError as error:
+        return str(error)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**32), st.integers(0, 255)), max_size=3),
+    st.sampled_from([16, 50, 1000]),
+    st.randoms(use_true_random=False),
+)
+def test_a_key_gets_the_same_answer_however_often_a_block_is_searched(
+    changes: list[tuple[int, int]], interval: int, random: Random
+) -> None:
+    entries = with_values([b"layer_%03d" % i for i in range(0, 300, 3)])
+    contents = bytearray(block(entries, interval))
+    for pos, byte in changes:
+        contents[pos % len(contents)] = byte
+    with suppress(CorruptCheckpointError):
+        searched = Block(bytes(contents))
+        targets = [b"layer_%03d" % i for i in range(300)]
+        first = {target: answer(Block(bytes(contents)), target) for target in targets}
+        random.shuffle(targets)
+        assert {target: answer(searched, target) for target in targets} == first
+
+
+def test_a_long_run_with_damage_at_its_end_is_walked_once() -> None:
+    """Every search decodes a few entries, although the block cannot be decoded as a whole."""
+    entries = [(b"%06d" % i, b"") for i in range(3000)]
+    damaged = Block(block_of_bytes(block(entries, 3000)[:-8] + b"\x00\x01\x05a"))
+    keys = [key for key, _ in entries]
+    Random(1).shuffle(keys)
+    most_steps_per_search = 1000  # an entry takes about 20
+    with counted_steps(most_steps_per_search * 2 * len(keys)):
+        assert all(damaged.get(key) == b"" for key in keys)
+        errors = {answer(damaged, b"1%d" % i) for i in range(len(keys))}
+    (error,) = errors
+    assert "invalid entry of a block" in error
