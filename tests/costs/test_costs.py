@@ -447,6 +447,33 @@ def test_a_partitioned_tensor_reads_the_bytes_of_its_slices_once(name: str) -> N
     assert info.nbytes == sum(b - a for ranges in expected.values() for a, b in ranges)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda ckpt: ckpt["x"],
+        lambda ckpt: ckpt.info("x"),
+        lambda ckpt: ckpt.verify(["x"]),
+    ],
+    ids=["read", "info", "verify"],
+)
+def test_slices_in_any_order_read_each_of_their_blocks_once(
+    use: Callable[[Checkpoint], object],
+) -> None:
+    """The order in the tensor's entry rotates over more blocks than are kept."""
+    num_blocks, per_block = 20, 40
+    rows = range(num_blocks * per_block)
+    extents = [[(row, 1)] for i in range(per_block) for row in rows[i::per_block]]
+    bundle = build_bundle({"x": Partitioned(np.arange(len(rows), dtype="i4"), extents)})
+    blocks = split(sorted(bundle.index.items()), per_block)
+    counted = count_bundle(table(*blocks), [bytes(bundle.shards[0])])
+    counted.index.reads.clear()
+    use(counted.ckpt)
+    reads = counted.index.reads
+    owner = reads.pop(0)  # the block with the tensor's entry; some slices are in it, too
+    assert owner in reads
+    assert num_blocks <= len(reads) == len(set(reads))
+
+
 def test_a_part_of_a_partitioned_tensor_reads_its_slices_alone() -> None:
     _, counted = count_mixed()
     second = counted.ckpt.info("rows").slices[1]
@@ -510,6 +537,28 @@ def test_a_v1_tensor_reads_the_blocks_of_its_records_once(name: str) -> None:
     source.reads.clear()
     assert not ckpt[name].any()
     assert joined(source.reads) == [places[name]]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda ckpt: ckpt["x"], lambda ckpt: ckpt.verify(["x"])],
+    ids=["read", "verify"],
+)
+def test_slices_of_v1_in_any_order_read_each_block_once(
+    use: Callable[[Checkpoint], object],
+) -> None:
+    """The order in the contents rotates over more blocks than are kept."""
+    num_blocks, per_block = 20, 40
+    rows = range(num_blocks * per_block)
+    extents = [[(row, 1)] for i in range(per_block) for row in rows[i::per_block]]
+    value = record(bytes_field(FLOAT_VAL, bytes(4)))
+    records = sorted((slice_key(b"x", each), value) for each in extents)
+    listed = contents(tensor_entry(b"x", (len(rows),), FLOAT, extents))
+    source = CountingSource(table([(b"", listed)], *split(records, per_block)))
+    ckpt = Checkpoint(SavedSlicesReader("counted", [source], verify=True))
+    source.reads.clear()
+    use(ckpt)
+    assert len(source.reads) == len(set(source.reads)) == num_blocks
 
 
 def test_infos_of_v1_read_at_most_a_byte_of_each_tensor() -> None:

@@ -24,11 +24,11 @@ from ckptparse.tensors.names import decode_name
 from ckptparse.tensors.numpy_index import Box
 from ckptparse.tensors.partitions import (
     KEY_PREFIX,
+    Extents,
     count_most_slices,
     decode_slice_key_name,
     describe,
     encode_extents,
-    encode_slice_key,
     encode_slice_key_name,
     resolve,
 )
@@ -241,18 +241,28 @@ class BundleIndex:
                 "invalid slices", expected=f"keys of at most {most} bytes in all", found=nbytes
             )
 
+    def slice_entries(
+        self, key: bytes, entry: Entry
+    ) -> Iterator[tuple[Extents, bytes, Entry | None]]:
+        """Yield extents, key and entry of each slice of a tensor; None for a missing entry.
+
+        They come in order of keys, so that each block of the index is read once, whatever the order
+        in the tensor's entry.  Equal slices, which have no elements, come once.
+        """
+        start = encode_slice_key_name(key)
+        for suffix, extents in sorted((encode_extents(each), each) for each in set(entry.slices)):
+            yield extents, start + suffix, self.entry(start + suffix)
+
     def pieces(self, key: bytes, entry: Entry) -> list[StoredSlice]:
-        """Return the stored slices of a partitioned tensor.
+        """Return the stored slices of a partitioned tensor, in order of keys.
 
         Raises:
             CorruptCheckpointError: a slice that the index does not have, or that is not what the
                 tensor's entry says of it.
         """
         pieces = []
-        for extents in dict.fromkeys(entry.slices):  # those of no elements may recur
-            slice_key = encode_slice_key(key, extents)
+        for extents, slice_key, found in self.slice_entries(key, entry):
             box = resolve(extents, entry.shape)
-            found = self.entry(slice_key)
             if found is None or found.slices:
                 raise CorruptCheckpointError(
                     "invalid slice",

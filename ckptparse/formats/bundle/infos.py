@@ -15,7 +15,7 @@ from ckptparse.formats.bundle.shards import Shards, is_kept_open
 from ckptparse.tensors.dtypes import lookup, numpy_dtype
 from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
 from ckptparse.tensors.names import decode_name, decode_names
-from ckptparse.tensors.partitions import Extents, encode_extents, encode_slice_key_name, resolve
+from ckptparse.tensors.partitions import Extents, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,10 +122,9 @@ class BundleInfos:
         dtype, dtype_name, shape, size, mapped = self._describe(entry.dtype, entry.shape)
         slices: tuple[TensorSlice, ...] = ()
         if entry.slices:
-            key_start = encode_slice_key_name(key)
             known = {
-                extents: self._slice_info(key_start + encode_extents(extents), entry, extents)
-                for extents in set(entry.slices)
+                extents: self._slice_info(entry, extents, piece)
+                for extents, _, piece in self._index.slice_entries(key, entry)
             }
             slices = tuple(known[extents] for extents in entry.slices)
         return TensorInfo(
@@ -141,9 +140,8 @@ class BundleInfos:
             None if slices else entry.offset,
         )
 
-    def _slice_info(self, slice_key: bytes, entry: Entry, extents: Extents) -> TensorSlice:
+    def _slice_info(self, entry: Entry, extents: Extents, piece: Entry | None) -> TensorSlice:
         box = resolve(extents, entry.shape)
-        piece = self._index.entry(slice_key)
         if piece is None:
             return TensorSlice(box.start, box.shape, None, None, 0)
         path = self._shards.path(piece.shard_id)

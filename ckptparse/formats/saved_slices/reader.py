@@ -24,6 +24,7 @@ from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
 from ckptparse.tensors.names import decode_name, decode_names
 from ckptparse.tensors.numpy_index import Box, Index, select_elements
 from ckptparse.tensors.partitions import (
+    encode_extents,
     encode_slice_key,
     require_tiling,
     resolve,
@@ -162,16 +163,19 @@ class SavedSlicesReader:
         return assemble(selection, list(wanted.values()), numpy_dtype(entry.dtype), read_part)
 
     def _find_boxes(self, entry: SavedTensor) -> dict[SlicePlace, Box]:
-        """Return the box of each slice of a partitioned tensor.
+        """Return the box of each slice of a partitioned tensor; of equal slices, once.
 
-        Slices without elements can be listed several times; they are in the result once.
+        They come in order of keys, so that each block is read once, whatever the order in the
+        contents.
 
         Raises:
             CorruptCheckpointError: the slices do not cover the tensor; see `require_tiling`.
         """
         boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._nbytes)
-        return dict(zip(entry.pieces, boxes))
+        found = dict(zip(entry.pieces, boxes))
+        ordered = sorted(found, key=lambda piece: encode_extents(piece.extents))
+        return {piece: found[piece] for piece in ordered}
 
     def _decode(
         self,
