@@ -19,7 +19,9 @@ import pytest
 
 import ckptparse
 from support.builders import (
+    Extent,
     Stored,
+    block,
     block_entry,
     block_of_bytes,
     bundle_entry,
@@ -28,6 +30,7 @@ from support.builders import (
     handle,
     masked_crc32c,
     slice_key,
+    split,
     string_payload,
     table,
     tensor_shape,
@@ -224,6 +227,31 @@ def missing_slices(folder: Path) -> Path:
     return write_dense(folder, [(b"w", value), (b"x" * 200_000, SCALAR)])
 
 
+def slices_in_a_damaged_block(folder: Path) -> Path:
+    """Their block has no restarts and a damaged last entry."""
+    extents: list[list[Extent]] = [[(i, 1)] for i in range(25_000)]
+    piece = bundle_entry(1, [1], size=4, crc=ZERO)
+    slices = [HEADER, *((key, piece) for key in sorted(slice_key(b"w", e) for e in extents))]
+    first = Stored(block_of_bytes(block(slices, 1 << 30)[:-8] + b"\0\1\5a"))
+    owner = [(b"w", bundle_entry(1, [len(extents)], slices=extents))]
+    index = table(first, owner, separators={0: b"a", 1: b"w"})
+    return write_files(folder, index, bytes(4 * len(extents)))
+
+
+def slices_that_rotate(folder: Path) -> Path:
+    """Each slice is in another block without restarts than the one before it."""
+    num_blocks, per_block = 20, 1_000
+    rows = range(num_blocks * per_block)
+    extents: list[list[Extent]] = [
+        [(row, 1)] for i in range(per_block) for row in rows[i::per_block]
+    ]
+    piece = bundle_entry(1, [1], size=4, crc=ZERO)
+    slices = [(key, piece) for key in sorted(slice_key(b"w", e) for e in extents)]
+    owner = [(b"w", bundle_entry(1, [len(extents)], slices=extents))]
+    index = table([HEADER], *split(slices, per_block), owner, restart_interval=1 << 30)
+    return write_files(folder, index, bytes(4 * len(extents)))
+
+
 def compressed_slices(folder: Path) -> Path:
     value = bundle_entry(1, [5]) + bytes_field(7, tensor_slice([None])) * 3_000_000
     return write_files(folder, one_block(dense_block([HEADER, (b"w", value)]), compressed))
@@ -252,6 +280,8 @@ V2_CASES = [
     (names_of_slashes, "done"),
     (compressed_names_of_slashes, "done"),
     (missing_slices, "done"),
+    (slices_in_a_damaged_block, "CorruptCheckpointError"),
+    (slices_that_rotate, "done"),
 ]
 
 
