@@ -74,6 +74,21 @@ def test_a_boolean_that_is_neither(tmp_path: Path) -> None:
         ckpt["x"]
 
 
+@pytest.mark.parametrize("slices", [ROWS, [[None, None, None]]], ids=["slices", "one"])
+def test_a_boolean_that_was_damaged_is_an_error_of_its_checksum(
+    tmp_path: Path, slices: list
+) -> None:
+    array = LARGE.clip(0, 1).view(bool)
+    prefix = write_bundle(tmp_path, {"x": Partitioned(array, slices), "y": array})
+    flip_bit(f"{prefix}.data-00000-of-00001", 700_000, 4)
+    flip_bit(f"{prefix}.data-00000-of-00001", 1_900_000, 4)
+    with open_checkpoint(prefix) as ckpt:
+        for name in ("x", "y"):
+            with pytest.raises(ChecksumError):
+                ckpt[name]
+        assert [type(damage.error) for damage in ckpt.verify().damaged] == [ChecksumError] * 2
+
+
 STRINGS = {
     "short": [b"%d" % i for i in range(100_000)],
     "around the size of a piece": [b"a" * n for n in (0, 1, 2**18 - 1, 2**18, 2**18 + 1, 0, 5)],

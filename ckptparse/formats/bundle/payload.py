@@ -61,18 +61,11 @@ def verify_payload(source: Source, start: int, entry: Entry, *, big_endian: bool
         elif entry.dtype == VARIANT:
             verify_variants(source.read(start, stop), entry.size, entry.crc32c)
         else:
-            wrong: list[CorruptCheckpointError] = []
-
-            def look(distance: int, piece: bytes | memoryview) -> None:
-                try:
-                    require_booleans(piece, distance)
-                except CorruptCheckpointError as error:
-                    wrong.append(error)
-
-            crc = crc32c_of_range(source, start, stop, look if entry.dtype == BOOL else None)
+            booleans = _Booleans()
+            look = booleans.look if entry.dtype == BOOL else None
+            crc = crc32c_of_range(source, start, stop, look)
             require_crc32c("tensor", crc, entry.crc32c, offset=0)
-            if wrong:
-                raise min(wrong, key=lambda error: error.offset or 0)
+            booleans.require_valid()
 
 
 def copy_numbers(
@@ -96,6 +89,7 @@ def copy_numbers(
     row_nbytes = entry.nbytes // len(target)
     num_rows = max(_PIECE_NBYTES // row_nbytes, 1)
     crc = 0
+    booleans = _Booleans()
     with located(file=source.name, base=entry.offset):
         for row in range(0, len(target), num_rows):
             rows = target[row : row + num_rows]
@@ -104,11 +98,12 @@ def copy_numbers(
             if check:
                 crc = crc32c(payload, crc)
                 if entry.dtype == BOOL:
-                    require_booleans(payload, row * row_nbytes)
+                    booleans.look(row * row_nbytes, payload)
             values = np.frombuffer(payload, dtype).reshape(rows.shape)
             rows[...] = swap_bytes(values) if swapped else values
         if check:
             require_crc32c("tensor", crc, entry.crc32c, offset=0)
+            booleans.require_valid()
 
 
 def decode_strings(
@@ -213,20 +208,26 @@ def verify_variants(payload: bytes | memoryview, count: int, crc: int) -> None:
     require_crc32c("variants", running, crc, offset=0)
 
 
-def require_booleans(payload: bytes | memoryview, distance: int = 0) -> None:
-    """Check that every byte is 0 or 1: numpy computes nonsense with others.
+class _Booleans:
+    """Finds a byte other than 0 and 1 while a tensor is read: numpy computes nonsense with others.
 
-    `distance` is added to the offset in an error: of a piece, where it lies in the whole.
-
-    Raises:
-        CorruptCheckpointError: one is not.
+    Such a byte is an error of its own only if the checksum is right.
     """
-    values = np.frombuffer(payload, np.uint8)
-    if len(values) and int(values.max()) > 1:
-        wrong = int(np.argmax(values > 1))
-        raise CorruptCheckpointError(
-            "invalid boolean",
-            offset=distance + wrong,
-            expected="00 or 01",
-            found=f"{values[wrong]:02x}",
-        )
+
+    def __init__(self) -> None:
+        self._wrong: list[tuple[int, int]] = []  # offset in the tensor, value
+
+    def look(self, offset: int, piece: bytes | memoryview) -> None:
+        """Look at a piece, which begins at an offset in the tensor; from any thread."""
+        values = np.frombuffer(piece, np.uint8)
+        if len(values) and int(values.max()) > 1:
+            wrong = int(np.argmax(values > 1))
+            self._wrong.append((offset + wrong, int(values[wrong])))
+
+    def require_valid(self) -> None:
+        """Raise CorruptCheckpointError if there was such a byte in any piece."""
+        if self._wrong:
+            offset, value = min(self._wrong)
+            raise CorruptCheckpointError(
+                "invalid boolean", offset=offset, expected="00 or 01", found=f"{value:02x}"
+            )
