@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ckptparse.errors import NotACheckpointError, TruncatedError
+from ckptparse.errors import CheckpointError, NotACheckpointError, TruncatedError
 from ckptparse.sources import Source
-from ckptparse.sstable.layout import MAGIC, is_table
+from ckptparse.sstable.layout import MAGIC
 
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
 _MAGIC_AS_UTF8 = bytes.fromhex("57 efbfbd efbfbd efbfbd 24 75 47 efbfbd")
@@ -35,9 +35,25 @@ _BY_FIRST_BYTES = (
 
 
 def name_foreign_format(source: Source) -> str | None:
-    """Return a description of a file, from its first and last bytes; None if it is unknown."""
-    head = bytes(source.read(0, min(source.nbytes, _MOST_FIRST_NBYTES)))
-    tail = bytes(source.read(max(source.nbytes - len(_MAGIC_AS_UTF8), 0), source.nbytes))
+    """Return what a file is by its first and last bytes, in words.
+
+    None when that is unknown, also because the file cannot be read, or no longer: the caller has a
+    better error to raise.
+    """
+    return _name_by_ends(*_read_ends(source))
+
+
+def _read_ends(source: Source) -> tuple[bytes, bytes]:
+    """Return the first and the last bytes of a file; none if they cannot be read."""
+    try:
+        head = source.read(0, min(source.nbytes, _MOST_FIRST_NBYTES))
+        tail = source.read(max(source.nbytes - len(_MAGIC_AS_UTF8), 0), source.nbytes)
+    except (CheckpointError, ValueError):  # a ValueError: another thread has closed the source
+        return b"", b""
+    return bytes(head), bytes(tail)
+
+
+def _name_by_ends(head: bytes, tail: bytes) -> str | None:
     if tail.endswith(_MAGIC_AS_UTF8):
         return "a table that was saved as text: every byte above 7f was replaced by ef bf bd"
     for first_bytes, words in _BY_FIRST_BYTES:
@@ -58,14 +74,13 @@ def recognized(source: Source) -> Iterator[None]:
     try:
         yield
     except (NotACheckpointError, TruncatedError):
-        if is_table(source):
-            raise
-        foreign = name_foreign_format(source)
+        head, tail = _read_ends(source)
+        foreign = None if tail.endswith(MAGIC) else _name_by_ends(head, tail)
         if foreign is None:
             raise
         raise NotACheckpointError(
             f"this is not a checkpoint but {foreign}",
             file=source.name,
             expected=f"the magic {MAGIC.hex(' ')} at the end",
-            found=bytes(source.read(max(source.nbytes - len(MAGIC), 0), source.nbytes)).hex(" "),
+            found=tail[-len(MAGIC) :].hex(" "),
         ) from None

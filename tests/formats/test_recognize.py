@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ckptparse import NotACheckpointError, TruncatedError, open_checkpoint
+from ckptparse import (
+    CheckpointError,
+    ChecksumError,
+    NotACheckpointError,
+    TruncatedError,
+    UnreadableError,
+    open_checkpoint,
+)
+from ckptparse.formats.bundle.shards import explained
 from ckptparse.formats.recognize import recognized
 from ckptparse.sources import MemorySource
 from ckptparse.sstable import Table
@@ -69,6 +77,33 @@ def test_other_errors_stay_as_they_are(contents: bytes) -> None:
     with pytest.raises(TruncatedError) as seen, recognized(source):
         Table(source)
     assert str(seen.value) == str(alone.value)
+
+
+class GoneSource(MemorySource):
+    """A file that another program has removed from its disk, or shortened, or a closed source."""
+
+    error: Exception
+
+    def read(self, start: int, stop: int) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TruncatedError("short"), UnreadableError("input/output error"), ValueError("closed")],
+    ids=["shortened", "unreadable", "closed"],
+)
+def test_the_first_error_stays_if_the_file_cannot_be_read_again(error: Exception) -> None:
+    source = GoneSource("m", FOREIGN["zip"][0])
+    source.error = error
+    first: CheckpointError
+    for context, first in (
+        (explained, ChecksumError("first")),
+        (recognized, TruncatedError("first")),
+    ):
+        with pytest.raises(type(first)) as seen, context(source):
+            raise first
+        assert seen.value is first
 
 
 def test_a_table_that_begins_like_another_format_is_a_table() -> None:
