@@ -12,7 +12,7 @@ from ckptparse.formats.reader import Entry, Reader
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
 from ckptparse.tensors.mapping import TensorMapping
-from ckptparse.tensors.names import decode_names, encode_name, not_found
+from ckptparse.tensors.names import decode_names, encode_name, not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.verification import Progress, VerifyReport, verify_tensors
 from ckptparse.weights.selection import select
@@ -197,19 +197,12 @@ class Checkpoint(TensorMapping):
             The name and the array, as `read` returns it.
 
         Raises:
-            CorruptCheckpointError: the tensors share bytes, beyond the bound above.
-            CheckpointError: reading a tensor failed; see `read`.
-
-        Examples:
-            >>> from ckptparse import open_checkpoint
-            >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
-            ...     for name, array in ckpt.read_each(["global_step", "vgg_16/fc6/biases"]):
-            ...         print(name, array.shape)
-            global_step ()
-            vgg_16/fc6/biases (12,)
+            CorruptCheckpointError: tensors share the same bytes.
+            CheckpointError: whatever else `read` raises.
+            TypeError: `names` is a string.
         """
         reader = self._reader.one_pass()
-        for name in names:
+        for name in require_names(names):
             key, entry = self._find(name)
             with located(file=self.path, tensor=name):
                 array = reader.read(key, entry, ...)
@@ -384,14 +377,13 @@ class Checkpoint(TensorMapping):
 
         Raises:
             TensorNotFoundError: there is no tensor of one of these names.
+            TypeError: `names` is a string.
 
         Examples:
             >>> from ckptparse import open_checkpoint
             >>> open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt").verify().ok
             True
         """
-        if isinstance(names, str):
-            raise TypeError("names is several names: [name]")
         return verify_tensors(self._reader, names, self._find, progress)
 
     # Closing

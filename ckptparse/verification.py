@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ckptparse.errors import CheckpointError, ChecksumError, CorruptCheckpointError
 from ckptparse.formats.reader import Entry, Reader
 from ckptparse.limits import MAX_DAMAGED_TENSORS
-from ckptparse.tensors.names import decode_name
+from ckptparse.tensors.names import decode_name, require_names
 
 Progress = Callable[[int, int], object]
 """A function that is called with (bytes checked so far, total bytes)."""
@@ -135,7 +135,8 @@ def verify_tensors(
         progress: called after each tensor; None for no calls.
 
     Raises:
-        TensorNotFoundError: the checkpoint has no tensor with one of these names.
+        TensorNotFoundError: one of `names` is not there.
+        TypeError: `names` is a string.
     """
     reader.forget_verified()
     reader = reader.one_pass()
@@ -145,7 +146,7 @@ def verify_tensors(
         entries, errors = reader.surviving_entries()
         damaged = [Damage(error.tensor, error) for error in errors]
     else:
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(require_names(names)):
             try:
                 entries.append(find(name))
             except CorruptCheckpointError as error:

@@ -369,8 +369,16 @@ class TestChecksums:
             assert report.num_tensors == 2
             assert not ckpt.verify(["p", "w"]).ok
             assert ckpt.verify(["w"]).ok
-            with pytest.raises(TypeError):
-                ckpt.verify("w")
+
+    def test_a_name_in_place_of_names(self) -> None:
+        """A string is an iterable of strings, each of which could be a name."""
+        with open_checkpoint(FIXTURES / "tf-2.13.1/backbone_head/model.ckpt") as ckpt:
+            for tensors in (ckpt, ckpt.select(), ckpt.object_graph):
+                with pytest.raises(TypeError, match=r"expected a list of names.*: \['b'\]"):
+                    list(tensors.read_each("b"))
+            for name in ("b", b"b"):
+                with pytest.raises(TypeError, match="expected a list of names"):
+                    ckpt.verify(name)
 
     def test_verify_some(self, damaged: Path) -> None:
         with open_checkpoint(damaged) as ckpt:

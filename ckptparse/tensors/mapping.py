@@ -7,6 +7,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.tensors.info import TensorInfo
+from ckptparse.tensors.names import require_names
 from ckptparse.tensors.numpy_index import Index
 
 if TYPE_CHECKING:  # numpy.typing is imported at first need
@@ -62,7 +63,7 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
 
         `Checkpoint.read_each` describes the bound on the work of such a loop.
         """
-        for name in names:
+        for name in require_names(names):
             yield name, self[name]
 
     __eq__ = object.__eq__

@@ -51,6 +51,17 @@ def encode_name(name: str) -> bytes:
         return b""
 
 
+def require_names(names: Iterable[str]) -> Iterable[str]:
+    """Return the names, and refuse a single one, whose letters would be taken for names.
+
+    Raises:
+        TypeError: `names` is a string.
+    """
+    if isinstance(names, (str, bytes)):
+        raise TypeError(f"expected a list of names, not a single one: [{names!r}]")
+    return names
+
+
 _MOST_COMPARED = 1_000
 _MOST_LETTERS = 200
 """Limits on the number and length of names that are compared for similarity, which is slow.  Beyond
