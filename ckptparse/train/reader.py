@@ -23,7 +23,12 @@ from ckptparse.train.dtype import DType
 
 
 class NoLatestCheckpointError(CheckpointNotFoundError, ValueError):
-    """There is no checkpoint in a directory; also a ValueError, which `tf.train` raises."""
+    """There is no checkpoint in a directory; also a ValueError.
+
+    `tf.train.load_checkpoint` raises ValueError for such a directory, and NotFoundError for a path
+    that does not exist; so this is a class of its own.  It is not exported: programs catch
+    ValueError, as with TensorFlow, or CheckpointNotFoundError.
+    """
 
 
 class CheckpointReader:
