@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError, TensorNotFoundError, located
-from ckptparse.formats.reader import Entry, Reader
+from ckptparse.formats.reader import Entry, Reader, closed_error
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
 from ckptparse.tensors.mapping import TensorMapping
@@ -71,7 +71,7 @@ class Checkpoint(TensorMapping):
     def _reader(self) -> Reader:
         """The reader; raises ValueError if the checkpoint is closed."""
         if self._open_reader is None:
-            raise ValueError(f"the checkpoint {self.path} is closed")
+            raise closed_error(self.path)
         return self._open_reader
 
     @property

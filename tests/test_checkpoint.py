@@ -17,6 +17,7 @@ import pytest
 import ckptparse
 from ckptparse import (
     Checkpoint,
+    CheckpointError,
     CheckpointNotFoundError,
     ChecksumError,
     MissingShardError,
@@ -249,6 +250,21 @@ class TestClosing:
             ckpt[FC6]
         with pytest.raises(ValueError, match="closed"):
             len(ckpt)
+
+    @pytest.mark.parametrize("mmap", [True, False])
+    @pytest.mark.parametrize("case_name", ["vgg_16", "v1_vgg_16"])
+    def test_verify_does_not_go_on_after_closing(self, case_name: str, mmap: bool) -> None:
+        calls = []
+
+        def close(done: int, total: int) -> None:
+            calls.append(done)
+            ckpt.close()
+
+        ckpt = open_checkpoint(load_case(f"tf-1.15.5/{case_name}").path, mmap=mmap)
+        with pytest.raises(ValueError, match="closed") as error:
+            ckpt.verify(progress=close)
+        assert not isinstance(error.value, CheckpointError)
+        assert len(calls) == 1
 
     @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
     @pytest.mark.parametrize("mmap", [True, False])

@@ -94,3 +94,8 @@ class Reader(Protocol):
     def close(self) -> None:
         """Close the files."""
         ...
+
+
+def closed_error(path: str) -> ValueError:
+    """Return the error for a use of a checkpoint after `close`."""
+    return ValueError(f"the checkpoint {path} is closed")

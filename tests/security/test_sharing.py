@@ -171,15 +171,26 @@ def test_closing_while_threads_read(case_name: str, mmap: bool) -> None:
 
 
 def test_closing_while_another_data_file_is_opened() -> None:
+    """No file is opened after closing; one that was about to be opened is closed, too."""
+
     class OpensAnother(MemorySource):
         def close(self) -> None:
             if self.name.startswith("m.data-00000"):
-                shards.source(1)  # what a thread may do at this very moment
+                with pytest.raises(ValueError, match="the checkpoint m is closed"):
+                    shards.source(1)  # what a thread may do at this very moment
             super().close()
 
-    shards = Shards("m", 2, lambda path, kept: OpensAnother(path, b""))
-    shards.source(0)
-    shards.close()
+    def open_slowly(path: str, kept: bool) -> MemorySource:
+        if path.startswith("m.data-00002"):
+            shards.close()
+        return OpensAnother(path, b"")
+
+    shards = Shards("m", 3, open_slowly)
+    first = shards.source(0)
+    last = shards.source(2)
+    for source in (first, last):
+        with pytest.raises(ValueError, match="closed file"):
+            source.read(0, 0)
 
 
 # Processes

@@ -8,6 +8,7 @@ from operator import add
 
 from ckptparse.errors import CorruptCheckpointError, MissingShardError, TruncatedError
 from ckptparse.formats.file_names import data_suffix
+from ckptparse.formats.reader import closed_error
 from ckptparse.formats.recognize import name_foreign_format
 from ckptparse.limits import MAX_SHARED_RATIO
 from ckptparse.sources import MOST_KEPT_OPEN, Source
@@ -31,7 +32,7 @@ class Shards:
         """`open_source` is `Files.open`, `append` is `Files.append`."""
         self.num_shards = num_shards
         self._prefix = prefix
-        self._open_source = open_source
+        self._open_source: Callable[..., Source] | None = open_source
         self._append = append
         self._opened: dict[int, Source] = {}
         self._paths: dict[int, str] = {}
@@ -49,12 +50,16 @@ class Shards:
 
         Raises:
             MissingShardError: there is no such file.
+            ValueError: `close` was called.
         """
         source = self._opened.get(shard_id)
         if source is None:
             path = self.path(shard_id)
+            open_source = self._open_source
+            if open_source is None:
+                raise closed_error(self._prefix)
             try:
-                source = self._open_source(path, kept=is_kept_open(shard_id))
+                source = open_source(path, kept=is_kept_open(shard_id))
             except FileNotFoundError as error:
                 raise MissingShardError(
                     "this data file is missing",
@@ -64,6 +69,8 @@ class Shards:
                 ) from error
             # Two threads may both have opened it: the first one's source stays.
             source = self._opened.setdefault(shard_id, source)
+            if self._open_source is None:  # another thread has closed all files meanwhile
+                source.close()
         return source
 
     def require_range(self, shard_id: int, offset: int, nbytes: int) -> Source:
@@ -88,7 +95,8 @@ class Shards:
         return source
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, and open nothing any more."""
+        self._open_source = None
         for source in list(self._opened.values()):  # one step, for a thread that opens another
             source.close()
         self._opened.clear()
