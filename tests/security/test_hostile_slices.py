@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ckptparse import CorruptCheckpointError, MissingShardError, TruncatedError, open_checkpoint
+from ckptparse import (
+    ChecksumError,
+    CorruptCheckpointError,
+    MissingShardError,
+    TruncatedError,
+    open_checkpoint,
+)
 from support.builders import (
     Bundle,
     Extent,
@@ -563,6 +569,37 @@ def test_equal_slices_of_no_elements_are_one(tmp_path: Path, dims: tuple[int, in
         reader = ckpt._open_reader
         key, entry_of_x = ckpt._find("x")
         assert len(reader._index.pieces(key, entry_of_x)) == 1
+
+
+@pytest.mark.parametrize("dims", [(0, 4), (0, 0)])
+def test_the_checksum_of_a_slice_without_elements_is_compared(
+    tmp_path: Path, dims: tuple[int, int]
+) -> None:
+    extents: list[Extent] = [(0, 0), (0, dims[1])]
+    piece = bundle_entry(FLOAT, dims, crc=masked_crc32c(b"x"))
+
+    def replace(index: dict[bytes, bytes]) -> None:
+        index.update({b"x": bundle_entry(FLOAT, dims, slices=[extents])})
+        index.update({b"y": piece, slice_key(b"x", extents): piece})
+
+    path = write(tmp_path, replace)
+    for ckpt in opened(path, [{"mmap": True}, {"mmap": False}]):
+        for name in ("x", "y"):
+            for _ in range(2):
+                with pytest.raises(ChecksumError, match="bytes of the tensor do not match"):
+                    ckpt[name]
+        assert found_by_verify(ckpt) == [("x", ChecksumError), ("y", ChecksumError)]
+    with open_checkpoint(path, verify=False) as ckpt:
+        assert ckpt["x"].shape == ckpt["y"].shape == dims
+
+
+def test_a_missing_record_of_a_v1_slice_without_elements(tmp_path: Path) -> None:
+    listed = contents(tensor_entry(b"x", (0, 4), FLOAT, [[(0, 0), (0, 4)]] * 2))
+    (tmp_path / "m").write_bytes(table([(b"", listed)]))
+    for ckpt in opened(tmp_path / "m"):
+        with pytest.raises(CorruptCheckpointError, match="a record under"):
+            ckpt["x"]
+        assert found_by_verify(ckpt) == [("x", CorruptCheckpointError)]
 
 
 def test_bytes_that_are_not_there_are_not_checked(tmp_path: Path) -> None:

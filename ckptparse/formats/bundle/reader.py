@@ -209,8 +209,16 @@ class BundleReader:
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         selection = select_elements(index, entry.shape)
-        wanted = [piece for piece in self._pieces(key, entry) if selection.touches(piece.box)]
+        wanted = self._pieces(key, entry)
+        if entry.size:
+            wanted = [piece for piece in wanted if selection.touches(piece.box)]
         shards = self._require_bytes_of(wanted)
+        if (
+            not entry.size and self._verify
+        ):  # no slice is read, but as in TensorFlow all are checked
+            for piece, shard in zip(wanted, shards):
+                if piece.key not in self._verified:
+                    self._verify_stored(shard, piece.key, piece.entry)
 
         def read_slice(i: int, part: Index) -> NDArray[Any]:
             return self._read_stored(shards[i], wanted[i].key, wanted[i].entry, part)

@@ -153,8 +153,11 @@ class SavedSlicesReader:
         """Return a partitioned tensor, or the part of it that an index selects."""
         boxes = self._find_boxes(entry)
         selection = select_elements(index, entry.shape)
-        wanted = {piece: box for piece, box in boxes.items() if selection.touches(box)}
-        # Decode all slices before the result is allocated: they prove that its size is real.
+        # As in TensorFlow, a tensor without elements needs all of its records.
+        wanted = {
+            piece: box for piece, box in boxes.items() if not entry.size or selection.touches(box)
+        }
+        # Every slice is there, and large enough, before the whole is allocated.
         slices = [self._decode(key, entry, piece, box.shape) for piece, box in wanted.items()]
 
         def read_part(i: int, part: Index) -> NDArray[Any]:
