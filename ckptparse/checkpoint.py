@@ -197,9 +197,17 @@ class Checkpoint(TensorMapping):
             The name and the array, as `read` returns it.
 
         Raises:
-            CorruptCheckpointError: tensors share the same bytes.
-            CheckpointError: whatever else `read` raises.
+            CorruptCheckpointError: the tensors share bytes, beyond the bound above.
+            CheckpointError: reading a tensor failed; see `read`.
             TypeError: `names` is a string.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+            ...     for name, array in ckpt.read_each(["global_step", "vgg_16/fc6/biases"]):
+            ...         print(name, array.shape)
+            global_step ()
+            vgg_16/fc6/biases (12,)
         """
         reader = self._reader.one_pass()
         for name in require_names(names):

@@ -135,7 +135,7 @@ def verify_tensors(
         progress: called after each tensor; None for no calls.
 
     Raises:
-        TensorNotFoundError: one of `names` is not there.
+        TensorNotFoundError: the checkpoint has no tensor with one of these names.
         TypeError: `names` is a string.
     """
     reader.forget_verified()

@@ -78,7 +78,25 @@ class ObjectVariables(TensorMapping):
         return self._tensors.read(self.checkpoint_key(path), index)
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (path, array) of several variables; see `Checkpoint.read_each`."""
+        """Yield (path, array) of several variables; see `Checkpoint.read_each`.
+
+        Args:
+            names: paths of variables, each once.
+
+        Yields:
+            The path and the array, as `read` returns it.
+
+        Raises:
+            TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
+            CheckpointError: reading a tensor failed; see `Checkpoint.read_each`.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> [(path, array.shape) for path, array in graph.read_each(["head/0/bias"])]
+            [('head/0/bias', (3,))]
+        """
         names = list(require_names(names))
         arrays = read_each(self._tensors, map(self.checkpoint_key, names))
         for path, (_, array) in zip(names, arrays):

@@ -156,7 +156,27 @@ class Selection(TensorMapping):
         return self._transformed(name, self._source[self._source_name(name)])
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (name, array) of several tensors; see `Checkpoint.read_each`."""
+        """Yield (name, array) of several tensors, transformed; see `Checkpoint.read_each`.
+
+        Args:
+            names: names of the selection, each once.
+
+        Yields:
+            The name and the array, as `Selection.read` returns it.
+
+        Raises:
+            TensorNotFoundError: the selection has no such name.
+            ValueError: a transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed; see `Checkpoint.read_each`.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> biases = ckpt.select(include="*/fc?/biases", transform={"*": lambda b: b[:2]})
+            >>> [array.shape for _, array in biases.read_each(biases)]
+            [(2,), (2,), (2,)]
+        """
         names = list(require_names(names))
         arrays = read_each(self._source, map(self._source_name, names))
         for name, (_, array) in zip(names, arrays):
