@@ -203,7 +203,7 @@ class BundleReader:
                     index,
                     swapped=self._is_swapped(entry.dtype),
                 )
-        if check:
+        if check and entry.nbytes:  # no bytes are checked again as fast as looked up
             self._verified.add(key)
         return array
 

@@ -128,7 +128,7 @@ class TakenBytes:
             CorruptCheckpointError: with them, the loop takes many times the bytes of the data
                 file.  They are not counted then.
         """
-        if key in self._keys:
+        if not nbytes or key in self._keys:
             return
         left = self._left.get(shard_id)
         if left is None:
