@@ -441,7 +441,7 @@ class Checkpoint(TensorMapping):
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to copy or unpickle the checkpoint: by opening the same path again."""
         if self._again is None:
-            raise TypeError("only what open_checkpoint opened can be copied or pickled")
+            raise TypeError("only a checkpoint that open_checkpoint returned can be copied or pickled")
         return self._again
 
     def __repr__(self) -> str:

@@ -197,7 +197,7 @@ def _require_short_names(variables: Iterable[GraphVariable], nbytes: int) -> Non
     total = sum(len(variable.of or "") for variable in variables)
     if total > most:
         raise CorruptCheckpointError(
-            "invalid variables of slots",
+            "the names of the variables that slots belong to are too long",
             expected=f"names of at most {most} letters in all",
             found=total,
         )

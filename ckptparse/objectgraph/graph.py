@@ -137,7 +137,7 @@ class ObjectGraph(ObjectVariables):
         else:
             node_id = self._follow(where)
         if node_id is None:
-            raise TensorNotFoundError("no object there", tensor=str(where))
+            raise TensorNotFoundError("no object at this path, or with this id", tensor=str(where))
         return ObjectNode(node_id, self._nodes)
 
     def nodes(self) -> Iterator[ObjectNode]:

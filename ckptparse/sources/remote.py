@@ -237,7 +237,7 @@ class RemoteSource:
             raise _storage_error(error, self.name, start) from error
         if len(contents) > stop - start:
             raise UnreadableError(
-                "the server does not serve byte ranges: it sent more than was asked for",
+                "the server ignored the byte range and sent more than was asked for",
                 file=self.name,
                 offset=start,
                 expected=f"{stop - start} bytes",

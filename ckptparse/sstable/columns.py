@@ -120,7 +120,7 @@ def long_keys_error(pos: int, most_key_nbytes: int) -> CorruptCheckpointError:
         "invalid keys of a block",
         offset=pos,
         expected=f"at most {most_key_nbytes} bytes",
-        found="more, by sharing",
+        found="more, because keys share prefixes",
     )
 
 

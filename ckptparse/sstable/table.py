@@ -191,6 +191,10 @@ class Table:
         self._verified.clear()
         self._recent.clear()
 
+    def forget_block(self, i: int) -> None:
+        """Free the memory of data block `i`, if the caller has decoded what it needs."""
+        self._recent.pop(i, None)
+
     def is_compressed(self, key: bytes) -> bool:
         """Return whether the block for a key is compressed; reads one byte of it."""
         i = self.find_block(key)

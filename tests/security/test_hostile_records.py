@@ -130,7 +130,7 @@ OTHER_RANK = refused(OPEN, "slice\n  expected: 1 dimensions")
 OVERLAP = refused(READ, "tensor 'x': slices overlap\n  expected: every element once")
 HOLE = refused(READ, "tensor 'x': slices do not cover the tensor\n  expected")
 NO_FIELD = refused(
-    READ, "tensor 'x': V1 checkpoints cannot hold this dtype.*unknown dtype", UnsupportedError
+    READ, "tensor 'x': V1 checkpoints cannot store this dtype.*unknown dtype", UnsupportedError
 )
 TOO_LARGE = refused(
     READ, "too large for numpy\n  expected: at most 9223372036854775807", UnsupportedError

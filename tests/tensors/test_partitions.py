@@ -300,7 +300,7 @@ def test_damaged_tilings_are_rejected(damage: Damage) -> None:
             (7, 4),
             "do not cover the tensor\n  expected: 28 elements\n  found: 12",
         ),
-        ([Box((0,), (5,)), Box((3,), (4,))], (7,), r"overlap(?s:.*)found: \[3:7\] again"),
+        ([Box((0,), (5,)), Box((3,), (4,))], (7,), r"overlap(?s:.*)found: \[3:7\], which overlaps"),
         ([Box((0,), (5,)), Box((5,), (3,))], (7,), r"a part of the shape \[7\]\n  found: \[5:8\]"),
         ([Box((), ())] * 2, (), "overlap"),
         ([], (), "do not cover"),

@@ -124,10 +124,8 @@ class BundleIndex:
         if i is None or not key:
             return None
         entries = self._decoded.get(i)
-        if entries is not None:
-            entry = entries.get(key)
-            if entry is not None:
-                return entry
+        if entries:  # all of the block; there are none if one is damaged
+            return entries.get(key)
         value = self._table.get_from(i, key)
         if entries is None and self._table.is_decoded(i):
             self._decode_entries(i)
@@ -139,6 +137,7 @@ class BundleIndex:
         with suppress(CorruptCheckpointError):  # only a lookup of the damaged entry raises
             block = self._columns(i)
             entries = dict(zip(block.keys, block.entries()))
+            self._table.forget_block(i)
         self._decoded[i] = entries
         for oldest in list(self._decoded)[:-_MOST_DECODED]:  # single steps, for threads
             self._decoded.pop(oldest, None)

@@ -91,7 +91,7 @@ def require_storable(dtype: int) -> None:
     """Raise UnsupportedError for dtypes that V1 checkpoints have no field for."""
     if dtype not in _VALUE_FIELDS:
         raise UnsupportedError(
-            "V1 checkpoints cannot hold this dtype",
+            "V1 checkpoints cannot store this dtype",
             expected="a dtype that TensorFlow's V1 writer takes",
             found=lookup(dtype).name,
         )
