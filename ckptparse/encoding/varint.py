@@ -47,3 +47,18 @@ def decode_varint(
         expected=f"one that ends within {max_nbytes} bytes and before byte {stop} of its buffer",
         found=bytes(buffer[pos:last]).hex(" ") or "nothing",
     )
+
+
+def encode_varint(value: int) -> bytes:
+    """Return the varint of a non-negative integer."""
+    if value < 0x80:
+        return _ONE_BYTE[value]
+    groups = bytearray()
+    while value >= 0x80:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+_ONE_BYTE = [bytes([value]) for value in range(0x80)]

@@ -111,6 +111,33 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
     return dtype
 
 
+def number_of_array(dtype: np.dtype[Any]) -> int:
+    """Return the DataType number that arrays of a numpy dtype are saved as.
+
+    Strings are `object`, numpy's fixed-size ``S`` and ``U``, and its StringDType.
+
+    Raises:
+        UnsupportedError: TensorFlow has no such type.
+    """
+    number = _NUMBERS_OF_ARRAYS.get(dtype)
+    if number is None:
+        number = _NUMBERS.get(dtype.name, 0)
+        if dtype.kind in "OSUT":
+            number = STRING
+        elif number in (0, RESOURCE, VARIANT) or numpy_dtype(number) != dtype.newbyteorder("="):
+            raise UnsupportedError(
+                "TensorFlow has no dtype for these arrays",
+                expected="numbers, booleans or strings of a dtype that TensorFlow has",
+                found=f"numpy dtype {dtype}",
+            )
+        _NUMBERS_OF_ARRAYS[dtype] = number
+    return number
+
+
+_NUMBERS_OF_ARRAYS: dict[np.dtype[Any], int] = {}
+"""Dtypes of arrays that were looked up; few, as those with fields or sizes are refused."""
+
+
 def require_readable(number: int) -> None:
     """Raise UnsupportedError if tensors of a type cannot be arrays."""
     if number in _TABLE and (lookup(number).itemsize is not None or number == STRING):

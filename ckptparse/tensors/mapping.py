@@ -13,6 +13,12 @@ from ckptparse.tensors.numpy_index import Index
 if TYPE_CHECKING:  # numpy.typing is imported at first need
     from numpy.typing import NDArray
 
+    from ckptparse.tensors.pieces import Piece
+
+PIECE_NBYTES = 1 << 23
+"""Size of the pieces in which large tensors are read and written.  A piece of 8 MiB costs little
+more to read than its bytes, and a few of them fit into the memory of any program."""
+
 
 class TensorMapping(Mapping[str, "NDArray[Any]"]):
     """A lazy, read-only mapping from names to arrays.
@@ -66,6 +72,36 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         for name in require_names(names):
             yield name, self[name]
 
+    def read_pieces(
+        self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
+    ) -> Iterator[Piece]:
+        """Yield several tensors piece by piece; each piece is read when the loop comes to it.
+
+        Strings are not cut, because their sizes are known only after they are read.
+
+        Args:
+            names: names of tensors, each once.
+            piece_nbytes: most bytes of a piece, if an element has no more.
+
+        Yields:
+            The pieces of the first tensor in order, then those of the second, and so on.
+
+        Raises:
+            CheckpointError: as `Checkpoint.read_each`.
+        """
+        from ckptparse.tensors.pieces import cut_array  # not needed for whole arrays
+
+        for name, array in self.read_each(names):
+            yield from cut_array(name, array, piece_nbytes)
+
+    def origin(self, name: str) -> tuple[TensorMapping, str]:
+        """Return the mapping that this one takes a tensor from, and the tensor's name there.
+
+        Returns:
+            This mapping and `name`, if it takes the tensor from no other `TensorMapping`.
+        """
+        return self, name
+
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -91,3 +127,17 @@ def read_each(
     if isinstance(tensors, TensorMapping):
         return tensors.read_each(names)
     return ((name, tensors[name]) for name in names)
+
+
+def read_pieces(
+    tensors: Mapping[str, Any], names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
+) -> Iterator[Piece]:
+    """Yield several tensors of any mapping piece by piece; see `TensorMapping.read_pieces`."""
+    if isinstance(tensors, TensorMapping):
+        yield from tensors.read_pieces(names, piece_nbytes)
+    else:
+        from ckptparse.tensors.conversion import to_array
+        from ckptparse.tensors.pieces import cut_array
+
+        for name in names:
+            yield from cut_array(name, to_array(tensors[name]), piece_nbytes)

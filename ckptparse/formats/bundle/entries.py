@@ -17,11 +17,12 @@ Sources: tensorflow/core/protobuf/tensor_bundle.proto, core/util/tensor_bundle/t
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from ckptparse.encoding.varint import decode_varint
+from ckptparse.encoding.varint import decode_varint, encode_varint
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.limits import MAX_PARTS_PER_PART
 from ckptparse.messages.common import (
@@ -34,7 +35,7 @@ from ckptparse.messages.common import (
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.wire import count_most_messages, require_few_parts
 from ckptparse.tensors.dtypes import STRING, lookup
-from ckptparse.tensors.partitions import Extents
+from ckptparse.tensors.partitions import WHOLE, Extents
 
 
 class Header(NamedTuple):
@@ -277,3 +278,70 @@ def _require_place(entry: Entry, num_shards: int) -> None:
             expected=f"at least {entry.size + 4} bytes for {entry.size} strings",
             found=entry.nbytes,
         )
+
+
+def encode_header(num_shards: int) -> bytes:
+    """Return the value of the empty key, of a little-endian bundle, as TensorFlow writes it."""
+    return b"\x08" + encode_varint(num_shards) + _USUAL_HEADER[2:]
+
+
+@lru_cache(maxsize=10_000)
+def encode_start(dtype: int, shape: tuple[int, ...]) -> bytes:
+    """Return the first bytes of an entry, dtype and shape, as TensorFlow writes them."""
+    dims = b"".join(map(_encode_dim, shape))
+    return (
+        bytes([DTYPE_TAG]) + encode_varint(dtype) + bytes([SHAPE_TAG]) + encode_varint(len(dims))
+    ) + dims
+
+
+def _encode_dim(size: int) -> bytes:
+    """Return a field of a shape; the size 0 is not written."""
+    dim = bytes([_DIM_SIZE_TAG]) + encode_varint(size) if size else b""
+    return bytes([_DIM_TAG, len(dim)]) + dim
+
+
+def encode_entry(
+    dtype: int, shape: tuple[int, ...], shard_id: int, offset: int, nbytes: int, crc32c: int
+) -> bytes:
+    """Return the value of a tensor, or slice, that is stored whole, as TensorFlow writes it.
+
+    Args:
+        dtype: number of the dtype.
+        shape: shape of the tensor, or of the slice.
+        shard_id: number of the data file; 0 is not written.
+        offset: offset of its bytes in the data file; 0 is not written.
+        nbytes: number of its bytes; 0 is not written.
+        crc32c: the masked checksum.
+    """
+    value = encode_start(dtype, shape)
+    if shard_id:
+        value += b"\x18" + encode_varint(shard_id)
+    if offset:
+        value += b"\x20" + encode_varint(offset)
+    if nbytes:
+        value += b"\x28" + encode_varint(nbytes)
+    return value + b"\x35" + crc32c.to_bytes(4, "little")
+
+
+def encode_partitioned_entry(
+    dtype: int, shape: tuple[int, ...], slices: Iterable[Extents]
+) -> bytes:
+    """Return the value of a partitioned tensor: dtype, whole shape, and its slices."""
+    value = encode_start(dtype, shape)
+    for extents in slices:
+        coded = b"".join(_length_delimited(0x0A, _encode_extent(*extent)) for extent in extents)
+        value += _length_delimited(0x3A, coded)
+    return value
+
+
+def _encode_extent(start: int, length: int) -> bytes:
+    """Return an extent of a slice; a whole dimension is empty, and the start 0 is not written."""
+    if length == WHOLE:
+        return b""
+    coded = b"\x08" + encode_varint(start) if start else b""
+    return coded + b"\x10" + encode_varint(length)
+
+
+def _length_delimited(tag: int, contents: bytes) -> bytes:
+    """Return a field that holds bytes or a message."""
+    return bytes([tag]) + encode_varint(len(contents)) + contents

@@ -1,0 +1,92 @@
+"""Tensors in pieces: runs of consecutive elements, in row-major order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ckptparse.tensors.dtypes import lookup, number_of_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Piece(NamedTuple):
+    """Consecutive elements of a tensor.
+
+    The pieces of a tensor follow each other without gaps; a tensor without elements has one empty
+    piece.
+
+    Attributes:
+        name: name of the tensor.
+        dtype: TensorFlow's name of its dtype, such as "float32" or "qint8".
+        shape: shape of the whole tensor.
+        start: number of elements before the piece.
+        values: the elements, in row-major order; an array of any shape.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    values: NDArray[Any]
+
+
+def cut(
+    shape: tuple[int, ...], itemsize: int, nbytes: int
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield the parts of an array that have at most so many bytes, but at least one element.
+
+    Args:
+        shape: shape of the array.
+        itemsize: bytes of an element.
+        nbytes: most bytes of a part.
+
+    Yields:
+        The number of elements before the part, and its numpy index.
+    """
+    if prod(shape) * itemsize <= nbytes:
+        yield 0, (...,)
+        return
+    axis = 0  # the first axis whose elements are small enough to be counted
+    while prod(shape[axis + 1 :]) * itemsize > nbytes:
+        axis += 1
+    row_size = prod(shape[axis + 1 :])
+    num_rows = nbytes // (row_size * itemsize)
+    start = 0
+    for outer in _indices(shape[:axis]):
+        for row in range(0, shape[axis], num_rows):
+            stop = min(row + num_rows, shape[axis])
+            yield start, (*outer, slice(row, stop))
+            start += (stop - row) * row_size
+
+
+def _indices(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield the indices of all elements of an array, in row-major order."""
+    from itertools import product  # a shape has few axes here, so that this stays lazy
+
+    return product(*map(range, shape))
+
+
+def cut_array(
+    name: str, array: NDArray[Any], piece_nbytes: int, dtype: str | None = None
+) -> Iterator[Piece]:
+    """Yield the pieces of an array.
+
+    Args:
+        name: name of the tensor.
+        array: the array; pieces are views of it.
+        piece_nbytes: most bytes of a piece.
+        dtype: TensorFlow's name of the dtype; None for the usual one of such arrays.
+
+    Raises:
+        UnsupportedError: TensorFlow has no such dtype.
+    """
+    if dtype is None:
+        dtype = lookup(number_of_array(array.dtype)).name
+    if dtype == "string":
+        yield Piece(name, dtype, array.shape, 0, array)
+        return
+    for start, index in cut(array.shape, array.itemsize, piece_nbytes):
+        yield Piece(name, dtype, array.shape, start, array[index])
