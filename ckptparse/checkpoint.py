@@ -8,11 +8,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError, TensorNotFoundError, located
-from ckptparse.formats.reader import Entry, Reader, closed_error
+from ckptparse.formats.reader import Entry, Reader, closed_error, prefetch_each
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
-from ckptparse.tensors.mapping import TensorMapping
-from ckptparse.tensors.names import decode_names, encode_name, not_found, require_names
+from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
+from ckptparse.tensors.names import (
+    decode_name,
+    decode_names,
+    encode_name,
+    not_found,
+    require_names,
+)
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.verification import Progress, VerifyReport, verify_tensors
 from ckptparse.weights.selection import select
@@ -22,6 +28,7 @@ if TYPE_CHECKING:  # imported at first need
 
     from ckptparse.metagraph import MetaGraph
     from ckptparse.objectgraph import ObjectGraph
+    from ckptparse.tensors.pieces import Piece
 
 _QUICK_INDEX_NBYTES = 1 << 20
 """If a name is missing, an index of up to this size is read to suggest similar names."""
@@ -210,11 +217,46 @@ class Checkpoint(TensorMapping):
             vgg_16/fc6/biases (12,)
         """
         reader = self._reader.one_pass()
-        for name in require_names(names):
-            key, entry = self._find(name)
+        for key, entry in prefetch_each(reader, map(self._find, require_names(names))):
+            name = decode_name(key)
             with located(file=self.path, tensor=name):
                 array = reader.read(key, entry, ...)
             yield name, array
+
+    def read_pieces(
+        self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
+    ) -> Iterator[Piece]:
+        """Yield several tensors piece by piece; each piece is read when the loop comes to it.
+
+        The work of the loop is bounded as that of `read_each`.  With ``verify=True``, the last
+        piece of a tensor comes after the checksum of all its bytes was compared, so that a loop
+        that ends without an error has read intact tensors.
+
+        Args:
+            names: names of tensors, each once.
+            piece_nbytes: most bytes of a piece.  Strings, and records of V1, are one piece.
+
+        Yields:
+            The pieces of the first tensor in order, then those of the second, and so on.
+
+        Raises:
+            CorruptCheckpointError: tensors share the same bytes.
+            CheckpointError: whatever else `read` raises.
+        """
+        from ckptparse.tensors.pieces import Piece
+
+        reader = self._reader.one_pass()
+        for key, entry in prefetch_each(reader, map(self._find, require_names(names))):
+            name = decode_name(key)
+            with located(file=self.path, tensor=name):
+                info = reader.info(key, entry)
+                pieces = reader.read_pieces(key, entry, piece_nbytes)
+            while True:
+                with located(file=self.path, tensor=name):
+                    part = next(pieces, None)
+                if part is None:
+                    break
+                yield Piece(name, info.tensorflow_dtype, info.shape, *part)
 
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor.  Reads none of its bytes.

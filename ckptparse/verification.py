@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ckptparse.errors import CheckpointError, ChecksumError, CorruptCheckpointError
-from ckptparse.formats.reader import Entry, Reader
+from ckptparse.formats.reader import Entry, Reader, nbytes_of, prefetch_each
 from ckptparse.limits import MAX_DAMAGED_TENSORS
 from ckptparse.tensors.names import decode_name, require_names
 
@@ -151,11 +151,11 @@ def verify_tensors(
                 entries.append(find(name))
             except CorruptCheckpointError as error:
                 damaged.append(Damage(name, error))
-    sizes = [_nbytes_of(reader, key, entry) for key, entry in entries]
+    sizes = [nbytes_of(reader, key, entry) for key, entry in entries]
     total, done = sum(sizes), 0
     num_tensors = nbytes_checked = 0
     unchecked = []
-    for (key, entry), nbytes in zip(entries, sizes):
+    for (key, entry), nbytes in zip(prefetch_each(reader, entries), sizes):
         if len(damaged) > MAX_DAMAGED_TENSORS:
             damaged.append(Damage(None, _too_much_damage(reader.path)))
             break
@@ -175,14 +175,6 @@ def verify_tensors(
         if progress is not None:
             progress(done, total)
     return VerifyReport(tuple(damaged), num_tensors, nbytes_checked, tuple(unchecked))
-
-
-def _nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
-    """Return the size of a tensor; 0 if it is unknown because of damage."""
-    try:
-        return reader.nbytes(key, entry)
-    except CheckpointError:
-        return 0
 
 
 def _too_much_damage(path: str) -> CheckpointError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ckptparse.errors import CheckpointError
@@ -31,6 +32,11 @@ class Reader(Protocol):
     @property
     def files(self) -> list[str]:
         """The paths of all its files, including missing ones."""
+        ...
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether `prefetch` reads anything; False if all files are mapped."""
         ...
 
     @property
@@ -87,6 +93,27 @@ class Reader(Protocol):
         """
         ...
 
+    def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:
+        """Read the bytes of several tensors in few requests, to have them when `read` needs them.
+
+        Only for a reader from `one_pass`.  Forgets what it read before.  Raises nothing if the
+        bytes cannot be read: `read` and `verify` do.
+        """
+        ...
+
+    def read_pieces(
+        self, key: bytes, entry: Entry, piece_nbytes: int
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield a tensor in pieces of consecutive elements, in order.
+
+        Strings, and numbers that must be decoded, are one piece.  With checksums, the last piece
+        comes after the checksum of all pieces was compared.
+
+        Yields:
+            The number of elements before the piece, and the piece.
+        """
+        ...
+
     def forget_verified(self) -> None:
         """Forget which bytes were checked, so that each is checked again at its next use."""
         ...
@@ -94,6 +121,54 @@ class Reader(Protocol):
     def close(self) -> None:
         """Close the files."""
         ...
+
+
+_WINDOW_NBYTES = 1 << 23
+_WINDOW_TENSORS = 4096
+
+
+def prefetch_each(
+    reader: Reader, tensors: Iterable[tuple[bytes, Entry]]
+) -> Iterator[tuple[bytes, Entry]]:
+    """Yield the same tensors, with the bytes of small ones prefetched, some megabytes at a time.
+
+    Args:
+        reader: a reader from `one_pass`.
+        tensors: keys and entries.  If the iterator raises an error, the tensors before it come
+            first.
+    """
+    if not reader.prefetches:
+        yield from tensors
+        return
+    left = iter(tensors)
+    is_more = True
+    while is_more:
+        window: list[tuple[bytes, Entry]] = []
+        nbytes = 0
+        raised: Exception | None = None
+        while nbytes < _WINDOW_NBYTES and len(window) < _WINDOW_TENSORS:
+            try:
+                key, entry = next(left)
+            except StopIteration:
+                is_more = False
+                break
+            except Exception as error:
+                raised = error
+                break
+            window.append((key, entry))
+            nbytes += nbytes_of(reader, key, entry)
+        reader.prefetch(window)
+        yield from window
+        if raised is not None:
+            raise raised
+
+
+def nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
+    """Return the size of a tensor, 0 where damage hides it."""
+    try:
+        return reader.nbytes(key, entry)
+    except CheckpointError:
+        return 0
 
 
 def closed_error(path: str) -> ValueError:

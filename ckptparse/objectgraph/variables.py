@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import TensorMapping, read_each
+from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, read_each, read_pieces
 from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.weights.selection import select
+
+if TYPE_CHECKING:
+    from ckptparse.tensors.pieces import Piece
 
 
 class ObjectVariables(TensorMapping):
@@ -101,6 +104,20 @@ class ObjectVariables(TensorMapping):
         arrays = read_each(self._tensors, map(self.checkpoint_key, names))
         for path, (_, array) in zip(names, arrays):
             yield path, array
+
+    def read_pieces(
+        self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
+    ) -> Iterator[Piece]:
+        """Yield several variables piece by piece; see `TensorMapping.read_pieces`."""
+        from ckptparse.tensors.pieces import rename_pieces
+
+        names = list(require_names(names))
+        pieces = read_pieces(self._tensors, map(self.checkpoint_key, names), piece_nbytes)
+        return rename_pieces(pieces, names)
+
+    def origin(self, name: str) -> tuple[TensorMapping, str]:
+        """Return the checkpoint, and the key of the variable in it."""
+        return self._tensors, self.checkpoint_key(name)
 
     def info(self, path: str) -> TensorInfo:
         """Return the metadata of a variable.  Reads none of its bytes.

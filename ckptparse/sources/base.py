@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
 from ckptparse.errors import TruncatedError
@@ -27,11 +28,14 @@ class Source(Protocol):
         name: path or URL, for messages.
         nbytes: size of the file when it was opened.
         mapped: whether `read` returns views of a memory map instead of copies.
+        request_nbytes: how many bytes more one `read` may return in the time that a second one
+            takes; 0 if a `read` costs nothing.
     """
 
     name: str
     nbytes: int
     mapped: bool
+    request_nbytes: int
 
     def read(self, start: int, stop: int) -> bytes | memoryview:
         """Return exactly the bytes from `start` to `stop`.
@@ -42,6 +46,14 @@ class Source(Protocol):
             TruncatedError: the range is not, or no longer, inside the file.
             UnreadableError: the operating system or the storage fails.
             ValueError: the source is closed.
+        """
+        ...
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
+        """Return the bytes of several ranges (start, stop), some at once where that is faster.
+
+        Raises:
+            CheckpointError, ValueError: as `read`.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ckptparse.errors import UnreadableError
 from ckptparse.sources.base import closed_error, require_inside
@@ -19,6 +19,7 @@ class MappedSource:
     """
 
     mapped = True
+    request_nbytes = 0
 
     def __init__(self, name: str, descriptor: int) -> None:
         """Map an open file.  The caller keeps the descriptor, and closes it."""
@@ -43,6 +44,9 @@ class MappedSource:
         if not 0 <= start <= stop <= nbytes or stop > self.nbytes:
             require_inside(self.name, start, stop, min(self.nbytes, nbytes))
         return view[start:stop]
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
+        return [self.read(start, stop) for start, stop in ranges]
 
     def close(self) -> None:
         # Not mmap.close(), which raises while views exist.  The last view closes the map.

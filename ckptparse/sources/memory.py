@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ckptparse.sources.base import closed_error, require_inside
 
 
@@ -9,6 +11,7 @@ class MemorySource:
     """A source over bytes in memory; `read` returns views."""
 
     mapped = False
+    request_nbytes = 0
 
     def __init__(self, name: str, contents: bytes | memoryview) -> None:
         self.name = name
@@ -21,6 +24,9 @@ class MemorySource:
             raise closed_error(self.name)
         require_inside(self.name, start, stop, self.nbytes)
         return view[start:stop]
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
+        return [self.read(start, stop) for start, stop in ranges]
 
     def close(self) -> None:
         self._view = None

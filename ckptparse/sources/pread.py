@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock  # threading.Lock; importing threading takes 0.7 ms
+from collections.abc import Sequence
 from typing import NoReturn
 
 from ckptparse.errors import UnreadableError
@@ -21,6 +22,7 @@ class PreadSource:
     """
 
     mapped = False
+    request_nbytes = 1 << 13  # a call takes 2 microseconds, and 8 KiB from the page cache 1
 
     def __init__(self, name: str, descriptor: int) -> None:
         """Take over an open file descriptor."""
@@ -37,6 +39,9 @@ class PreadSource:
         nbytes = min(self.nbytes, file_status(self.name, file.descriptor).st_size)
         require_inside(self.name, start, stop, nbytes)
         return read_at(self.name, file.descriptor, start, stop)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
+        return [self.read(start, stop) for start, stop in ranges]
 
     def close(self) -> None:
         self._file = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ckptparse.tensors.dtypes import lookup, number_of_array
 
@@ -90,3 +92,25 @@ def cut_array(
         return
     for start, index in cut(array.shape, array.itemsize, piece_nbytes):
         yield Piece(name, dtype, array.shape, start, array[index])
+
+
+def is_last(piece: Piece) -> bool:
+    """Return whether a piece ends its tensor."""
+    return piece.start + piece.values.size == prod(piece.shape)
+
+
+def join(pieces: list[Piece]) -> NDArray[Any]:
+    """Return the array of all pieces of a tensor; of one piece a view."""
+    if len(pieces) == 1:
+        return pieces[0].values.reshape(pieces[0].shape)
+    return np.concatenate([piece.values.ravel() for piece in pieces]).reshape(pieces[0].shape)
+
+
+def rename_pieces(pieces: Iterable[Piece], names: Iterable[str]) -> Iterator[Piece]:
+    """Yield pieces of several tensors under new names, given in the order of the tensors."""
+    left = iter(names)
+    name = ""
+    for piece in pieces:
+        if not piece.start:
+            name = next(left)
+        yield piece._replace(name=name)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import TensorMapping, read_each
+from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, read_each, read_pieces
 from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index, keep_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ckptparse.tensors.pieces import Piece
     from ckptparse.weights.assignment import AssignmentMap
 
 Arrays = Mapping[str, "NDArray[Any]"]
@@ -181,6 +182,34 @@ class Selection(TensorMapping):
         arrays = read_each(self._source, map(self._source_name, names))
         for name, (_, array) in zip(names, arrays):
             yield name, self._transformed(name, array)
+
+    def read_pieces(
+        self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
+    ) -> Iterator[Piece]:
+        """Yield several tensors piece by piece; see `TensorMapping.read_pieces`.
+
+        A tensor with a transform is read and transformed as a whole, and then cut.
+        """
+        from ckptparse.tensors.pieces import cut_array, is_last, join, rename_pieces
+
+        names = list(require_names(names))
+        pieces = read_pieces(self._source, map(self._source_name, names), piece_nbytes)
+        parts: list[Piece] = []
+        for piece in rename_pieces(pieces, names):
+            if piece.name not in self._transforms:
+                yield piece
+                continue
+            parts.append(piece)
+            if is_last(piece):
+                array = self._transformed(piece.name, join(parts))
+                parts = []
+                yield from cut_array(piece.name, array, piece_nbytes)
+
+    def origin(self, name: str) -> tuple[TensorMapping, str]:
+        """Return the source, if it is a `TensorMapping`, and the tensor's name in it."""
+        if not isinstance(self._source, TensorMapping):
+            return self, name
+        return self._source, self._source_name(name)
 
     def _transformed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return the result of the transform of a name for an array."""

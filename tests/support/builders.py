@@ -569,6 +569,7 @@ class CountingSource:
     contents: bytes
     mapped: bool = False
     name: str = "counted"
+    request_nbytes: int = 0
     reads: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -579,6 +580,9 @@ class CountingSource:
         assert 0 <= start <= stop <= len(self.contents), (start, stop)
         self.reads.append((start, stop))
         return memoryview(self.contents)[start:stop] if self.mapped else self.contents[start:stop]
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
+        return [self.read(start, stop) for start, stop in ranges]
 
     def close(self) -> None:
         pass

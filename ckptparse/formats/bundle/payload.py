@@ -20,13 +20,14 @@ Variants (same file, ``WriteVariantTensor``), for each element::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptparse.encoding.crc32c import crc32c, require_crc32c
-from ckptparse.encoding.varint import decode_varint
+from ckptparse.encoding.crc32c import crc32c, mask, require_crc32c
+from ckptparse.encoding.varint import decode_varint, encode_varint
 from ckptparse.encoding.varint_arrays import decode_varints
 from ckptparse.errors import CorruptCheckpointError, located
 from ckptparse.formats.bundle.entries import Entry
@@ -104,6 +105,52 @@ def copy_numbers(
         if check:
             require_crc32c("tensor", crc, entry.crc32c, offset=0)
             booleans.require_valid()
+
+
+def iterate_numbers(
+    source: Source, entry: Entry, piece_nbytes: int, *, check: bool, swapped: bool
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the numbers of an entry in pieces, and check them on the way.
+
+    Args:
+        source: the data file.
+        entry: of a tensor of numbers that is stored whole.
+        piece_nbytes: most bytes of a piece.
+        check: whether to compare the checksum, before the last piece is yielded.
+        swapped: whether the numbers have another byte order than this machine.
+
+    Yields:
+        The number of elements before the piece, and the piece as an array of one dimension.
+
+    Raises:
+        ChecksumError, CorruptCheckpointError: see `verify_payload`.
+    """
+    dtype = numpy_dtype(entry.dtype)
+    piece_nbytes = max(piece_nbytes // dtype.itemsize, 1) * dtype.itemsize
+    crc = 0
+    booleans = _Booleans()
+    for done in range(0, entry.nbytes, piece_nbytes):
+        stop = min(done + piece_nbytes, entry.nbytes)
+        payload = source.read(entry.offset + done, entry.offset + stop)
+        with located(file=source.name, base=entry.offset):
+            if check:
+                crc = crc32c(payload, crc)
+                if entry.dtype == BOOL:
+                    booleans.look(done, payload)
+                if stop == entry.nbytes:
+                    require_crc32c("tensor", crc, entry.crc32c, offset=0)
+                    booleans.require_valid()
+        values = np.frombuffer(payload, dtype)
+        yield done // dtype.itemsize, swap_bytes(values) if swapped else values
+
+
+def encode_strings(values: list[bytes]) -> tuple[list[bytes], int]:
+    """Return the stored bytes of strings, in parts, and their checksum, which is not masked."""
+    lengths = b"".join([encode_varint(len(value)) for value in values])
+    crc = _crc32c_of_lengths(np.array([len(value) for value in values], np.uint64), "<")
+    stored_crc = mask(crc).to_bytes(_CHECKSUM_NBYTES, "little")
+    contents = b"".join(values)
+    return [lengths, stored_crc, contents], crc32c(contents, crc32c(stored_crc, crc))
 
 
 def decode_strings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from operator import add
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,18 +14,26 @@ from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
 from ckptparse.formats.bundle.entries import Entry
 from ckptparse.formats.bundle.index import BundleIndex, StoredSlice
 from ckptparse.formats.bundle.infos import BundleInfos, is_swapped
-from ckptparse.formats.bundle.payload import copy_numbers, decode_strings, verify_payload
-from ckptparse.formats.bundle.shards import Shards, TakenBytes, explained
+from ckptparse.formats.bundle.payload import (
+    copy_numbers,
+    decode_strings,
+    iterate_numbers,
+    verify_payload,
+)
+from ckptparse.formats.bundle.shards import Shards, TakenBytes, explained, is_kept_open
 from ckptparse.sources import MemorySource, Source
+from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.assembly import assemble
 from ckptparse.tensors.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
 from ckptparse.tensors.info import TensorForms, TensorInfo
+from ckptparse.tensors.mapping import PIECE_NBYTES
 from ckptparse.tensors.numpy_index import Index, select_elements
 from ckptparse.tensors.partitions import require_tiling, resolve_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
 
 _SMALL_NBYTES = 1 << 20
 """Numbers of more bytes are checked on all cores."""
@@ -81,6 +89,8 @@ class BundleReader:
         self._verified: set[bytes] = set()
         self._numbers: dict[tuple[int, tuple[int, ...]], np.dtype[Any] | Literal[False]] = {}
         self._taken: TakenBytes | None = None
+        self._prefetched: dict[int, PrefetchedSource] = {}
+        self.prefetches = not (mapped and is_kept_open(self._index.header.num_shards - 1))
 
     @property
     def files(self) -> list[str]:
@@ -136,7 +146,63 @@ class BundleReader:
         """
         reader = copy(self)
         reader._taken = TakenBytes()
+        reader._prefetched = {}
         return reader
+
+    def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:
+        """Read the bytes of small tensors and slices in few requests; see `Reader.prefetch`."""
+        ranges: dict[int, list[tuple[int, int]]] = {}
+        for key, entry in tensors:
+            stored = [entry]
+            if entry.slices:
+                try:
+                    stored = [piece.entry for piece in self._index.pieces(key, entry)]
+                except CheckpointError:
+                    continue
+            for each in stored:
+                if 0 < each.nbytes <= PIECE_NBYTES:
+                    span = each.offset, each.offset + each.nbytes
+                    ranges.setdefault(each.shard_id, []).append(span)
+        self._prefetched = {}
+        for shard_id, spans in ranges.items():
+            try:
+                shard = self._shards.source(shard_id)
+                if not shard.mapped:
+                    there = [span for span in spans if span[1] <= shard.nbytes]
+                    self._prefetched[shard_id] = PrefetchedSource(shard, there)
+            except CheckpointError:
+                continue
+
+    def read_pieces(
+        self, key: bytes, entry: Entry, piece_nbytes: int
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield a tensor in pieces of consecutive elements; see `Reader.read_pieces`."""
+        itemsize = lookup(entry.dtype).itemsize
+        if (entry.nbytes <= piece_nbytes and not entry.slices) or itemsize is None:
+            yield 0, self.read(key, entry, ...)
+            return
+        from ckptparse.tensors.pieces import cut
+
+        self._require_form(entry.dtype, entry.shape)
+        parts = cut(entry.shape, itemsize, piece_nbytes)
+        if entry.slices:
+            for start, index in parts:
+                yield start, self.read(key, entry, index)
+            return
+        shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        if shard.mapped:
+            array = self.read(key, entry, ...)
+            yield from ((start, array[index]) for start, index in parts)
+            return
+        if self._taken is not None:
+            self._taken.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
+        check = self._verify and key not in self._verified
+        swapped = self._is_swapped(entry.dtype)
+        pieces = iterate_numbers(shard, entry, piece_nbytes, check=check, swapped=swapped)
+        with explained(shard):
+            yield from pieces
+        if check:
+            self._verified.add(key)
 
     def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         """Return a tensor or a part of it; see `Checkpoint.read`."""
@@ -149,6 +215,7 @@ class BundleReader:
         shard = self._shards.require_range(shard_id, offset, nbytes)
         if self._taken is not None:
             self._taken.add(key, shard_id, offset, nbytes, shard)
+            shard = self._prefetched.get(shard_id, shard)
         if index is Ellipsis and numbers is not False and 0 < nbytes <= _SMALL_NBYTES:
             payload = shard.read(offset, offset + nbytes)
             if not self._verify or key in self._verified:
@@ -264,7 +331,8 @@ class BundleReader:
         """
         shards = []
         for _, _, entry in pieces:
-            shards.append(self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes))
+            shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+            shards.append(self._prefetched.get(entry.shard_id, shard))
         taken = sum(piece.entry.nbytes for piece in pieces)
         by_number = {piece.entry.shard_id: shard for piece, shard in zip(pieces, shards)}
         there = sum(shard.nbytes for shard in by_number.values())
@@ -295,6 +363,7 @@ class BundleReader:
             shard = self._shards.require_range(shard_id, offset, nbytes)
             if self._taken is not None:
                 self._taken.add(key, shard_id, offset, nbytes, shard)
+                shard = self._prefetched.get(shard_id, shard)
             # Most tensors are small and intact: one comparison is enough for them.
             is_quick = nbytes <= _SMALL_NBYTES and is_known and dtype not in _CHECKED_BY_ELEMENT
             if is_quick and mask(crc32c(shard.read(offset, offset + nbytes))) == crc:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,8 @@ class SavedSlicesReader:
         return [table.name for table in self._tables]
 
     # Metadata
+
+    prefetches = False
 
     @property
     def index_nbytes(self) -> int:
@@ -148,6 +150,19 @@ class SavedSlicesReader:
         if is_stored_plain(entry.dtype):
             array.flags.writeable = False
         return array
+
+    def prefetch(self, tensors: list[tuple[bytes, SavedTensor]]) -> None:
+        """Do nothing: the blocks of a file are read in order, and have many small tensors each."""
+
+    def read_pieces(
+        self, key: bytes, entry: SavedTensor, piece_nbytes: int
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield a tensor in pieces; it is decoded as a whole."""
+        from ckptparse.tensors.pieces import cut
+
+        array = self.read(key, entry, ...)
+        for start, index in cut(array.shape, array.itemsize, piece_nbytes):
+            yield start, array[index]
 
     def _read_partitioned(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
         """Return a partitioned tensor, or the part of it that an index selects."""
