@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import (
     CheckpointError,
+    CheckpointExistsError,
     CheckpointNotFoundError,
     ChecksumError,
     CorruptCheckpointError,
     DataLossError,
+    InvalidTensorsError,
     MissingShardError,
     NotACheckpointError,
     NotFoundError,
@@ -31,6 +33,7 @@ from ckptparse.errors import (
     TruncatedError,
     UnreadableError,
     UnsupportedError,
+    UnwritableError,
 )
 from ckptparse.opening import open_checkpoint
 from ckptparse.tensors.info import TensorInfo, TensorSlice
@@ -40,11 +43,13 @@ __all__ = [
     "Cause",
     "Checkpoint",
     "CheckpointError",
+    "CheckpointExistsError",
     "CheckpointNotFoundError",
     "ChecksumError",
     "CorruptCheckpointError",
     "Damage",
     "DataLossError",
+    "InvalidTensorsError",
     "MismatchError",
     "MissingShardError",
     "NotACheckpointError",
@@ -55,17 +60,20 @@ __all__ = [
     "TruncatedError",
     "UnreadableError",
     "UnsupportedError",
+    "UnwritableError",
     "VerifyReport",
     "as_tensorflow",
     "load_into",
     "match",
     "open_checkpoint",
+    "save_checkpoint",
     "train",
 ]
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from ckptparse import train
+    from ckptparse.saving import save_checkpoint
     from ckptparse.train.tensorflow_module import as_tensorflow
     from ckptparse.weights.loading import MismatchError, load_into
     from ckptparse.weights.matching import match
@@ -73,6 +81,7 @@ if TYPE_CHECKING:
 _LOADED_AT_NEED = {
     "train": "ckptparse.train",
     "as_tensorflow": "ckptparse.train.tensorflow_module",
+    "save_checkpoint": "ckptparse.saving",
     "load_into": "ckptparse.weights.loading",
     "MismatchError": "ckptparse.weights.loading",
     "match": "ckptparse.weights.matching",

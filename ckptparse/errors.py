@@ -14,6 +14,9 @@
     │       └── TruncatedError          the file ends before the bytes that it should contain
     ├── UnsupportedError                also NotImplementedError: intact, but not readable here
     ├── UnreadableError                 also OSError: the operating system or the storage refused
+    ├── UnwritableError                 also OSError: the same, while a checkpoint is written
+    ├── CheckpointExistsError           also FileExistsError: something is there already
+    ├── InvalidTensorsError             also ValueError: tensors that cannot be saved
     └── MismatchError                   also ValueError: tensors do not fit a target
 
 Most classes also inherit from the builtin exception with the same meaning, so that code that
@@ -337,6 +340,59 @@ class UnreadableError(CheckpointError, OSError):
         unreadable = cls(error.strerror or str(error), file=file, offset=offset)
         unreadable.errno = error.errno
         return unreadable
+
+
+class UnwritableError(CheckpointError, OSError):
+    """The operating system or the storage does not write a file; also an OSError.
+
+    A full disk and missing permissions are examples.  What was there before is still whole.
+
+    Attributes:
+        errno: number of the error, as in the module `errno`; or None.
+
+    Examples:
+        >>> from ckptparse import UnwritableError
+        >>> issubclass(UnwritableError, OSError)
+        True
+    """
+
+    whole_file = True
+    errno: int | None = None
+    filename = property(lambda self: self.file)
+
+
+class CheckpointExistsError(CheckpointError, FileExistsError):
+    """There is a checkpoint, or a file of one, where another would be saved.
+
+    Also a FileExistsError.  ``overwrite=True`` replaces it.
+
+    Examples:
+        >>> from ckptparse import CheckpointExistsError, save_checkpoint
+        >>> try:
+        ...     save_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt", {"x": [1.0]})
+        ... except CheckpointExistsError as error:
+        ...     print(error.message)
+        there is a checkpoint of this name already
+    """
+
+    errno = errno.EEXIST
+    filename = property(lambda self: self.file)
+
+
+class InvalidTensorsError(CheckpointError, ValueError):
+    """The tensors cannot be saved as they are; also a ValueError.
+
+    A name is empty or is there twice, a partition does not fit its tensor, or an array changed its
+    shape while it was read, for example.
+
+    Examples:
+        >>> from ckptparse import InvalidTensorsError, save_checkpoint
+        >>> try:
+        ...     save_checkpoint("model.ckpt", [("x", 1.0), ("x", 2.0)])
+        ... except InvalidTensorsError as error:
+        ...     print(error)
+        tensor 'x': two tensors have this name
+    """
 
 
 @contextmanager

@@ -78,3 +78,43 @@ def encode_ordered_int(value: int) -> bytes:
     if value < 0:
         coded ^= (1 << (8 * nbytes)) - 1
     return coded.to_bytes(nbytes, "big")
+
+
+def decode_ordered_uint(buffer: bytes, pos: int) -> tuple[int, int]:
+    """Decode a non-negative integer at `pos`; return it and the position after it.
+
+    Raises:
+        CorruptCheckpointError: there is none.
+    """
+    stop = pos + 1 + (buffer[pos] if pos < len(buffer) else 0)
+    if pos >= len(buffer) or stop > len(buffer):
+        raise _invalid_number(buffer, pos)
+    return int.from_bytes(buffer[pos + 1 : stop], "big"), stop
+
+
+def decode_ordered_int(buffer: bytes, pos: int) -> tuple[int, int]:
+    """Decode a signed integer at `pos`; return it and the position after it.
+
+    Raises:
+        CorruptCheckpointError: there is none.
+    """
+    is_negative = buffer[pos] < 0x80 if pos < len(buffer) else False
+    head = int.from_bytes(buffer[pos : pos + 2].ljust(2, b"\0"), "big") ^ (0xFFFF * is_negative)
+    nbytes = 16 - (head ^ 0xFFFF).bit_length()  # the leading ones
+    stop = pos + nbytes
+    if not nbytes or stop > len(buffer):
+        raise _invalid_number(buffer, pos)
+    coded = int.from_bytes(buffer[pos:stop], "big")
+    if is_negative:
+        coded ^= (1 << (8 * nbytes)) - 1
+    magnitude = coded & ((1 << (7 * nbytes)) - 1)
+    return ~magnitude if is_negative else magnitude, stop
+
+
+def _invalid_number(buffer: bytes, pos: int) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        "invalid ordered-code number",
+        offset=pos,
+        expected="a whole number",
+        found=bytes(buffer[pos : pos + 10]).hex(" ") or "nothing",
+    )

@@ -83,6 +83,24 @@ def crc32c_of_range(
     return whole
 
 
+def combine_crc32c(first: int, second: int, nbytes: int) -> int:
+    """Return the CRC-32C of two parts, one after the other, from those of each.
+
+    Args:
+        first: CRC-32C of the first part.
+        second: CRC-32C of the second part.
+        nbytes: number of bytes of the second part.
+    """
+    bits = 8 * nbytes
+    exponent = 1
+    while bits:
+        if bits & 1:
+            first = _multiply(first, _power_of_x(exponent))
+        bits >>= 1
+        exponent *= 2
+    return first ^ second
+
+
 _POLYNOMIAL = 0x82F63B78
 
 _ONE = 1 << 31

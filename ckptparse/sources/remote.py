@@ -67,6 +67,20 @@ def split_chain(url: str) -> ChainedUrl:
     )
 
 
+def open_file_system(url: str, storage_options: dict[str, object] | None = None) -> Any:
+    """Return fsspec's file system of a URL.
+
+    Raises:
+        UnreadableError: there is no such file system, or it cannot be reached.
+        ImportError: the package of that file system is not installed.
+    """
+    try:
+        system, _ = fsspec.core.url_to_fs(url, **(storage_options or {}))
+    except (ValueError, OSError) as error:
+        raise UnreadableError(str(error), file=url) from error
+    return system
+
+
 class RemoteFiles:
     """The file system of a URL; see `Files`."""
 
@@ -83,10 +97,7 @@ class RemoteFiles:
             ImportError: the package of that file system is not installed.
         """
         self._directory: str | None = None
-        try:
-            self._system, _ = fsspec.core.url_to_fs(url, **storage_options)
-        except (ValueError, OSError) as error:
-            raise UnreadableError(str(error), file=url) from error
+        self._system = open_file_system(url, storage_options)
 
     def within(self, directory: str) -> RemoteFiles:
         """Return the file system confined to one directory; see `Files.within`.

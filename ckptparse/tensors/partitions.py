@@ -19,7 +19,9 @@ from math import prod
 import numpy as np
 
 from ckptparse.encoding.ordered_code import (
+    decode_ordered_int,
     decode_ordered_string,
+    decode_ordered_uint,
     encode_ordered_int,
     encode_ordered_string,
 )
@@ -57,6 +59,23 @@ def encode_extents(extents: Extents) -> bytes:
     for start, length in extents:
         coded += encode_ordered_int(start) + encode_ordered_int(length)
     return coded
+
+
+def is_slice_key(key: bytes) -> bool:
+    """Return whether a key is exactly one that `encode_slice_key` makes of some extents."""
+    if not key.startswith(KEY_PREFIX):
+        return False
+    try:
+        name, pos = decode_ordered_string(key, len(KEY_PREFIX))
+        rank, pos = decode_ordered_uint(key, pos)
+        numbers = []
+        while pos < len(key):
+            number, pos = decode_ordered_int(key, pos)
+            numbers.append(number)
+    except CorruptCheckpointError:
+        return False
+    extents = tuple(zip(numbers[::2], numbers[1::2]))
+    return len(numbers) == 2 * rank and encode_slice_key(name, extents) == key
 
 
 def decode_slice_key_name(key: bytes) -> bytes | None:

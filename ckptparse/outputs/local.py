@@ -1,0 +1,236 @@
+"""Local folders: files under temporary names, locks, and renames that reach the disk in order.
+
+A writer holds a lock on each of its temporary files.  The system releases it when the writer ends,
+however it ends, so that the next one can tell files of a killed writer from those of a live one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from ckptparse.outputs.base import Buffer, is_temporary, new_token, temporary_name, unwritable
+from ckptparse.sources import MemorySource
+from ckptparse.sources.checksum import crc32c_of_range
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed
+    fcntl = None  # type: ignore[assignment]  # there is no other value for a missing module
+
+_CREATE = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+)
+
+_AT_ONCE_NBYTES = 1 << 30
+"""Linux writes at most 2 GiB - 4 KiB at a time, Windows 2 GiB - 1."""
+
+
+class LocalFolder:
+    """The directory of a local path; see `Folder`."""
+
+    links = hasattr(os, "link")
+
+    def __init__(self, path: str, *, sync: bool) -> None:
+        self._path = os.path.dirname(os.path.abspath(path))
+        self._sync = sync
+        self._token = new_token()
+        self._count = 0
+        self._made: list[str] = []
+        self._is_locked = False
+
+    def prepare(self) -> None:
+        missing = []
+        directory = self._path
+        while not os.path.isdir(directory) and os.path.dirname(directory) != directory:
+            missing.append(directory)
+            directory = os.path.dirname(directory)
+        for directory in reversed(missing):
+            try:
+                os.mkdir(directory)
+            except FileExistsError:  # another process just made it
+                continue
+            except OSError as error:
+                self.abandon()
+                raise unwritable(error, directory) from error
+            self._made.append(directory)
+        with self.lock():
+            for name in filter(is_temporary, self.names()):
+                _remove_if_left(self._join(name))
+
+    def abandon(self) -> None:
+        for directory in reversed(self._made):
+            with suppress(OSError):  # there is something in it by now
+                os.rmdir(directory)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        if fcntl is None or self._is_locked:
+            yield
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unwritable(error, self._path) from error
+        try:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._is_locked = True
+            yield
+        finally:
+            self._is_locked = False
+            os.close(descriptor)
+
+    def create(self) -> LocalOutput:
+        with self.lock():  # so that no other writer removes it before it is locked
+            return LocalOutput(self._new_path(), sync=self._sync)
+
+    def _new_path(self) -> str:
+        """Return a temporary path that was not used before."""
+        self._count += 1
+        return self._join(temporary_name(self._token, self._count))
+
+    def replace(self, temporary: str, name: str) -> None:
+        try:
+            os.replace(temporary, self._join(name))
+        except OSError as error:
+            raise unwritable(error, self._join(name)) from error
+
+    def link_over(self, name: str, other: str) -> None:
+        temporary = self._new_path()
+        os.link(self._join(name), temporary)
+        try:
+            os.replace(temporary, self._join(other))
+        except OSError:
+            os.unlink(temporary)
+            raise
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            try:
+                os.unlink(self._join(name))
+            except PermissionError as error:
+                raise unwritable(error, self._join(name)) from error
+
+    def names(self) -> list[str]:
+        try:
+            return os.listdir(self._path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unwritable(error, self._path) from error
+
+    def is_directory(self, name: str) -> bool:
+        return os.path.isdir(self._join(name))
+
+    def sync(self) -> None:
+        if not self._sync or fcntl is None:  # Windows cannot open a directory
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise unwritable(error, self._path) from error
+
+    def _join(self, name: str) -> str:
+        return os.path.join(self._path, name)
+
+
+class LocalOutput:
+    """A local file that is being written; see `Output`."""
+
+    def __init__(self, path: str, *, sync: bool) -> None:
+        self.path = path
+        self.nbytes = 0
+        self._sync = sync
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = os.open(path, _CREATE, 0o666)
+            if fcntl is not None:
+                with suppress(OSError):
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise unwritable(error, path) from error
+
+    def write(self, contents: Buffer) -> None:
+        view = memoryview(contents).cast("B")
+        self._write_at(self.nbytes, view)
+        self.nbytes += len(view)
+
+    def write_checked(self, contents: Buffer) -> int:
+        view = memoryview(contents).cast("B")
+        start = self.nbytes
+
+        def write_piece(distance: int, piece: bytes | memoryview) -> None:
+            self._write_at(start + distance, memoryview(piece))
+
+        source = MemorySource(self.path, view)
+        crc = crc32c_of_range(source, 0, len(view), write_piece if _PWRITES else None)
+        if not _PWRITES:
+            self._write_at(start, view)
+        self.nbytes += len(view)
+        return crc
+
+    def _write_at(self, position: int, view: memoryview) -> None:
+        """Write bytes at a position; without `os.pwrite` only at the end."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise ValueError(f"write to a closed file: {self.path}")
+        while view:
+            try:
+                part = view[:_AT_ONCE_NBYTES]
+                if _PWRITES:
+                    written = os.pwrite(descriptor, part, position)
+                else:
+                    written = os.write(descriptor, part)
+            except OSError as error:
+                raise unwritable(error, self.path) from error
+            view = view[written:]
+            position += written
+
+    def finish(self) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            if self._sync:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise unwritable(error, self.path) from error
+
+    def close(self) -> None:
+        """Close the file, and so release its lock."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            self.close()
+        with suppress(OSError):
+            os.unlink(self.path)
+
+
+_PWRITES = hasattr(os, "pwrite")
+
+
+def _remove_if_left(path: str) -> None:
+    """Remove a temporary file whose writer has ended."""
+    with suppress(OSError):
+        if fcntl is not None:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it is in use
+                os.unlink(path)
+            finally:
+                os.close(descriptor)
+        else:
+            os.unlink(path)

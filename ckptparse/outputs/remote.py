@@ -1,0 +1,141 @@
+"""Folders at URLs, written through fsspec (extra `remote`).
+
+A file is uploaded under a temporary name and then moved, which object stores do by a copy on their
+side.  There are no locks: of two writers of one checkpoint at the same time, the files may mix, and
+reading then reports wrong checksums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ckptparse.encoding.crc32c import crc32c
+from ckptparse.errors import UnsupportedError, UnwritableError
+from ckptparse.outputs.base import Buffer, new_token, temporary_name
+from ckptparse.sources.remote import open_file_system
+
+
+class RemoteFolder:
+    """The directory of a URL; see `Folder`."""
+
+    links = False
+
+    def __init__(self, path: str) -> None:
+        """
+        Args:
+            path: URL of a file.
+
+        Raises:
+            UnsupportedError: a chained URL, whose files cannot be replaced one by one.
+            UnreadableError: there is no such file system, or it cannot be reached.
+        """
+        if "::" in path:
+            raise UnsupportedError(
+                "checkpoints cannot be saved at a chained URL", file=path,
+                expected="the URL of a directory that can be written, or a path", found=path,
+            )  # fmt: skip
+        self._url = path.rpartition("/")[0]
+        self._system = open_file_system(path)
+        self._path = str(self._system._strip_protocol(self._url))
+        self._token = new_token()
+        self._count = 0
+
+    def prepare(self) -> None:
+        with suppress(NotImplementedError), self._wrapped(self._url):
+            self._system.makedirs(self._path, exist_ok=True)
+
+    def abandon(self) -> None:
+        """Do nothing: object stores have no empty directories."""
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        yield
+
+    def create(self) -> RemoteOutput:
+        self._count += 1
+        path = self._join(temporary_name(self._token, self._count))
+        with self._wrapped(path):
+            return RemoteOutput(self._system, path)
+
+    def replace(self, temporary: str, name: str) -> None:
+        with self._wrapped(self._join(name)):
+            self._system.mv(temporary, self._join(name))
+
+    def link_over(self, name: str, other: str) -> None:
+        raise OSError("no links at URLs")
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError), self._wrapped(self._join(name)):
+            self._system.rm_file(self._join(name))
+
+    def names(self) -> list[str]:
+        try:
+            with self._wrapped(self._url):
+                found = self._system.ls(self._path, detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        return [str(name).rstrip("/").rpartition("/")[2] for name in found]
+
+    def is_directory(self, name: str) -> bool:
+        with self._wrapped(self._join(name)):
+            return bool(self._system.isdir(self._join(name)))
+
+    def sync(self) -> None:
+        """Do nothing: the storage answers when it has the bytes."""
+
+    def _join(self, name: str) -> str:
+        return f"{self._path}/{name}"
+
+    @contextmanager
+    def _wrapped(self, path: str) -> Iterator[None]:
+        """Convert the errors of the file system, except FileNotFoundError."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except NotImplementedError as error:
+            raise UnsupportedError(
+                "this file system cannot be written", file=path, found=str(error) or None
+            ) from error
+        except Exception as error:  # every file system has errors of its own
+            raise UnwritableError(f"{type(error).__name__}: {error}", file=path) from error
+
+
+class RemoteOutput:
+    """A file at a URL that is being uploaded; see `Output`."""
+
+    def __init__(self, system: Any, path: str) -> None:
+        self.path = path
+        self.nbytes = 0
+        self._system = system
+        self._file: Any = system.open(path, "wb")
+
+    def write(self, contents: Buffer) -> None:
+        view = memoryview(contents)
+        try:
+            self._file.write(view)
+        except Exception as error:  # every file system has errors of its own
+            raise UnwritableError(f"{type(error).__name__}: {error}", file=self.path) from error
+        self.nbytes += view.nbytes
+
+    def write_checked(self, contents: Buffer) -> int:
+        self.write(contents)
+        return crc32c(contents)
+
+    def finish(self) -> None:
+        try:
+            self._file.close()
+        except Exception as error:  # every file system has errors of its own
+            raise UnwritableError(f"{type(error).__name__}: {error}", file=self.path) from error
+
+    def close(self) -> None:
+        """Do nothing: `finish` closed the file."""
+
+    def discard(self) -> None:
+        with suppress(Exception):
+            if not self._file.closed:
+                self._file.discard()  # do not complete an upload of parts
+        with suppress(Exception):
+            self._system.rm_file(self.path)
