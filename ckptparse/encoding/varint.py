@@ -53,6 +53,10 @@ def encode_varint(value: int) -> bytes:
     """Return the varint of a non-negative integer."""
     if value < 0x80:
         return _ONE_BYTE[value]
+    if value < 1 << 14:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 1 << 21:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     groups = bytearray()
     while value >= 0x80:
         groups.append(value & 0x7F | 0x80)

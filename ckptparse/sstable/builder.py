@@ -16,6 +16,8 @@ sizes; leveldb's util/comparator.cc for the separators.
 
 from __future__ import annotations
 
+import struct
+import sys
 from collections.abc import Iterable, Iterator
 
 from ckptparse.encoding.crc32c import crc32c, mask
@@ -36,85 +38,84 @@ def build_table(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
     """
     offset = 0
     index: list[tuple[bytes, bytes]] = []
-    unindexed: tuple[bytes, bytes] | None = None  # last key and handle of the block before
-    block = _Block(_RESTART_INTERVAL)
-    for key, value in entries:
-        if unindexed is not None:
-            last_key, handle = unindexed
-            index.append((find_separator(last_key, key), handle))
-            unindexed = None
-        if len(key) + len(value) >= _LARGE_ENTRY_NBYTES and block.last_key is not None:
-            contents = block.finish()
-            index.append((find_separator(block.last_key, key), _handle(offset, contents)))
-            yield _with_trailer(contents)
-            offset += len(contents) + TRAILER_NBYTES
-            block = _Block(_RESTART_INTERVAL)
-        if block.add(key, value) >= _BLOCK_NBYTES:
-            contents = block.finish()
-            unindexed = key, _handle(offset, contents)
-            yield _with_trailer(contents)
-            offset += len(contents) + TRAILER_NBYTES
-            block = _Block(_RESTART_INTERVAL)
-    if block.last_key is not None:
-        contents = block.finish()
-        unindexed = block.last_key, _handle(offset, contents)
+    last: tuple[bytes, bytes] | None = None  # last key, and handle, of the block before
+    for first_key, last_key, contents in _build_blocks(entries, _RESTART_INTERVAL):
+        if last is not None:
+            index.append((find_separator(last[0], first_key), last[1]))
+        last = last_key, _handle(offset, contents)
         yield _with_trailer(contents)
         offset += len(contents) + TRAILER_NBYTES
-    if unindexed is not None:
-        last_key, handle = unindexed
-        index.append((find_successor(last_key), handle))
+    if last is not None:
+        index.append((find_successor(last[0]), last[1]))
 
-    metaindex = _Block(_RESTART_INTERVAL).finish()
-    metaindex_handle = _handle(offset, metaindex)
-    yield _with_trailer(metaindex)
-    offset += len(metaindex) + TRAILER_NBYTES
-    index_block = _Block(1)
-    for key, handle in index:
-        index_block.add(key, handle)
-    contents = index_block.finish()
-    yield _with_trailer(contents)
-    handles = metaindex_handle + _handle(offset, contents)
+    handles = b""
+    # The index block is one block, whatever its size.
+    for contents in (_EMPTY_BLOCK, _build_index_block(index)):
+        yield _with_trailer(contents)
+        handles += _handle(offset, contents)
+        offset += len(contents) + TRAILER_NBYTES
     yield handles.ljust(FOOTER_NBYTES - len(MAGIC), b"\0") + MAGIC
 
 
-class _Block:
-    """A block to which entries are added."""
+_EMPTY_BLOCK = bytes.fromhex("00000000 01000000")
 
-    def __init__(self, restart_interval: int) -> None:
-        self.last_key: bytes | None = None
-        self._interval = restart_interval
-        self._parts: list[bytes] = []
-        self._entries_nbytes = 0
-        self._restarts = [0]
-        self._since_restart = 0
 
-    def add(self, key: bytes, value: bytes) -> int:
-        """Add an entry; return the size of the block so far."""
-        last = self.last_key
-        shared = 0
-        if last is None:
-            self._since_restart = 1
-        elif self._since_restart < self._interval:
-            self._since_restart += 1
-            least = min(len(last), len(key))
-            differing = int.from_bytes(last[:least], "big") ^ int.from_bytes(key[:least], "big")
-            shared = least - (differing.bit_length() + 7) // 8
+def _build_blocks(
+    entries: Iterable[tuple[bytes, bytes]], restart_interval: int, block_nbytes: int = _BLOCK_NBYTES
+) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the first key, the last key, and the contents of each block."""
+    parts: list[bytes] = []
+    nbytes = 0
+    restarts: list[int] = []
+    first_key = last_key = b""
+    number = last_number = 0  # keys as numbers: the shared bytes are the equal leading ones
+    since_restart = restart_interval
+    for key, value in entries:
+        if parts and len(key) + len(value) >= _LARGE_ENTRY_NBYTES and block_nbytes == _BLOCK_NBYTES:
+            yield first_key, last_key, _finish(parts, restarts)
+            parts = []
+        if not parts:
+            nbytes, restarts, first_key, since_restart = 0, [], key, restart_interval
+        number = int.from_bytes(key, "big")
+        if since_restart == restart_interval:
+            restarts.append(nbytes)
+            since_restart = shared = 0
         else:
-            self._restarts.append(self._entries_nbytes)
-            self._since_restart = 1
-        suffix = key[shared:]
-        lengths = shared, len(suffix), len(value)
-        head = bytes(lengths) if max(lengths) < 0x80 else b"".join(map(encode_varint, lengths))
-        self._parts += (head, suffix, value)
-        self._entries_nbytes += len(head) + len(suffix) + len(value)
-        self.last_key = key
-        return self._entries_nbytes + 4 * len(self._restarts) + 4
+            longer = len(key) - len(last_key)
+            if longer > 0:
+                differing = number >> 8 * longer ^ last_number
+                shared = len(last_key)
+            else:
+                differing = number ^ last_number >> -8 * longer
+                shared = len(key)
+            shared -= (differing.bit_length() + 7) >> 3
+        since_restart += 1
+        unshared, value_nbytes = len(key) - shared, len(value)
+        if shared < 0x80 and unshared < 0x80 and value_nbytes < 0x80:
+            part = bytes((shared, unshared, value_nbytes)) + key[shared:] + value
+        else:
+            lengths = map(encode_varint, (shared, unshared, value_nbytes))
+            part = b"".join((*lengths, key[shared:], value))
+        parts.append(part)
+        nbytes += len(part)
+        last_key, last_number = key, number
+        if nbytes + 4 * len(restarts) + 4 >= block_nbytes:
+            yield first_key, last_key, _finish(parts, restarts)
+            parts = []
+    if parts:
+        yield first_key, last_key, _finish(parts, restarts)
 
-    def finish(self) -> bytes:
-        """Return the contents of the block."""
-        numbers = [*self._restarts, len(self._restarts)]
-        self._parts += [number.to_bytes(4, "little") for number in numbers]
-        return b"".join(self._parts)
+
+def _build_index_block(index: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the contents of the index block."""
+    for _, _, contents in _build_blocks(index, 1, sys.maxsize):
+        return contents
+    return _EMPTY_BLOCK
+
+
+def _finish(parts: list[bytes], restarts: list[int]) -> bytes:
+    """Return the contents of a block: entries, restart offsets, and the number of these."""
+    return b"".join(parts) + struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
 
 
 def _handle(offset: int, contents: bytes) -> bytes:
