@@ -13,10 +13,10 @@ import numpy as np
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import CheckpointError, InvalidTensorsError, located
 from ckptparse.formats.bundle.index import BundleIndex
-from ckptparse.formats.bundle.publishing import publish, require_free
+from ckptparse.formats.bundle.publishing import publish, remove_leftovers, require_free
 from ckptparse.formats.bundle.writer import BundleWriter, require_key
 from ckptparse.formats.file_names import INDEX_SUFFIX
-from ckptparse.outputs import Folder, folder_for
+from ckptparse.outputs import Folder, Output, folder_for
 from ckptparse.sources import files_for, is_url
 from ckptparse.tensors.conversion import to_array
 from ckptparse.tensors.dtypes import lookup, number_of, number_of_array
@@ -120,23 +120,29 @@ def save_checkpoint(
         raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
     _require_no_source(prefix, tensors)
     folder = folder_for(prefix, sync=sync)
-    _require_place(folder, base, prefix, overwrite=overwrite)
-    folder.prepare()
-    writer: BundleWriter | None = None
+    directory = prefix.removesuffix(base)
+
+    def read_count(name: str) -> int | None:
+        return _count_shards(directory + name)
+
+    outputs: list[Output] = []
     try:
-        writer = BundleWriter(folder.create, shard_nbytes)
+        folder.prepare()
+        with folder.lock():
+            remove_leftovers(folder, read_count)
+            _require_place(folder, base, prefix, overwrite=overwrite)
+        writer = BundleWriter(folder.create, outputs, shard_nbytes)
         _write(writer, tensors, partitions or {}, progress)
         writer.finish()
         with folder.lock():
             _require_place(folder, base, prefix, overwrite=overwrite)
-            publish(folder, base, writer.outputs, writer.entries, lambda: _count_shards(prefix))
+            publish(folder, base, outputs, writer.entries, read_count)
     except BaseException:
-        for output in writer.outputs if writer else ():
-            output.discard()
         folder.abandon()
         raise
-    for output in writer.outputs:
-        output.close()
+    finally:
+        for output in outputs:
+            output.discard()
     return prefix
 
 

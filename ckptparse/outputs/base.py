@@ -40,10 +40,6 @@ class Output(Protocol):
         """Append bytes and return their CRC-32C; large ones on all cores."""
         ...
 
-    def close(self) -> None:
-        """Close the file."""
-        ...
-
     def finish(self) -> None:
         """Complete the file: all bytes are with the operating system or the storage, and with
         ``sync`` on the disk.
@@ -59,13 +55,17 @@ class Folder(Protocol):
     """A directory in which files are written aside and put in their places.
 
     Attributes:
-        links: whether the system has hard links.
+        links: whether files can have two names; False as soon as the file system refuses it.
     """
 
     links: bool
 
     def prepare(self) -> None:
-        """Make the directory if there is none, and remove files of writers that were killed."""
+        """Make the directory, if there is none."""
+        ...
+
+    def abandon(self) -> None:
+        """Remove the directory, if `prepare` made it and it is empty.  Raises nothing."""
         ...
 
     def lock(self) -> AbstractContextManager[None]:
@@ -80,24 +80,42 @@ class Folder(Protocol):
         """
         ...
 
-    def replace(self, temporary: str, name: str) -> None:
-        """Rename a file to a name of the folder, in one step; replaces the file of that name."""
-        ...
+    def place(self, output: Output, name: str) -> None:
+        """Give a file a name of the folder, in one step; replaces the file of that name.
 
-    def link_over(self, name: str, other: str) -> None:
-        """Give a file of the folder one more name, in one step; replaces the file of that name.
+        The file keeps its temporary name as well, if `links`.
 
         Raises:
-            OSError: the file system has no hard links, or fails otherwise.
+            UnwritableError: the operating system or the storage refuses.
+        """
+        ...
+
+    def replace(self, output: Output, name: str) -> None:
+        """Rename a file to a name of the folder, in one step; replaces the file of that name.
+
+        Raises:
+            UnwritableError: the operating system or the storage refuses.
         """
         ...
 
     def remove(self, name: str) -> None:
-        """Remove a file of the folder, if it is there."""
+        """Remove a file of the folder, if it is there.
+
+        Raises:
+            UnwritableError: the operating system or the storage refuses.
+        """
         ...
 
     def names(self) -> list[str]:
         """Names of all files and directories of the folder; [] if there is no folder."""
+        ...
+
+    def left_temporaries(self) -> list[str]:
+        """Temporary names of files whose writers have ended."""
+        ...
+
+    def other_names(self, name: str) -> list[str]:
+        """Other names that a file has in the folder."""
         ...
 
     def is_directory(self, name: str) -> bool:
@@ -106,10 +124,6 @@ class Folder(Protocol):
 
     def sync(self) -> None:
         """Wait until the disk has the names of the folder."""
-        ...
-
-    def abandon(self) -> None:
-        """Remove the directory, if `prepare` made it and it is empty."""
         ...
 
 

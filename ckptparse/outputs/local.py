@@ -10,7 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ckptparse.outputs.base import Buffer, is_temporary, new_token, temporary_name, unwritable
+from ckptparse.outputs.base import (
+    Buffer,
+    Output,
+    is_temporary,
+    new_token,
+    temporary_name,
+    unwritable,
+)
 from ckptparse.sources import MemorySource
 from ckptparse.sources.checksum import crc32c_of_range
 
@@ -60,9 +67,6 @@ class LocalFolder:
                 self.abandon()
                 raise unwritable(error, directory) from error
             self._made.append(directory)
-        with self.lock():
-            for name in filter(is_temporary, self.names()):
-                _remove_if_left(self._join(name))
 
     def abandon(self) -> None:
         for directory in reversed(self._made):
@@ -96,27 +100,48 @@ class LocalFolder:
         self._count += 1
         return self._join(temporary_name(self._token, self._count))
 
-    def replace(self, temporary: str, name: str) -> None:
+    def place(self, output: Output, name: str) -> None:
+        if self.links:
+            temporary = self._new_path()
+            try:
+                os.link(output.path, temporary)
+            except OSError:  # the file system has no hard links
+                self.links = False
+            else:
+                self._rename(temporary, name)
+                return
+        self._rename(output.path, name)
+
+    def replace(self, output: Output, name: str) -> None:
+        self._rename(output.path, name)
+
+    def _rename(self, temporary: str, name: str) -> None:
         try:
             os.replace(temporary, self._join(name))
         except OSError as error:
             raise unwritable(error, self._join(name)) from error
 
-    def link_over(self, name: str, other: str) -> None:
-        temporary = self._new_path()
-        os.link(self._join(name), temporary)
-        try:
-            os.replace(temporary, self._join(other))
-        except OSError:
-            os.unlink(temporary)
-            raise
-
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            try:
-                os.unlink(self._join(name))
-            except PermissionError as error:
-                raise unwritable(error, self._join(name)) from error
+        try:
+            os.unlink(self._join(name))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise unwritable(error, self._join(name)) from error
+
+    def left_temporaries(self) -> list[str]:
+        return [name for name in self.names() if is_temporary(name) and _is_left(self._join(name))]
+
+    def other_names(self, name: str) -> list[str]:
+        status = os.stat(self._join(name), follow_symlinks=False)
+        if status.st_nlink < 2:
+            return []
+        with os.scandir(self._path) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if entry.inode() == status.st_ino and entry.name != name
+            ]
 
     def names(self) -> list[str]:
         try:
@@ -206,31 +231,30 @@ class LocalOutput:
         except OSError as error:
             raise unwritable(error, self.path) from error
 
-    def close(self) -> None:
-        """Close the file, and so release its lock."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
     def discard(self) -> None:
         with suppress(OSError):
-            self.close()
-        with suppress(OSError):
             os.unlink(self.path)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)  # releases the lock
 
 
 _PWRITES = hasattr(os, "pwrite")
 
 
-def _remove_if_left(path: str) -> None:
-    """Remove a temporary file whose writer has ended."""
-    with suppress(OSError):
-        if fcntl is not None:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it is in use
-                os.unlink(path)
-            finally:
-                os.close(descriptor)
-        else:
-            os.unlink(path)
+def _is_left(path: str) -> bool:
+    """Return whether the writer of a temporary file has ended; False if that is not known."""
+    if fcntl is None:
+        return True  # Windows does not remove a file that is open
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it is in use
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

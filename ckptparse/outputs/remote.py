@@ -13,7 +13,7 @@ from typing import Any
 
 from ckptparse.encoding.crc32c import crc32c
 from ckptparse.errors import UnsupportedError, UnwritableError
-from ckptparse.outputs.base import Buffer, new_token, temporary_name
+from ckptparse.outputs.base import Buffer, Output, new_token, temporary_name
 from ckptparse.sources.remote import open_file_system
 
 
@@ -59,16 +59,23 @@ class RemoteFolder:
         with self._wrapped(path):
             return RemoteOutput(self._system, path)
 
-    def replace(self, temporary: str, name: str) -> None:
-        with self._wrapped(self._join(name)):
-            self._system.mv(temporary, self._join(name))
+    def place(self, output: Output, name: str) -> None:
+        self.replace(output, name)
 
-    def link_over(self, name: str, other: str) -> None:
-        raise OSError("no links at URLs")
+    def replace(self, output: Output, name: str) -> None:
+        with self._wrapped(self._join(name)):
+            self._system.mv(output.path, self._join(name))
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError), self._wrapped(self._join(name)):
             self._system.rm_file(self._join(name))
+
+    def left_temporaries(self) -> list[str]:
+        """Return none: whether their writers have ended is not known."""
+        return []
+
+    def other_names(self, name: str) -> list[str]:
+        return []
 
     def names(self) -> list[str]:
         try:
@@ -129,9 +136,6 @@ class RemoteOutput:
             self._file.close()
         except Exception as error:  # every file system has errors of its own
             raise UnwritableError(f"{type(error).__name__}: {error}", file=self.path) from error
-
-    def close(self) -> None:
-        """Do nothing: `finish` closed the file."""
 
     def discard(self) -> None:
         with suppress(Exception):

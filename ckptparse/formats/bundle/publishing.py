@@ -6,12 +6,13 @@ files must have other names than those of the bundle that is replaced, when the 
 1. The data files get their names.  If one of these is in use, they are named as if there were more
    of them: ``m.data-00000-of-00002``.  A header may say more files than the entries use.
 2. The index is renamed to its name.  From now on the new bundle is there.
-3. If the data files had to be named otherwise, they also get their own names, now that nothing else
-   refers to these; then an index with the true number of files replaces the first one, and the
-   other names are removed.  This needs hard links; without them the names stay as they are.
-4. Data files that only the replaced bundle used are removed.
+3. If the data files had to be named otherwise, they get their own names, now that nothing refers to
+   these any more; then an index with the true number of files replaces the first one.
+4. Data files that no index refers to any more are removed.
 
-Each step reaches the disk before the next one.
+Each step reaches the disk before the next one.  With hard links, the files keep their temporary
+names until the end.  So `remove_leftovers` recognizes the files of a writer that was killed, also
+those that have their names already.  Without hard links, step 3 is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from ckptparse.formats.file_names import INDEX_SUFFIX, V1_SHARD, data_suffix
 from ckptparse.outputs import Folder, Output
 from ckptparse.sstable.builder import build_table
 
-_DATA = re.compile(r"\.data-\d{5,}-of-(\d{5,})")
+_DATA = re.compile(r"(?P<base>.*)\.data-\d{5,}-of-(?P<count>\d{5,})", re.DOTALL)
+
+ReadCount = Callable[[str], "int | None"]
+"""Returns the number of data files of the bundle of a base name, as its header says; None if there
+is no bundle, or it is damaged."""
 
 
 def require_free(names: Iterable[str], base: str, path: str) -> None:
@@ -43,7 +48,7 @@ def require_free(names: Iterable[str], base: str, path: str) -> None:
         shard = V1_SHARD.fullmatch(name)
         if (
             name in (base, base + INDEX_SUFFIX)
-            or (name.startswith(base) and _DATA.fullmatch(name[len(base) :]))
+            or _count_in(name, base) is not None
             or (shard is not None and shard["base"] == base)
         ):
             raise CheckpointExistsError(
@@ -52,80 +57,87 @@ def require_free(names: Iterable[str], base: str, path: str) -> None:
             )  # fmt: skip
 
 
+def remove_leftovers(folder: Folder, read_count: ReadCount) -> None:
+    """Remove the files of writers that were killed.
+
+    Args:
+        folder: the folder of the files, which this process has locked.
+        read_count: see `ReadCount`.
+    """
+    for temporary in folder.left_temporaries():
+        for name in folder.other_names(temporary):
+            data = _DATA.fullmatch(name)
+            if data and read_count(data["base"]) != int(data["count"]):
+                folder.remove(name)
+        folder.remove(temporary)
+
+
 def publish(
     folder: Folder,
     base: str,
     data: list[Output],
     entries: Mapping[bytes, bytes],
-    read_old_count: Callable[[], int | None],
+    read_count: ReadCount,
 ) -> None:
     """Give the files of a bundle their names, and replace the bundle that has them.
 
     Args:
         folder: the folder of the files, which this process has locked.
         base: the last part of the prefix.
-        data: the data files, which are complete.
+        data: the data files, which are complete.  The caller discards their temporary names.
         entries: the entries of the index.
-        read_old_count: returns the number of data files of the bundle that is replaced; None if
-            there is none, or it is damaged.
+        read_count: see `ReadCount`.
 
     Raises:
         UnwritableError: the operating system or the storage fails.  If the index was not renamed by
             then, what was there before is there still.
     """
-    count = len(data)
-    names = folder.names()
-    used = _counts_in_use(names, base)
-    first_count = count
+    used = {_count_in(name, base) for name in folder.names()}
+    old_count = read_count(base)
+    count = first_count = len(data)
     while first_count in used:
         first_count += 1
-    old_count = read_old_count()
-    first_names = _data_names(base, count, first_count)
-    placed: list[str] = []
     index = _write_index(folder, entries, first_count)
+    placed: list[str] = []
     try:
-        for output, name in zip(data, first_names):
-            folder.replace(output.path, name)
-            placed.append(name)
+        for shard_id, output in enumerate(data):
+            placed.append(base + data_suffix(shard_id, first_count))
+            folder.place(output, placed[-1])
         folder.sync()
-        folder.replace(index.path, base + INDEX_SUFFIX)
+        folder.replace(index, base + INDEX_SUFFIX)
     except BaseException:
-        index.discard()
         for name in placed:
             folder.remove(name)
         raise
-    folder.sync()
-    kept = first_count
-    if first_count != count and _rename_by_links(folder, base, first_names, count, entries):
-        kept = count
-    for used_count in {old_count, first_count} - {None, kept}:
-        for name in folder.names():
-            found = _DATA.fullmatch(name[len(base) :]) if name.startswith(base) else None
-            if found and int(found[1]) == used_count:
-                folder.remove(name)
-
-
-def _rename_by_links(
-    folder: Folder, base: str, first_names: list[str], count: int, entries: Mapping[bytes, bytes]
-) -> bool:
-    """Give data files the names that they have in a bundle of `count` files.
-
-    Returns:
-        Whether that was possible; if not, the bundle is as it was.
-    """
-    if not folder.links:
-        return False
-    index = _write_index(folder, entries, count)
-    try:
-        for first_name, name in zip(first_names, _data_names(base, count, count)):
-            folder.link_over(first_name, name)
-        folder.sync()
-        folder.replace(index.path, base + INDEX_SUFFIX)
-    except OSError:
+    finally:
         index.discard()
-        return False
     folder.sync()
-    return True
+    if first_count != count and folder.links:
+        index = _write_index(folder, entries, count)
+        try:
+            for shard_id, output in enumerate(data):
+                folder.place(output, base + data_suffix(shard_id, count))
+            folder.sync()
+            folder.replace(index, base + INDEX_SUFFIX)
+        finally:
+            index.discard()
+        folder.sync()
+        _remove_data(folder, base, first_count)
+    if old_count not in (None, count, first_count):
+        _remove_data(folder, base, old_count)
+
+
+def _remove_data(folder: Folder, base: str, count: int | None) -> None:
+    """Remove the data files of a bundle that had so many of them."""
+    for name in folder.names():
+        if _count_in(name, base) == count is not None:
+            folder.remove(name)
+
+
+def _count_in(name: str, base: str) -> int | None:
+    """Return the number of data files in the name of one of them; None for any other file."""
+    data = _DATA.fullmatch(name)
+    return int(data["count"]) if data and data["base"] == base else None
 
 
 def _write_index(folder: Folder, entries: Mapping[bytes, bytes], num_shards: int) -> Output:
@@ -139,14 +151,3 @@ def _write_index(folder: Folder, entries: Mapping[bytes, bytes], num_shards: int
         output.discard()
         raise
     return output
-
-
-def _data_names(base: str, count: int, named_count: int) -> list[str]:
-    """Return the names of data files in a bundle that seems to have `named_count` of them."""
-    return [base + data_suffix(shard_id, named_count) for shard_id in range(count)]
-
-
-def _counts_in_use(names: Iterable[str], base: str) -> set[int]:
-    """Return the numbers of data files in the names of those that there are."""
-    found = (_DATA.fullmatch(name[len(base) :]) for name in names if name.startswith(base))
-    return {int(each[1]) for each in found if each}

@@ -51,19 +51,24 @@ _LOW_BITS = {
 class BundleWriter:
     """The data files and the entries of a bundle that is being written."""
 
-    def __init__(self, create: Callable[[], Output], shard_nbytes: int | None = None) -> None:
+    def __init__(
+        self, create: Callable[[], Output], outputs: list[Output], shard_nbytes: int | None = None
+    ) -> None:
         """
         Args:
             create: opens a new data file.
+            outputs: an empty list to which the data files are added, so that the caller has them
+                after an error, too.
             shard_nbytes: a data file is not continued with a tensor, or slice, with which it would
                 have more bytes than this; None for one data file.
         """
-        self.outputs = [create()]
+        outputs.append(create())
+        self._outputs = outputs
         self.entries: dict[bytes, bytes] = {}
         self.nbytes = 0
         self._create = create
         self._shard_nbytes = shard_nbytes or sys.maxsize
-        self._output = self.outputs[0]
+        self._output = outputs[0]
         self._buffered: list[bytes] = []
         self._buffered_nbytes = 0
         self._slices: dict[bytes, tuple[int, tuple[int, ...], list[Extents]]] = {}
@@ -156,7 +161,7 @@ class BundleWriter:
         for key, (number, shape, slices) in self._slices.items():
             self._enter(key, encode_partitioned_entry(number, shape, slices))
         self._flush()
-        for output in self.outputs:
+        for output in self._outputs:
             output.finish()
 
     def _add_strings(self, key: bytes, array: NDArray[Any]) -> None:
@@ -175,11 +180,11 @@ class BundleWriter:
         if offset and offset + nbytes > self._shard_nbytes:
             self._flush()
             self._output = self._create()
-            self.outputs.append(self._output)
+            self._outputs.append(self._output)
             offset = 0
         if self._buffered_nbytes >= _BUFFER_NBYTES:
             self._flush()
-        return len(self.outputs) - 1, offset
+        return len(self._outputs) - 1, offset
 
     def _write(self, octets: NDArray[np.uint8]) -> int:
         """Append bytes to the data file; return their checksum."""

@@ -1,0 +1,77 @@
+"""A writer is killed at each of its system calls: there is always a whole checkpoint."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ckptparse import open_checkpoint, save_checkpoint
+from ckptparse.outputs import local
+from support.killed import each_kill
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+
+OLD = {"a": np.arange(10_000, dtype="f4"), "b": np.array([b"old"], object)}
+NEW = {"a": np.arange(10_000, dtype="f4") * 2, "c": np.array([b"new", b"er"], object)}
+
+
+def is_equal(prefix: Path, tensors: dict[str, Any]) -> bool:
+    with open_checkpoint(prefix, mmap=False) as ckpt:
+        assert ckpt.verify().ok
+        return list(ckpt) == list(tensors) and all(
+            np.array_equal(ckpt[name], array) for name, array in tensors.items()
+        )
+
+
+@pytest.mark.parametrize("new_shard_nbytes", [None, 40_000], ids=["one file", "two files"])
+@pytest.mark.parametrize("old_shard_nbytes", [None, 40_000], ids=["from one", "from two"])
+def test_a_replaced_checkpoint_is_the_old_one_or_the_new_one(
+    tmp_path: Path, old_shard_nbytes: int | None, new_shard_nbytes: int | None
+) -> None:
+    prefix = tmp_path / "m.ckpt"
+
+    def save_old() -> None:
+        save_checkpoint(prefix, OLD, shard_nbytes=old_shard_nbytes, overwrite=True)
+
+    def save_new() -> None:
+        save_checkpoint(prefix, NEW, shard_nbytes=new_shard_nbytes, overwrite=True)
+
+    save_old()
+    mapped = open_checkpoint(prefix)["a"]
+    seen = set()
+    number = 0
+    for number in each_kill(local, save_new):
+        is_new = is_equal(prefix, NEW)
+        assert is_new or is_equal(prefix, OLD)
+        seen.add(is_new)
+        assert np.array_equal(mapped, OLD["a"])
+        save_old()
+        num_files = 2 if old_shard_nbytes is None else 3
+        assert len(os.listdir(tmp_path)) == num_files, (number, os.listdir(tmp_path))
+    assert number > 20
+    assert seen == {False, True}
+    assert is_equal(prefix, NEW)
+
+
+def test_a_new_checkpoint_is_there_or_not(tmp_path: Path) -> None:
+    prefix = tmp_path / "new" / "m.ckpt"
+    seen = set()
+    for _ in each_kill(local, lambda: save_checkpoint(prefix, NEW)):
+        is_there = os.path.exists(f"{prefix}.index")
+        seen.add(is_there)
+        if is_there:
+            assert is_equal(prefix, NEW)
+        else:
+            with pytest.raises(FileNotFoundError):
+                open_checkpoint(prefix)
+        save_checkpoint(prefix, OLD, overwrite=is_there)  # what is left is no checkpoint
+        assert is_equal(prefix, OLD)
+        assert len(os.listdir(prefix.parent)) == 2
+        shutil.rmtree(prefix.parent)
+    assert seen == {False, True}
+    assert is_equal(prefix, NEW)
