@@ -100,6 +100,7 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "v1_state": LAST_AND_NEWEST,
         "state_texts": LAST_AND_NEWEST,
     },
+    "state_writing": {"written_states": LAST_AND_NEWEST},
     "train": {
         "train_listing": NEWEST,
         "train_tensors": NEWEST,

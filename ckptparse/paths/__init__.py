@@ -1,1 +1,1 @@
-"""Find the checkpoint that a user's path refers to."""
+"""Find the checkpoint that a path refers to, and keep the list of checkpoints in a state file."""

@@ -1,4 +1,4 @@
-r"""Read the state file of a directory of checkpoints, usually called ``checkpoint``.
+r"""Read and format the state file of a directory of checkpoints, usually called ``checkpoint``.
 
 It is a CheckpointState in the text format of protocol buffers::
 
@@ -89,7 +89,7 @@ def parse_state(text: bytes) -> CheckpointState:
 
     from ckptparse.messages.text_format import ease_text
 
-    message = load("checkpoint_state.proto")["CheckpointState"]()
+    message = new_state()
     if len(text) > MAX_FREE_FORM_STATE_NBYTES:
         return _parse_lines(text, message)
     try:
@@ -98,6 +98,44 @@ def parse_state(text: bytes) -> CheckpointState:
         raise CorruptCheckpointError(
             "invalid state file", expected="a CheckpointState as text", found=str(error)
         ) from error
+
+
+def format_state(state: CheckpointState) -> bytes:
+    r"""Return the contents of a state file.
+
+    The bytes are those that TensorFlow 2.21 writes for the same message.  Letters that are not
+    ASCII are written as UTF-8; TensorFlow 1.15.5 escapes them.
+
+    Args:
+        state: the message, with the paths as they should be in the file.
+
+    Returns:
+        The whole text.
+
+    Examples:
+        >>> from ckptparse.paths.state_file import format_state, parse_state
+        >>> state = parse_state(b"model_checkpoint_path: 'ckpt-3'  # the latest")
+        >>> format_state(state)
+        b'model_checkpoint_path: "ckpt-3"\n'
+    """
+    # Not by protobuf, whose versions escape different letters.
+    lines = []
+    for field, value in state.ListFields():
+        for item in value if field.name.startswith("all_") else [value]:
+            text = f'"{item.translate(_ESCAPES)}"' if isinstance(item, str) else repr(item)
+            lines.append(f"{field.name}: {text}\n")
+    return "".join(lines).encode("utf-8")
+
+
+_ESCAPES = {
+    **{code: f"\\{code:03o}" for code in (*range(32), 127)},
+    **str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r", '"': r"\"", "'": r"\'", "\\": r"\\"}),
+}
+
+
+def new_state() -> CheckpointState:
+    """Return an empty message."""
+    return load("checkpoint_state.proto")["CheckpointState"]()
 
 
 def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
