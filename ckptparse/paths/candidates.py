@@ -79,12 +79,12 @@ def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
         elif name + META_SUFFIX in known or "ckpt" in name.lower() or "checkpoint" in name.lower():
             num_opened += 1
             path = files.join(directory, name)
-            if num_opened <= MAX_OPENED_CANDIDATES and _is_v1_file(files, path):
+            if num_opened <= MAX_OPENED_CANDIDATES and is_v1_file(files, path):
                 prefixes.add(name)
     return sorted(prefixes)
 
 
-def _is_v1_file(files: Files, path: str) -> bool:
+def is_v1_file(files: Files, path: str) -> bool:
     """Return whether a file is a table; False if it cannot be read."""
     try:
         if not files.is_file(path):
