@@ -9,6 +9,7 @@ import importlib
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckptparse import open_checkpoint
+from ckptparse import open_checkpoint, train
+from ckptparse.paths.state_file import format_state, parse_state
+from ckptparse.paths.state_update import add_checkpoint
 from ckptparse.tensors.dtypes import lookup, numpy_dtype
 from support.openers import OPENERS, Opener
 from support.oracle import payload_of
@@ -222,3 +225,133 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 assert tensor_bundle_pb2.BundleEntryProto(dtype=1).SerializeToString() == b"\\x08\\x01"
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+state_names = st.text(
+    st.one_of(
+        st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]),
+        st.sampled_from(" '\"\\\n\r\t?*[]\x01\x7f"),
+    ),
+    min_size=1,
+    max_size=20,
+).filter(lambda name: name not in (".", ".."))
+doubles = st.floats(width=64)
+
+
+@live
+@given(
+    names=st.lists(state_names, min_size=1, max_size=4, unique=True),
+    data=st.data(),
+    preserved=doubles,
+)
+def test_texts_of_states(tf: Any, names: list[str], data: st.DataObject, preserved: float) -> None:
+    times = data.draw(
+        st.one_of(st.just([]), st.lists(doubles, min_size=len(names), max_size=len(names)))
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        tf.compat.v1.train.update_checkpoint_state(
+            folder,
+            names[-1],
+            all_model_checkpoint_paths=list(names),
+            all_model_checkpoint_timestamps=times,
+            last_preserved_timestamp=preserved,
+        )
+        written = Path(folder, "checkpoint").read_bytes()
+    state = parse_state(b"")
+    state.model_checkpoint_path = names[-1]
+    state.all_model_checkpoint_paths.extend(names)
+    state.all_model_checkpoint_timestamps.extend(times)
+    state.last_preserved_timestamp = preserved
+    assert format_state(state) == written
+
+
+@live
+@given(names=st.lists(state_names, min_size=1, max_size=4, unique=True))
+def test_states_that_tensorflow_reads(tf: Any, names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        state = None
+        for name in names:
+            prefix = f"{folder}/{name}"
+            # TensorFlow takes the path for a pattern.
+            if not set(name) & set("*?[]\\"):
+                Path(f"{prefix}.index").touch()
+            state, _ = add_checkpoint(state, prefix, directory=folder, max_to_keep=2, now=1.0)
+            Path(folder, "checkpoint").write_bytes(format_state(state))
+            read = tf.train.get_checkpoint_state(folder)
+            ours = train.get_checkpoint_state(folder)
+            assert read.model_checkpoint_path == prefix
+            for field in ("model_checkpoint_path", "all_model_checkpoint_paths"):
+                assert getattr(read, field) == getattr(ours, field)
+            assert tf.train.latest_checkpoint(folder) == train.latest_checkpoint(folder)
+
+
+def test_a_name_that_no_state_can_hold(tf: Any, tmp_path: Path) -> None:
+    prefix = f"{tmp_path}/m-\udcff"
+    with pytest.raises(ValueError):
+        tf.compat.v1.train.update_checkpoint_state(str(tmp_path), prefix)
+    with pytest.raises(ValueError):
+        add_checkpoint(None, prefix, directory=str(tmp_path), max_to_keep=5, now=1.0)
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_a_directory_that_both_save_to(tf: Any, tmp_path: Path, keep: int) -> None:
+    folder, path = str(tmp_path), tmp_path / "checkpoint"
+
+    def manage() -> Any:
+        return tf.train.CheckpointManager(
+            tf.train.Checkpoint(value=tf.Variable(0.5)), folder, max_to_keep=keep
+        )
+
+    manage().save(checkpoint_number=1)
+    for step in range(2, 8, 2):
+        before = parse_state(path.read_bytes())
+        prefix = f"{folder}/ckpt-{step}"
+        Path(f"{prefix}.index").touch()
+        state, _ = add_checkpoint(
+            before, prefix, directory=folder, max_to_keep=keep, now=time.time()
+        )
+        path.write_bytes(format_state(state))
+        assert train.latest_checkpoint(folder) == tf.train.latest_checkpoint(folder) == prefix
+        manager = manage()
+        assert manager.latest_checkpoint == prefix
+        assert manager.checkpoints == [f"{folder}/{p}" for p in state.all_model_checkpoint_paths]
+        manager.save(checkpoint_number=step + 1)
+        after = parse_state(path.read_bytes())
+        wanted, _ = add_checkpoint(
+            state,
+            f"{folder}/ckpt-{step + 1}",
+            directory=folder,
+            max_to_keep=keep,
+            now=after.all_model_checkpoint_timestamps[-1],
+        )
+        assert format_state(wanted) == path.read_bytes()
+        assert train.latest_checkpoint(folder) == tf.train.latest_checkpoint(folder)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3])
+def test_a_manager_of_a_state_with_too_few_or_many_times(
+    tf: Any, tmp_path: Path, times: int
+) -> None:
+    """A path that the manager does not manage is never deleted; without times, it manages none."""
+    (tmp_path / "checkpoint").write_text(
+        'model_checkpoint_path: "m-2"\n'
+        'all_model_checkpoint_paths: "m-1"\nall_model_checkpoint_paths: "m-2"\n'
+        + "all_model_checkpoint_timestamps: 5\n" * times
+        + "last_preserved_timestamp: 1\n"
+    )
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(), str(tmp_path), max_to_keep=1)
+    assert manager.checkpoints == [f"{tmp_path}/m-{i}" for i in (1, 2)][:times]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["m-1", "./m-1", "sub/../m-1", "v1", "gone", ".//m-1", "{folder}/m-1", "./", "sub/n", "a m"],
+)
+def test_latest_checkpoint(tf: Any, tmp_path: Path, text: str) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("m-1.index", "v1", ".index", "sub/n.index", "a m.index"):
+        (tmp_path / name).touch()
+    state = parse_state(b"")
+    state.model_checkpoint_path = text.format(folder=tmp_path)
+    (tmp_path / "checkpoint").write_bytes(format_state(state))
+    assert train.latest_checkpoint(str(tmp_path)) == tf.train.latest_checkpoint(str(tmp_path))
