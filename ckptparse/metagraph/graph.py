@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ckptparse.weights.averages import AVERAGE, average_name
+from ckptparse.weights.moving_averages import AVERAGE, average_name
 
 Shape = tuple[int | None, ...] | None
 """A size for each dimension, None for an unknown size; None for an unknown rank."""

@@ -9,7 +9,7 @@ If the graph contains the training step, they are found by its operations:
   way, but the part of their names before the last slash is not the name of a variable.)
 
 Otherwise, and for optimizers that a program implements itself, they are found by their names: for
-moving averages, `ckptparse.weights.averages` has the rules; slots are named by TensorFlow's
+moving averages, `ckptparse.weights.moving_averages` has the rules; slots are named by TensorFlow's
 slot_creator ``VARIABLE/NAME OF THE OPTIMIZER``, with a number from the second slot on.
 
 Source: tensorflow/python/training/{slot_creator,moving_averages,optimizer}.py.
@@ -22,7 +22,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from ckptparse.metagraph.nodes import GraphFacts
-from ckptparse.weights.averages import AVERAGE, DEBIASING
+from ckptparse.weights.moving_averages import AVERAGE, DEBIASING
 
 Role = tuple[Literal["average", "slot", "optimizer"], str | None]
 

@@ -92,7 +92,8 @@ def select(
     """
     sources = {name: name for name in source}
     if moving_averages:
-        from ckptparse.weights.averages import prefer_averages  # imported only when needed
+        # imported only when asked for
+        from ckptparse.weights.moving_averages import prefer_averages
 
         sources = prefer_averages(sources)
     if include is not None:
