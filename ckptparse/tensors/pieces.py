@@ -48,6 +48,7 @@ def cut(
     Yields:
         The number of elements before the part, and its numpy index.
     """
+    nbytes = max(nbytes, itemsize)
     if prod(shape) * itemsize <= nbytes:
         yield 0, (...,)
         return
