@@ -23,6 +23,7 @@ from ckptparse.errors import (
     CheckpointExistsError,
     CheckpointNotFoundError,
     ChecksumError,
+    ConflictError,
     CorruptCheckpointError,
     DataLossError,
     InvalidTensorsError,
@@ -46,6 +47,7 @@ __all__ = [
     "CheckpointExistsError",
     "CheckpointNotFoundError",
     "ChecksumError",
+    "ConflictError",
     "CorruptCheckpointError",
     "Damage",
     "DataLossError",
@@ -63,8 +65,10 @@ __all__ = [
     "UnwritableError",
     "VerifyReport",
     "as_tensorflow",
+    "average",
     "load_into",
     "match",
+    "merge",
     "open_checkpoint",
     "save_checkpoint",
     "train",
@@ -74,6 +78,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from ckptparse import train
     from ckptparse.saving import save_checkpoint
+    from ckptparse.combining import average, merge
     from ckptparse.train.tensorflow_module import as_tensorflow
     from ckptparse.weights.loading import MismatchError, load_into
     from ckptparse.weights.matching import match
@@ -85,6 +90,8 @@ _LOADED_AT_NEED = {
     "load_into": "ckptparse.weights.loading",
     "MismatchError": "ckptparse.weights.loading",
     "match": "ckptparse.weights.matching",
+    "average": "ckptparse.combining",
+    "merge": "ckptparse.combining",
 }
 """Exported names that are imported at their first use -> their modules."""
 

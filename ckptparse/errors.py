@@ -17,6 +17,7 @@
     ├── UnwritableError                 also OSError: the same, while a checkpoint is written
     ├── CheckpointExistsError           also FileExistsError: something is there already
     ├── InvalidTensorsError             also ValueError: tensors that cannot be saved
+    ├── ConflictError                   also ValueError: checkpoints cannot be averaged or merged
     └── MismatchError                   also ValueError: tensors do not fit a target
 
 Most classes also inherit from the builtin exception with the same meaning, so that code that
@@ -392,6 +393,26 @@ class InvalidTensorsError(CheckpointError, ValueError):
         ... except InvalidTensorsError as error:
         ...     print(error)
         tensor 'x': two tensors have this name
+    """
+
+
+class ConflictError(CheckpointError, ValueError):
+    """Checkpoints cannot be averaged or merged, because they contradict each other; a ValueError.
+
+    The text names the tensor and both checkpoints: by their paths, or by their positions among the
+    arguments.
+
+    Examples:
+        >>> import numpy as np
+        >>> from ckptparse import ConflictError, average
+        >>> mean = average([{"w": np.float32([1, 2])}, {"w": np.float32([1, 2, 3])}])
+        >>> try:
+        ...     mean["w"]
+        ... except ConflictError as error:
+        ...     print(error)
+        tensor 'w': the tensors of this name have different shapes
+          expected: float32 [2], as in mapping 1 of 2
+          found: float32 [3] in mapping 2 of 2
     """
 
 

@@ -15,6 +15,7 @@ from ckptparse.errors import (
     CheckpointError,
     CheckpointNotFoundError,
     ChecksumError,
+    ConflictError,
     CorruptCheckpointError,
     DataLossError,
     MissingShardError,
@@ -41,6 +42,7 @@ CLASSES: list[type[CheckpointError]] = [
     TruncatedError,
     UnsupportedError,
     UnreadableError,
+    ConflictError,
 ]
 by_class = pytest.mark.parametrize("error_class", CLASSES, ids=lambda c: c.__name__)
 
@@ -73,6 +75,7 @@ def test_each_is_exported(error_class: type[CheckpointError]) -> None:
         (TruncatedError, (CorruptCheckpointError, ValueError)),
         (UnsupportedError, (CheckpointError, NotImplementedError)),
         (UnreadableError, (CheckpointError, OSError)),
+        (ConflictError, (CheckpointError, ValueError)),
     ],
 )
 def test_each_is_also_the_builtin_that_people_catch(
@@ -93,6 +96,7 @@ def test_each_is_also_the_builtin_that_people_catch(
         (UnsupportedError, ValueError),
         (UnreadableError, FileNotFoundError),
         (TensorNotFoundError, ValueError),
+        (ConflictError, CorruptCheckpointError),
     ],
 )
 def test_none_is_what_it_is_not(error_class: type[CheckpointError], other: type[Exception]) -> None:

@@ -17,6 +17,7 @@ EXPORTED = [
     "CheckpointError",
     "CheckpointNotFoundError",
     "ChecksumError",
+    "ConflictError",
     "CorruptCheckpointError",
     "Damage",
     "DataLossError",
@@ -32,8 +33,10 @@ EXPORTED = [
     "UnsupportedError",
     "VerifyReport",
     "as_tensorflow",
+    "average",
     "load_into",
     "match",
+    "merge",
     "open_checkpoint",
     "train",
 ]
@@ -81,4 +84,13 @@ def test_the_first_tensor_costs_no_slow_import(statement: str) -> None:
 def test_dir_lists_every_public_name() -> None:
     """Interactive shells complete names from it before anything is loaded."""
     code = "import ckptparse; print(*set(ckptparse.__all__) - set(dir(ckptparse)))"
+    assert output_of(code) == [""]
+
+
+def test_average_and_merge_are_loaded_at_need() -> None:
+    code = """
+import sys, ckptparse
+lazy = {"ckptparse.combining", "ckptparse.weights.average", "ckptparse.weights.merge"}
+print(*lazy & set(sys.modules))
+"""
     assert output_of(code) == [""]
