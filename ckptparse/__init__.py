@@ -77,8 +77,8 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from ckptparse import train
-    from ckptparse.saving import save_checkpoint
     from ckptparse.combining import average, merge
+    from ckptparse.saving import save_checkpoint
     from ckptparse.train.tensorflow_module import as_tensorflow
     from ckptparse.weights.loading import MismatchError, load_into
     from ckptparse.weights.matching import match

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby, product, zip_longest
@@ -11,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.checkpoint import Checkpoint
-from ckptparse.errors import CheckpointError, InvalidTensorsError, located
+from ckptparse.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    InvalidTensorsError,
+    located,
+)
 from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.publishing import publish, remove_leftovers, require_free
 from ckptparse.formats.bundle.writer import BundleWriter, require_key
-from ckptparse.formats.file_names import INDEX_SUFFIX
+from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME
 from ckptparse.outputs import Folder, Output, folder_for
+from ckptparse.paths.removal import group_files, list_removable_files
+from ckptparse.paths.state_file import CheckpointState, format_state, read_state
+from ckptparse.paths.state_update import add_checkpoint
 from ckptparse.sources import files_for, is_url
 from ckptparse.tensors.conversion import to_array
 from ckptparse.tensors.dtypes import lookup, number_of, number_of_array
@@ -127,6 +136,8 @@ def save_checkpoint(
 
     outputs: list[Output] = []
     try:
+        if update_state:  # a damaged state file is an error before anything is written
+            _next_state(prefix, max_to_keep)
         folder.prepare()
         with folder.lock():
             remove_leftovers(folder, read_count)
@@ -137,6 +148,8 @@ def save_checkpoint(
         with folder.lock():
             _require_place(folder, base, prefix, overwrite=overwrite)
             publish(folder, base, outputs, writer.entries, read_count)
+            if update_state:
+                _replace_state(folder, prefix, max_to_keep)
     except BaseException:
         folder.abandon()
         raise
@@ -144,6 +157,46 @@ def save_checkpoint(
         for output in outputs:
             output.discard()
     return prefix
+
+
+def _next_state(prefix: str, max_to_keep: int | None) -> tuple[CheckpointState, list[str]]:
+    """Return the state of the directory after a checkpoint is saved, and what it drops.
+
+    Raises:
+        CorruptCheckpointError: there is a state file, but it is damaged.
+        ValueError: `max_to_keep` is negative, or a state file cannot name the prefix.
+    """
+    files = files_for(prefix, mmap=False)
+    directory, base = files.split(prefix)
+    try:
+        state = read_state(files, files.join(directory, STATE_FILE_NAME))
+    except CheckpointNotFoundError:
+        state = None
+    if is_url(prefix):
+        prefix, directory = base, ""
+    return add_checkpoint(
+        state, prefix, directory=directory, max_to_keep=max_to_keep, now=time.time()
+    )
+
+
+def _replace_state(folder: Folder, prefix: str, max_to_keep: int | None) -> None:
+    """Make a checkpoint the latest one of its directory, and delete those that are dropped."""
+    state, dropped = _next_state(prefix, max_to_keep)
+    output = folder.create()
+    try:
+        output.write(format_state(state))
+        output.finish()
+        folder.replace(output, STATE_FILE_NAME)
+    finally:
+        output.discard()
+    folder.sync()
+    if is_url(prefix):
+        groups = group_files(folder.names())
+        removable = [name for path in dropped for name in groups.get(path, [])]
+    else:
+        removable = list_removable_files(state, dropped, os.path.dirname(prefix))
+    for path in removable:
+        folder.remove(path)
 
 
 def _last_part(prefix: str) -> str:

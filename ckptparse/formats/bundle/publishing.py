@@ -112,6 +112,7 @@ def publish(
     finally:
         index.discard()
     folder.sync()
+    kept_count = first_count
     if first_count != count and folder.links:
         index = _write_index(folder, entries, count)
         try:
@@ -122,15 +123,9 @@ def publish(
         finally:
             index.discard()
         folder.sync()
-        _remove_data(folder, base, first_count)
-    if old_count not in (None, count, first_count):
-        _remove_data(folder, base, old_count)
-
-
-def _remove_data(folder: Folder, base: str, count: int | None) -> None:
-    """Remove the data files of a bundle that had so many of them."""
+        kept_count = count
     for name in folder.names():
-        if _count_in(name, base) == count is not None:
+        if _count_in(name, base) in {old_count, first_count} - {None, kept_count}:
             folder.remove(name)
 
 
