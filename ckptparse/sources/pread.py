@@ -43,6 +43,11 @@ class PreadSource:
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
         return [self.read(start, stop) for start, stop in ranges]
 
+    def is_unlinked(self) -> bool:
+        """Return whether the file was deleted, or another one renamed to its name."""
+        file = self._file
+        return file is not None and file_status(self.name, file.descriptor).st_nlink == 0
+
     def close(self) -> None:
         self._file = None
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from ckptparse.errors import CheckpointExistsError
+from ckptparse.errors import CheckpointExistsError, UnwritableError
 from ckptparse.formats.bundle.entries import encode_header
 from ckptparse.formats.file_names import INDEX_SUFFIX, V1_SHARD, data_suffix
 from ckptparse.outputs import Folder, Output
@@ -120,10 +120,12 @@ def publish(
                 folder.place(output, base + data_suffix(shard_id, count))
             folder.sync()
             folder.replace(index, base + INDEX_SUFFIX)
+            kept_count = count
+        except UnwritableError:  # the new bundle is in place, under the other names
+            pass
         finally:
             index.discard()
         folder.sync()
-        kept_count = count
     for name in folder.names():
         if _count_in(name, base) in {old_count, first_count} - {None, kept_count}:
             folder.remove(name)

@@ -21,7 +21,7 @@ from ckptparse.formats.bundle.payload import (
     verify_payload,
 )
 from ckptparse.formats.bundle.shards import Shards, TakenBytes, explained, is_kept_open
-from ckptparse.sources import MemorySource, Source
+from ckptparse.sources import MemorySource, PreadSource, Source
 from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.assembly import assemble
@@ -81,7 +81,10 @@ class BundleReader:
         self.path = prefix
         self._index = BundleIndex(index)
         self._big_endian = self._index.header.big_endian
-        self._shards = Shards(prefix, self._index.header.num_shards, open_source, append)
+        is_replaced = index.is_unlinked if isinstance(index, PreadSource) else lambda: False
+        self._shards = Shards(
+            prefix, self._index.header.num_shards, open_source, append, is_replaced
+        )
         self._infos = BundleInfos(
             self._index, self._shards, mapped=mapped, big_endian=self._big_endian
         )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import add
 
-from ckptparse.errors import CorruptCheckpointError, MissingShardError, TruncatedError
+from ckptparse.errors import (
+    CorruptCheckpointError,
+    MissingShardError,
+    TruncatedError,
+    UnreadableError,
+)
 from ckptparse.formats.file_names import data_suffix
 from ckptparse.formats.reader import closed_error
 from ckptparse.formats.recognize import name_foreign_format
@@ -28,12 +34,21 @@ class Shards:
         num_shards: int,
         open_source: Callable[..., Source],
         append: Callable[[str, str], str] = add,
+        is_replaced: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`open_source` is `Files.open`, `append` is `Files.append`."""
+        """
+        Args:
+            prefix: path before ``.data-...``.
+            num_shards: number of data files.
+            open_source: `Files.open`.
+            append: `Files.append`.
+            is_replaced: returns whether the index is no longer the one that was opened.
+        """
         self.num_shards = num_shards
         self._prefix = prefix
         self._open_source: Callable[..., Source] | None = open_source
         self._append = append
+        self._is_replaced = is_replaced
         self._opened: dict[int, Source] = {}
         self._paths: dict[int, str] = {}
 
@@ -50,6 +65,7 @@ class Shards:
 
         Raises:
             MissingShardError: there is no such file.
+            UnreadableError: the checkpoint was replaced after it was opened.
             ValueError: `close` was called.
         """
         source = self._opened.get(shard_id)
@@ -67,6 +83,9 @@ class Shards:
                     expected=f"shard {shard_id} of {self.num_shards} beside the index",
                     found="no such file",
                 ) from error
+            if self._is_replaced():  # asked after opening: a writer replaces the index first
+                source.close()
+                raise _replaced_error(self._prefix)
             # Two threads may both have opened it: the first one's source stays.
             source = self._opened.setdefault(shard_id, source)
             if self._open_source is None:  # another thread has closed all files meanwhile
@@ -100,6 +119,15 @@ class Shards:
         for source in list(self._opened.values()):  # one step, for a thread that opens another
             source.close()
         self._opened.clear()
+
+
+def _replaced_error(prefix: str) -> UnreadableError:
+    """Return the error for a data file that belongs to another index than the one that is open."""
+    error = UnreadableError(
+        "this checkpoint was replaced or deleted after it was opened; open it again", file=prefix
+    )
+    error.errno = errno.ESTALE
+    return error
 
 
 class TakenBytes:
