@@ -310,6 +310,38 @@ class ObjectNode:
         return f"<ObjectNode {self.node_id}>"
 
 
+def parse_graph(serialized: bytes) -> Any:
+    """Return the TrackableObjectGraph that bytes encode; it has a root.
+
+    Raises:
+        CorruptCheckpointError: `serialized` is not such a message, or has no nodes.
+    """
+    graph = parse(load("trackable_object_graph.proto")["TrackableObjectGraph"], serialized)
+    if not graph.nodes:
+        raise CorruptCheckpointError("invalid object graph", expected="a root", found="no nodes")
+    return graph
+
+
+def require_id(node_id: int, num_nodes: int) -> int:
+    """Return a node id, if it is one.
+
+    Args:
+        node_id: an id in a graph.
+        num_nodes: the number of nodes of that graph.
+
+    Raises:
+        CorruptCheckpointError: no node has this id.
+    """
+    if not 0 <= node_id < num_nodes:
+        raise CorruptCheckpointError(
+            "invalid object graph",
+            tensor=KEY,
+            expected=f"ids from 0 to {num_nodes - 1}",
+            found=node_id,
+        )
+    return node_id
+
+
 class NodeTable:
     """The nodes of a graph; each is decoded when it is used."""
 
@@ -322,14 +354,9 @@ class NodeTable:
         Raises:
             CorruptCheckpointError: `serialized` is not such a message, or has no nodes.
         """
-        message_class = load("trackable_object_graph.proto")["TrackableObjectGraph"]
-        self._messages = parse(message_class, serialized).nodes
+        self._messages = parse_graph(serialized).nodes
         self.nbytes = len(serialized)
         self.tensors = tensors
-        if not self._messages:
-            raise CorruptCheckpointError(
-                "invalid object graph", expected="a root", found="no nodes"
-            )
         self.children = lru_cache(_CACHED)(self._decode_children)
         self.names_of_key = lru_cache(_CACHED)(self._find_names)
 
@@ -345,7 +372,7 @@ class NodeTable:
         children: dict[str, int] = {}
         for reference in self._messages[node_id].children:
             name = decode_name(reference.local_name)
-            child = self._require_id(reference.node_id)
+            child = require_id(reference.node_id, len(self))
             if children.setdefault(name, child) != child:
                 raise CorruptCheckpointError(
                     f"object {node_id} of the object graph",
@@ -354,17 +381,6 @@ class NodeTable:
                     found=f"objects {children[name]} and {child} as {name!r}",
                 )
         return children
-
-    def _require_id(self, node_id: int) -> int:
-        """Return a node id; raises CorruptCheckpointError if no node has it."""
-        if not 0 <= node_id < len(self._messages):
-            raise CorruptCheckpointError(
-                "invalid object graph",
-                tensor=KEY,
-                expected=f"ids from 0 to {len(self) - 1}",
-                found=node_id,
-            )
-        return node_id
 
     def attributes(self, node_id: int) -> tuple[ObjectAttribute, ...]:
         """Return the tensors of a node."""
@@ -397,8 +413,8 @@ class NodeTable:
     def slot_variables(self, node_id: int) -> Iterator[SlotVariable]:
         """Yield the slot variables of a node that is an optimizer."""
         for reference in self._messages[node_id].slot_variables:
-            original = self._require_id(reference.original_variable_node_id)
-            slot_variable = self._require_id(reference.slot_variable_node_id)
+            original = require_id(reference.original_variable_node_id, len(self))
+            slot_variable = require_id(reference.slot_variable_node_id, len(self))
             yield SlotVariable(
                 decode_name(reference.slot_name),
                 ObjectNode(node_id, self),

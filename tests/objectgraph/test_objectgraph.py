@@ -12,8 +12,7 @@ import pytest
 
 from ckptparse import CorruptCheckpointError, TensorNotFoundError, UnsupportedError, open_checkpoint
 from ckptparse.objectgraph import KEY, ObjectGraph, join_path, read_object_graph, split_path
-from ckptparse.tensors.mapping import TensorMapping
-from support.builders import bytes_field, varint_field
+from support.object_graphs import Tensors, child, node, slot, value
 from support.oracle import load_case, payload_of
 from support.repository import FIXTURES
 
@@ -50,18 +49,18 @@ class TestAgainstTensorFlow:
     def test_nodes(self, case: str) -> None:
         graph, said = load(case)
         assert graph.num_nodes == len(said["nodes"])
-        for node, expected in zip(graph.nodes(), said["nodes"]):
-            saver = node.registered_saver
+        for found, expected in zip(graph.nodes(), said["nodes"]):
+            saver = found.registered_saver
             assert {
-                "node_id": node.node_id,
-                "children": {name: child.node_id for name, child in node.children.items()},
+                "node_id": found.node_id,
+                "children": {name: child.node_id for name, child in found.children.items()},
                 "attributes": [
                     {
                         "name": attribute.name,
                         "full_name": attribute.full_name,
                         "checkpoint_key": attribute.checkpoint_key,
                     }
-                    for attribute in node.attributes
+                    for attribute in found.attributes
                 ],
                 "slot_variables": [
                     {
@@ -69,14 +68,14 @@ class TestAgainstTensorFlow:
                         "slot_name": slot.name,
                         "slot_variable_node_id": slot.variable.node_id,
                     }
-                    for slot in node.slot_variables
+                    for slot in found.slot_variables
                 ],
                 "registered_saver": saver
                 and {"name": saver.name, "object_name": saver.object_name},
-                "has_checkpoint_values": node.has_checkpoint_values,
-                "path": None if node.path is None else list(split_path(node.path)),
+                "has_checkpoint_values": found.has_checkpoint_values,
+                "path": None if found.path is None else list(split_path(found.path)),
             }.items() <= expected.items()
-            variable, live = node.variable, expected["variable"]
+            variable, live = found.variable, expected["variable"]
             if variable is not None and live is not None:
                 assert (variable.info.tensorflow_dtype, list(variable.shape)) == (
                     live["dtype"],
@@ -85,11 +84,11 @@ class TestAgainstTensorFlow:
 
     def test_every_path_to_a_variable_looks_up(self, case: str) -> None:
         graph, said = load(case)
-        for node in said["nodes"]:
-            for names in node.get("paths", []):
-                assert graph.node(names).node_id == node["node_id"]
-                assert graph.node(join_path(names)).node_id == node["node_id"]
-                for attribute in node["attributes"]:
+        for expected in said["nodes"]:
+            for names in expected.get("paths", []):
+                assert graph.node(names).node_id == expected["node_id"]
+                assert graph.node(join_path(names)).node_id == expected["node_id"]
+                for attribute in expected["attributes"]:
                     path = join_path(names)
                     if attribute["name"] == "VARIABLE_VALUE":
                         assert graph.checkpoint_key(path) == attribute["checkpoint_key"]
@@ -132,8 +131,8 @@ class TestAgainstTensorFlow:
     def test_full_names(self, case: str) -> None:
         graph, said = load(case)
         keys: dict[str, list[str]] = {}
-        for node in said["nodes"]:
-            for attribute in node["attributes"]:
+        for expected in said["nodes"]:
+            for attribute in expected["attributes"]:
                 keys.setdefault(attribute["full_name"], []).append(attribute["checkpoint_key"])
         assert graph.full_names == {
             name: found[0] for name, found in keys.items() if name and len(found) == 1
@@ -287,49 +286,6 @@ class TestTraps:
         with pytest.raises(ValueError, match=r"\.S"):
             split_path(path)
         assert path not in load("tf-2.21.0/nested_objects")[0]
-
-
-class Tensors(TensorMapping):
-    """A checkpoint of scalars, by name."""
-
-    def __init__(self, **tensors: float) -> None:
-        self.tensors = tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tensors)
-
-    def __len__(self) -> int:
-        return len(self.tensors)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.tensors
-
-    def info(self, name: str) -> Any:
-        return self.read(name)
-
-    def read(self, name: str, index: object = ...) -> Any:
-        if name not in self.tensors:
-            raise TensorNotFoundError("no such tensor", tensor=name)
-        return np.array(self.tensors[name])
-
-
-def node(*fields: bytes) -> bytes:
-    return bytes_field(1, b"".join(fields))
-
-
-def child(name: str | bytes, node_id: int = 0) -> bytes:
-    name = name.encode() if isinstance(name, str) else name
-    return bytes_field(1, varint_field(1, node_id) + bytes_field(2, name))
-
-
-def value(key: str, full_name: str = "") -> bytes:
-    names = bytes_field(1, b"VARIABLE_VALUE") + bytes_field(2, full_name.encode())
-    return bytes_field(2, names + bytes_field(3, key.encode()))
-
-
-def slot(original: int, name: str, variable: int) -> bytes:
-    fields = varint_field(1, original) + bytes_field(2, name.encode()) + varint_field(3, variable)
-    return bytes_field(3, fields)
 
 
 def test_a_loop_over_variables_is_one_loop_over_the_checkpoint() -> None:
