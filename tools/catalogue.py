@@ -50,6 +50,13 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "tables_and_state": NEWEST,
     },
     "graphs": {"training_graph": ERAS},
+    "casts": {"casts": NEWEST},
+    "optimizers": {
+        "optimizers_saver": ("1.15.5",),
+        "optimizers_imitated": ("1.15.5",),
+        "keras_optimizers_saver": ("2.4.4",),
+        "keras_optimizers": ("2.4.4", "2.13.1", "2.21.0"),
+    },
     "saved_models": {
         "saved_model_simple": ("1.15.5",),
         "saved_model_partitioned": ("1.15.5",),
