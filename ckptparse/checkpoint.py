@@ -11,7 +11,7 @@ from ckptparse.errors import CheckpointError, TensorNotFoundError, located
 from ckptparse.formats.reader import Entry, Reader, closed_error, prefetch_each
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
+from ckptparse.tensors.mapping import PIECE_NBYTES, Role, TensorMapping
 from ckptparse.tensors.names import (
     decode_name,
     decode_names,
@@ -406,6 +406,29 @@ class Checkpoint(TensorMapping):
         if path is None or self._storage is None:
             return None
         return read_graph_file(self._storage, path, tags)
+
+    def roles(self) -> dict[str, Role]:
+        """Return the roles of tensors, as the object graph tells, or else the meta graph.
+
+        Returns:
+            Name -> "weight", "average" for the moving average of a weight, or "state" for
+            anything else.  Tensors that the graph does not tell of are left out; without a graph,
+            {}.
+
+        Raises:
+            CorruptCheckpointError: the graph is damaged.
+            CheckpointError: whatever else reading it raises.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> roles = ckpt.roles()
+            >>> roles["conv/kernel"], roles["conv/kernel/Adam"]
+            ('weight', 'state')
+        """
+        if self.object_graph is not None:
+            return self.object_graph.roles_of_keys()
+        return {} if self.meta_graph is None else self.meta_graph.roles_of_keys()
 
     # Checks
 

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ckptparse.tensors.mapping import Role
 from ckptparse.weights.moving_averages import AVERAGE, average_name
+
+_STATES = frozenset({"global_step", "metric_variables"})
+"""Collections of variables that are no weights."""
 
 Shape = tuple[int | None, ...] | None
 """A size for each dimension, None for an unknown size; None for an unknown rank."""
@@ -264,6 +268,37 @@ class MetaGraph:
             for item in saved
             if item.checkpoint_key not in replaced
         }
+
+    def roles_of_keys(self) -> dict[str, Role]:
+        """Return the roles of tensors in the checkpoint, as far as the graph tells.
+
+        A variable that is trained is a weight, whatever its name is.  About variables that are
+        not trained and have no role in the graph, such as the statistics of batch normalisation
+        and learning rates, the graph tells nothing.
+
+        Returns:
+            Key in the checkpoint -> "weight", "average" for the moving average of a weight under
+            its default name, or "state".
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> roles = ckpt.meta_graph.roles_of_keys()
+            >>> roles["conv/kernel/ExponentialMovingAverage"], roles["logits/bias/generator"]
+            ('average', 'state')
+        """
+        keys = {item.name: item.checkpoint_key for item in self.variables}
+        roles: dict[str, Role] = {}
+        for item in self.variables:
+            if item.trainable:
+                roles[item.checkpoint_key] = "weight"
+            elif item.role == "average":
+                of = keys.get(item.of or "")
+                has_default = of is not None and item.checkpoint_key == average_name(of)
+                roles[item.checkpoint_key] = "average" if has_default else "state"
+            elif item.role or _STATES.intersection(item.collections):
+                roles[item.checkpoint_key] = "state"
+        return roles
 
     def __repr__(self) -> str:
         version = self.tensorflow_version or f"GraphDef {self.graph_def_producer}"

@@ -8,9 +8,8 @@ If the graph contains the training step, they are found by its operations:
   ``VARIABLE/NAME OF THE AVERAGE``.  (The statistics of batch normalisation are updated in the same
   way, but the part of their names before the last slash is not the name of a variable.)
 
-Otherwise, and for optimizers that a program implements itself, they are found by their names: for
-moving averages, `ckptparse.weights.moving_averages` has the rules; slots are named by TensorFlow's
-slot_creator ``VARIABLE/NAME OF THE OPTIMIZER``, with a number from the second slot on.
+Otherwise, and for optimizers that a program implements itself, names tell them: moving averages as
+`ckptparse.weights.moving_averages` states, slots as `ckptparse.weights.training_state` does.
 
 Source: tensorflow/python/training/{slot_creator,moving_averages,optimizer}.py.
 """
@@ -23,14 +22,11 @@ from typing import Literal
 
 from ckptparse.metagraph.nodes import GraphFacts
 from ckptparse.weights.moving_averages import AVERAGE, DEBIASING
+from ckptparse.weights.training_state import find_variable
 
 Role = tuple[Literal["average", "slot", "optimizer"], str | None]
 
 _UPDATE = re.compile(r"(^|/)AssignMovingAvg(_\d+)?(/|$)")
-_OPTIMIZERS = re.compile(
-    r"(Momentum|Adam|AdaMax|Adagrad|AdagradDA|Adadelta|RMSProp|Ftrl|ProximalAdagrad)(_\d+)?"
-    r"|adam_[mv]"  # BERT's own AdamWeightDecay
-)
 _POWERS = re.compile(r"(.*/)?beta[12]_power(_\d+)?", re.DOTALL)
 
 
@@ -45,6 +41,12 @@ def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -
         facts: the scanned graph.
     """
     known = set(names)
+
+    def shape_of(name: str) -> tuple[int, ...] | None:
+        _, shape = facts.variables.get(name, (None, None))
+        sizes = tuple(size for size in shape or () if size is not None)
+        return None if shape is None or len(sizes) < len(shape) else sizes
+
     averaged, slots = _read_updates(facts)
     roles: dict[str, Role] = {}
     for name in known - trainable:
@@ -53,10 +55,8 @@ def find_roles(names: Collection[str], trainable: set[str], facts: GraphFacts) -
             roles[name] = "average", of
         elif slots.get(name) in known:
             roles[name] = "slot", slots[name]
-        elif of in known and (
-            _OPTIMIZERS.fullmatch(last) or (last in DEBIASING and of.endswith(AVERAGE))
-        ):
-            roles[name] = "slot", of
+        elif (variable := find_variable(name, known, shape_of)) is not None:
+            roles[name] = "slot", variable
         elif _POWERS.fullmatch(name):
             roles[name] = "optimizer", None
     return roles

@@ -19,9 +19,9 @@ from ckptparse.metagraph.decode import decode_dtype, decode_partial_shape
 from ckptparse.metagraph.graph import GraphVariable, SliceInfo
 from ckptparse.metagraph.nodes import GraphFacts
 from ckptparse.metagraph.roles import find_roles
-from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name
+from ckptparse.objectgraph.paths import escape_name
 from ckptparse.objectgraph.walk import Walk
-from ckptparse.tensors.names import decode_name
+from ckptparse.tensors.names import ATTRIBUTES, OPTIMIZER_SLOT, decode_name
 
 _TRAINABLE = "trainable_variables"
 VARIABLE_COLLECTIONS = (

@@ -8,12 +8,13 @@ from functools import cached_property
 from ckptparse.errors import CorruptCheckpointError, TensorNotFoundError, located
 from ckptparse.objectgraph.nodes import KEY, ROOT, NodeTable, ObjectNode
 from ckptparse.objectgraph.outline import outline
-from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, split_path
+from ckptparse.objectgraph.paths import escape_name, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
-from ckptparse.objectgraph.weights import find_weights
+from ckptparse.objectgraph.weights import find_roles_of_keys, find_weights
 from ckptparse.tensors.info import OutlineRow, TensorInfo
-from ckptparse.tensors.mapping import TensorMapping
+from ckptparse.tensors.mapping import Role, TensorMapping
+from ckptparse.tensors.names import ATTRIBUTES, OPTIMIZER_SLOT
 
 
 def read_object_graph(tensors: TensorMapping) -> ObjectGraph | None:
@@ -202,10 +203,10 @@ class ObjectGraph(ObjectVariables):
           only variables as children, among them ``iter`` and one of ``learning_rate`` and
           ``decay``; or a child ``base_optimizer`` or ``inner_optimizer``.  The weights below an
           optimizer's ``_trainable_variables`` (Keras 3) are included.
-        - A metric has the children ``total`` and ``count``.  Everything below ``keras_api`` is also
-          left out.
-        - A counter is an integer scalar that is a child of the root.  A scalar child of the root
-          named ``learning_rate`` is also left out.
+        - A metric has the children ``total`` and ``count``, or one such as ``true_positives``.
+          Everything below ``keras_api`` is left out, too.
+        - A counter is an integer scalar that is a child of the root.  A scalar ``learning_rate``
+          there is left out, too.
         - The state of a random number generator is a variable whose full name is, after its last
           slash, ``StateVar`` or ``seed_generator_state``.
 
@@ -231,6 +232,26 @@ class ObjectGraph(ObjectVariables):
         return ObjectVariables(
             lambda: self._keys_by_path(*find_weights(self._nodes, start)), self._tensors
         )
+
+    def roles_of_keys(self) -> dict[str, Role]:
+        """Return the role of each tensor of the checkpoint that belongs to an object.
+
+        The weights are those of `model_weights`; all other tensors are state.
+
+        Returns:
+            Key in the checkpoint -> its role.  The keys that a registered saver chose are not
+            listed, because the graph does not have them.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.21.0/keras_adam/model.ckpt").object_graph
+            >>> roles = graph.roles_of_keys()
+            >>> roles["optimizer/_trainable_variables/0/.ATTRIBUTES/VARIABLE_VALUE"]
+            'weight'
+            >>> roles["optimizer/_variables/2/.ATTRIBUTES/VARIABLE_VALUE"]
+            'state'
+        """
+        return find_roles_of_keys(self._nodes)
 
     def outline(self, infos: Mapping[str, TensorInfo]) -> list[OutlineRow]:
         """Return the objects that have tensors as the rows of a tree, with their sizes.

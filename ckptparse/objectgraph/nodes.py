@@ -30,9 +30,9 @@ from ckptparse.messages.pool import load, parse
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import TensorMapping
-from ckptparse.tensors.names import decode_name
+from ckptparse.tensors.names import OBJECT_GRAPH, decode_name
 
-KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+KEY = OBJECT_GRAPH
 """The name of the scalar string tensor with the graph; checkpoints of TF1 do not have it."""
 
 VARIABLE_VALUE = "VARIABLE_VALUE"

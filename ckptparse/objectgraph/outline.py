@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 
 from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
-from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, escape_name, join_path
+from ckptparse.objectgraph.paths import escape_name, join_path
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import LISTS
 from ckptparse.tensors.info import OutlineRow, TensorInfo
-from ckptparse.tensors.names import natural_key
+from ckptparse.tensors.names import ATTRIBUTES, OPTIMIZER_SLOT, natural_key
 
 Sizes = dict[int, tuple[int, int]]
 """Node id -> number of tensors and number of bytes, of the node and of all nodes below it."""

@@ -20,9 +20,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-ATTRIBUTES = "/.ATTRIBUTES/"
-OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
-
 _ESCAPED = re.compile(r"\.(.?)", re.DOTALL)
 _MEANING = {".": ".", "S": "/"}
 

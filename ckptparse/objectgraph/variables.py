@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, read_each, read_pieces
+from ckptparse.tensors.mapping import (
+    PIECE_NBYTES,
+    Role,
+    TensorMapping,
+    read_each,
+    read_pieces,
+)
 from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.weights.selection import select
@@ -118,6 +124,13 @@ class ObjectVariables(TensorMapping):
     def origin(self, name: str) -> tuple[TensorMapping, str]:
         """Return the checkpoint, and the key of the variable in it."""
         return self._tensors, self.checkpoint_key(name)
+
+    def roles(self) -> dict[str, Role]:
+        """Return the role of each variable in the checkpoint."""
+        from ckptparse.weights.training_state import find_roles
+
+        roles = find_roles(self._tensors)
+        return {path: roles[key] for path, key in self._keys.items() if key in roles}
 
     def info(self, path: str) -> TensorInfo:
         """Return the metadata of a variable.  Reads none of its bytes.

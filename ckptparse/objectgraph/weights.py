@@ -7,7 +7,8 @@ The graph does not store the types of objects.  They are recognised by their chi
   children ``_iterations`` and ``_variables`` (Keras from 2.11 on); or all its children are
   variables, among them ``iter`` and one of ``learning_rate`` and ``decay`` (a legacy optimizer
   without slots); or it wraps another one (``base_optimizer``, ``inner_optimizer``).
-- A metric has the children ``total`` and ``count``.  In a SavedModel, Keras 2 stores metrics, and
+- A metric has the children ``total`` and ``count``, or counts such as ``true_positives``, or a
+  ``total_confusion_matrix``.  In a SavedModel, Keras 2 stores metrics, and
   its metadata of every layer, below ``keras_api``.
 - A counter is an integer scalar that is a child of the root (``save_counter``, ``step``,
   ``global_step``, ``epoch``).  A scalar child of the root named ``learning_rate`` is also left out.
@@ -33,8 +34,10 @@ from functools import cache, partial
 import numpy as np
 
 from ckptparse.errors import TensorNotFoundError
-from ckptparse.objectgraph.nodes import ROOT, NodeTable, ObjectAttribute
+from ckptparse.objectgraph.nodes import KEY, ROOT, NodeTable, ObjectAttribute
 from ckptparse.objectgraph.walk import Walk
+from ckptparse.tensors.mapping import Role
+from ckptparse.weights.training_state import METRIC_COUNTS
 
 _METADATA = "keras_api"
 _OF_METRIC = {"total", "count"}
@@ -52,7 +55,7 @@ _RANDOM_STATES = {"StateVar", "seed_generator_state"}
 def find_weights(nodes: NodeTable, start: int) -> tuple[Walk, list[int]]:
     """Return the walk from a node, and the ids of the weights that it reaches."""
     of_optimizer = cache(partial(_is_optimizer, nodes))
-    of_metric = cache(lambda node_id: nodes.children(node_id).keys() >= _OF_METRIC)
+    of_metric = cache(partial(_is_metric, nodes))
 
     def enter(node_id: int, name: str, child: int) -> bool:
         if name == _TRAINED:
@@ -77,6 +80,23 @@ def find_weights(nodes: NodeTable, start: int) -> tuple[Walk, list[int]]:
     return walk, found
 
 
+def find_roles_of_keys(nodes: NodeTable) -> dict[str, Role]:
+    """Return the role of each tensor that belongs to an object; its key in the checkpoint -> role.
+
+    The tensor with the graph is state, too.
+    """
+    roles: dict[str, Role] = {KEY: "state"}
+    for node_id in range(len(nodes)):
+        for attribute in nodes.attributes(node_id):
+            roles.update(dict.fromkeys(attribute.keys, "state"))
+    _, found = find_weights(nodes, ROOT)
+    for node_id in found:
+        variable = nodes.variable(node_id)
+        if variable is not None:
+            roles[variable.checkpoint_key] = "weight"
+    return roles
+
+
 def _is_optimizer(nodes: NodeTable, node_id: int) -> bool:
     """Return whether a node looks like an optimizer."""
     if nodes.message(node_id).slot_variables:
@@ -89,6 +109,12 @@ def _is_optimizer(nodes: NodeTable, node_id: int) -> bool:
         and ("decay" in children or _RATE in children)
         and all(nodes.variable(child) is not None for child in children.values())
     )
+
+
+def _is_metric(nodes: NodeTable, node_id: int) -> bool:
+    """Return whether a node looks like a metric."""
+    names = nodes.children(node_id).keys()
+    return names >= _OF_METRIC or not METRIC_COUNTS.isdisjoint(names)
 
 
 def _is_counter(nodes: NodeTable, name: str, child: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.names import require_names
@@ -18,6 +18,11 @@ if TYPE_CHECKING:  # numpy.typing is imported at first need
 PIECE_NBYTES = 1 << 23
 """Size of the pieces in which large tensors are read and written.  A piece of 8 MiB costs little
 more to read than its bytes, and a few of them fit into the memory of any program."""
+
+
+Role = Literal["weight", "average", "state"]
+"""What a tensor is for: a weight of a model, the moving average of a weight, or anything else: the
+state of an optimizer, a counter, a metric, an object graph."""
 
 
 class TensorMapping(Mapping[str, "NDArray[Any]"]):
@@ -101,6 +106,14 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
             This mapping and `name`, if it takes the tensor from no other `TensorMapping`.
         """
         return self, name
+
+    def roles(self) -> Mapping[str, Role]:
+        """Return the roles of tensors, as far as a graph that was saved with them tells.
+
+        Returns:
+            Name -> role, of any number of tensors; {} if there is no graph.
+        """
+        return {}
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__

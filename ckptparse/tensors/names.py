@@ -7,6 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from ckptparse.errors import TensorNotFoundError
 
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""The name of the scalar string tensor with the object graph; checkpoints of TF1 lack it."""
+
+ATTRIBUTES = "/.ATTRIBUTES/"
+OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
+"""Parts of the keys of objects; see `ckptparse.objectgraph.paths`."""
+
 _NUMBER = re.compile("0*([0-9]+)")
 
 

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, read_each, read_pieces
+from ckptparse.tensors.mapping import (
+    PIECE_NBYTES,
+    Role,
+    TensorMapping,
+    read_each,
+    read_pieces,
+)
 from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index, keep_array
 
@@ -35,6 +41,7 @@ Transform = Callable[["NDArray[Any]"], Any]
 def select(
     source: Arrays,
     *,
+    weights_only: bool = False,
     moving_averages: bool = False,
     include: Pattern | Iterable[Pattern] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
@@ -51,9 +58,16 @@ def select(
     Args:
         source: the mapping from names to arrays to select from.  Do not pass it when you call this
             as a method: ``ckpt.select(include=...)``.
-        moving_averages: whether the name ``v`` gets the value of ``v/ExponentialMovingAverage``, as
-            with ``tf.train.ExponentialMovingAverage.variables_to_restore``, and the name of the
-            average is removed.  A variable without an average keeps its own value.
+        weights_only: leave out what only training needs: the slots and other variables of
+            optimizers, moving averages, counters, loss scales, metrics, and the object graph.  The
+            graph that was saved with a checkpoint decides: the object graph, or else the `.meta`
+            file or SavedModel beside it.  Without one, names decide; a tensor with the name of a
+            slot is left out only if the variable that it belongs to is there and has a shape that
+            fits.
+        moving_averages: give the value of ``v/ExponentialMovingAverage`` under the name ``v``, as
+            ``tf.train.ExponentialMovingAverage.variables_to_restore`` does, and leave the name of
+            the average out.  A variable without an average keeps its own value.  With
+            `weights_only`, only the averages of weights are used.
         include: keep only these: a name, a glob whose ``*`` also matches slashes, a compiled
             regular expression, which is searched for anywhere in the name, or several of them.
             None keeps all.
@@ -76,6 +90,7 @@ def select(
         ValueError: two tensors would have the same name, two transforms match the same tensor, or
             `assignment_map` maps a scope to a name or a name to a scope.
         TypeError: a new name is not a string.
+        CheckpointError: reading a graph for `weights_only` failed.
 
     Examples:
         >>> from ckptparse import open_checkpoint
@@ -89,8 +104,17 @@ def select(
         ['fc6.bias', 'fc6.weight']
         >>> ckpt["vgg_16/fc6/weights"].shape, weights["fc6.weight"].shape
         ((7, 7, 6, 12), (294, 12))
+        >>> trained = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+        >>> weights = trained.select(weights_only=True, moving_averages=True)
+        >>> len(trained), len(weights), weights.sources["conv/kernel"]
+        (43, 7, 'conv/kernel/ExponentialMovingAverage')
     """
-    sources = {name: name for name in source}
+    names: Iterable[str] = source
+    if weights_only:
+        from ckptparse.weights.training_state import weight_names  # imported only when asked for
+
+        names = weight_names(source, moving_averages)
+    sources = {name: name for name in names}
     if moving_averages:
         # imported only when asked for
         from ckptparse.weights.moving_averages import prefer_averages
@@ -211,6 +235,22 @@ class Selection(TensorMapping):
         if not isinstance(self._source, TensorMapping):
             return self, name
         return self._source, self._source_name(name)
+
+    def roles(self) -> dict[str, Role]:
+        """Return the role of each tensor, which its name in the source decides if no graph does.
+
+        A variable that has the value of its moving average has the role of a weight.
+        """
+        from ckptparse.weights.moving_averages import average_name
+        from ckptparse.weights.training_state import find_roles
+
+        roles = find_roles(self._source)
+        found = {name: roles[source] for name, source in self.sources.items()}
+        suffix = average_name("")
+        for name, role in found.items():
+            if role == "average" and not name.endswith(suffix):
+                found[name] = "weight"
+        return found
 
     def _transformed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return the result of the transform of a name for an array."""
