@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from ckptparse.messages.pool import load
 from ckptparse.objectgraph.nodes import KEY, VARIABLE_VALUE
-from ckptparse.objectgraph.paths import ATTRIBUTES, OPTIMIZER_SLOT, split_path, unescape_name
-from ckptparse.tensors.names import encode_name
+from ckptparse.objectgraph.paths import split_path, unescape_name
+from ckptparse.tensors.names import ATTRIBUTES, OPTIMIZER_SLOT, encode_name
 
 
 def build_graph(names: Iterable[str]) -> tuple[bytes, dict[str, str]]:

@@ -14,8 +14,7 @@ from typing import Any
 
 from ckptparse.messages.pool import load
 from ckptparse.objectgraph.nodes import KEY, ROOT, parse_graph, require_id
-from ckptparse.objectgraph.paths import ATTRIBUTES
-from ckptparse.tensors.names import decode_name, encode_name
+from ckptparse.tensors.names import ATTRIBUTES, decode_name, encode_name
 
 
 def prune_graph(serialized: bytes, keys: Mapping[str, str], names: Collection[str]) -> bytes:

@@ -88,6 +88,11 @@ def _unknown(number: int) -> DataType:
     return DataType(f"unknown dtype {number}", "unknown", None, None)
 
 
+def find_number(name: str) -> int | None:
+    """Return the DataType number of a name of TensorFlow, or None if there is no such type."""
+    return _NUMBERS.get(name)
+
+
 def number_of(name: str) -> int:
     """Return the DataType number of a name that `lookup` returned."""
     return _NUMBERS.get(name) or int(name.rpartition(" ")[2])

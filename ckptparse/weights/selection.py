@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index, keep_array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from ckptparse.tensors.pieces import Piece
     from ckptparse.weights.assignment import AssignmentMap
+    from ckptparse.weights.casting import Cast
 
 Arrays = Mapping[str, "NDArray[Any]"]
 """Names to numpy arrays: a `TensorMapping`, or any other mapping, such as a dict."""
@@ -48,12 +49,13 @@ def select(
     assignment_map: AssignmentMap | None = None,
     rename: Mapping[str, str] | Callable[[str], str] | None = None,
     transform: Mapping[Pattern, Transform] | Callable[[str, NDArray[Any]], Any] | None = None,
+    dtype: DTypeLike | Mapping[Pattern, DTypeLike] | None = None,
 ) -> Selection:
     """Return a lazy mapping with some of the tensors, renamed and transformed.
 
     Reads no tensor.  The steps are applied in the order of the arguments, each to the names that
-    result from the previous step: `include` matches names of the source, `transform` matches names
-    of the result.
+    the step before left: `include` matches the names in the source, `transform` and `dtype` the
+    names in the result.
 
     Args:
         source: the mapping from names to arrays to select from.  Do not pass it when you call this
@@ -78,8 +80,14 @@ def select(
         rename: a mapping from old names to new names, or a function of the old name.  Names that
             the mapping lacks are kept.
         transform: a mapping from names or patterns to functions of the array, or one function of
-            (name, array).  It is called at each access.  Its argument may be a read-only view; its
-            result is converted by ``numpy.asarray``.
+            (name, array).  It is called at each access.  The array that it gets may be a read-only
+            view; its result is converted by ``numpy.asarray``.
+        dtype: cast floating-point tensors to this dtype, rounded to the nearest even: TensorFlow's
+            name of it, such as "bfloat16", or a dtype of numpy.  Integers, booleans and strings
+            stay as they are.  A quantized dtype, such as "qint8", marks the plain integers of its
+            size as quantized and leaves their values and all other tensors as they are.  Or a
+            mapping from names or patterns to dtypes, which also casts integers and booleans to
+            floating-point numbers; tensors that no pattern matches stay as they are.
 
     Returns:
         A `Selection`.  Its names are in the order of the source, with `assignment_map` in the order
@@ -87,8 +95,9 @@ def select(
 
     Raises:
         TensorNotFoundError: a name, pattern or scope, other than in `exclude`, matches no tensor.
-        ValueError: two tensors would have the same name, two transforms match the same tensor, or
-            `assignment_map` maps a scope to a name or a name to a scope.
+        ValueError: two tensors would have the same name, two transforms or dtypes match the same
+            tensor, `assignment_map` maps a scope to a name or a name to a scope, or there is no
+            such dtype.
         TypeError: a new name is not a string.
         CheckpointError: reading a graph for `weights_only` failed.
 
@@ -105,9 +114,9 @@ def select(
         >>> ckpt["vgg_16/fc6/weights"].shape, weights["fc6.weight"].shape
         ((7, 7, 6, 12), (294, 12))
         >>> trained = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
-        >>> weights = trained.select(weights_only=True, moving_averages=True)
-        >>> len(trained), len(weights), weights.sources["conv/kernel"]
-        (43, 7, 'conv/kernel/ExponentialMovingAverage')
+        >>> small = trained.select(weights_only=True, moving_averages=True, dtype="bfloat16")
+        >>> len(trained), len(small), small.sources["conv/kernel"], str(small["conv/kernel"].dtype)
+        (43, 7, 'conv/kernel/ExponentialMovingAverage', 'bfloat16')
     """
     names: Iterable[str] = source
     if weights_only:
@@ -131,14 +140,16 @@ def select(
         sources = _follow(assign_names(sources, assignment_map), sources)
     if rename is not None:
         sources = _follow(_rename(sources, rename), sources)
-    return Selection(source, sources, _assign_transforms(sources, transform))
+    return Selection(
+        source, sources, _assign_transforms(sources, transform), _assign_casts(sources, dtype)
+    )
 
 
 class Selection(TensorMapping):
     """A lazy, read-only mapping from names to the arrays of another mapping; made by `select`.
 
-    Each access reads the tensor from the source and applies its transform; nothing is cached.  Two
-    selections are equal only if they are the same object.
+    Each access reads the tensor from the source, and applies its transform and its cast; nothing is
+    cached.  Two selections are equal only if they are the same object.
 
     Attributes:
         sources: maps each name of the selection to its name in the source; read-only.
@@ -154,32 +165,40 @@ class Selection(TensorMapping):
     """
 
     def __init__(
-        self, source: Arrays, sources: dict[str, str], transforms: dict[str, Transform]
+        self,
+        source: Arrays,
+        sources: dict[str, str],
+        transforms: dict[str, Transform],
+        casts: dict[str, Cast],
     ) -> None:
         """Create a selection; call `select` instead.
 
         Args:
             source: the mapping to read from.
-            sources: name in the selection -> name in the source.
-            transforms: name in the selection -> function of the array.
+            sources: name here -> name in the source.
+            transforms: name here -> function of the array.
+            casts: name here -> cast of the transformed array.
         """
         self.sources: Mapping[str, str] = MappingProxyType(sources)
         self._source = source
         self._transforms = transforms
+        self._casts = casts
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a whole tensor, transformed.
+        """Return a whole tensor, transformed and cast.
 
         Returns:
-            The array of the source; if that is a checkpoint, it may be a read-only view of the
-            mapped file.  With a transform, the result of the transform.
+            The source's array, which of a checkpoint may be a read-only view over the mapped file;
+            with a transform its result, a view or a copy as the transform makes it; a copy if a
+            cast changes its dtype.
 
         Raises:
             TensorNotFoundError: the selection has no such name.
-            ValueError: the transform raised it; the message adds the tensor's name and shape.
-            CheckpointError: reading the source failed; the error has the name in the source.
+            ValueError: the transform raised it; the message adds the tensor's name and shape.  Or
+                the tensor cannot be cast.
+            CheckpointError: reading the source failed, with the tensor's name in the source.
         """
-        return self._transformed(name, self._source[self._source_name(name)])
+        return self._cast(name, self._transformed(name, self._source[self._source_name(name)]))
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield (name, array) of several tensors, transformed; see `Checkpoint.read_each`.
@@ -206,14 +225,15 @@ class Selection(TensorMapping):
         names = list(require_names(names))
         arrays = read_each(self._source, map(self._source_name, names))
         for name, (_, array) in zip(names, arrays):
-            yield name, self._transformed(name, array)
+            yield name, self._cast(name, self._transformed(name, array))
 
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
         """Yield several tensors piece by piece; see `TensorMapping.read_pieces`.
 
-        A tensor with a transform is read and transformed as a whole, and then cut.
+        A tensor with a transform is read and transformed as a whole, and then cut.  A cast is made
+        piece by piece.
         """
         from ckptparse.tensors.pieces import cut_array, is_last, join, rename_pieces
 
@@ -222,13 +242,22 @@ class Selection(TensorMapping):
         parts: list[Piece] = []
         for piece in rename_pieces(pieces, names):
             if piece.name not in self._transforms:
-                yield piece
+                yield from self._cast_pieces([piece], piece_nbytes)
                 continue
             parts.append(piece)
             if is_last(piece):
                 array = self._transformed(piece.name, join(parts))
                 parts = []
-                yield from cut_array(piece.name, array, piece_nbytes)
+                transformed = cut_array(piece.name, array, piece_nbytes)
+                yield from self._cast_pieces(transformed, piece_nbytes)
+
+    def _cast_pieces(self, pieces: Iterable[Piece], piece_nbytes: int) -> Iterator[Piece]:
+        """Yield pieces, cast, of at most so many bytes."""
+        for piece in pieces:
+            if piece.name in self._casts:
+                yield from self._casts[piece.name].pieces(piece, piece_nbytes)
+            else:
+                yield piece
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
         """Return the source, if it is a `TensorMapping`, and the tensor's name in it."""
@@ -252,6 +281,13 @@ class Selection(TensorMapping):
                 found[name] = "weight"
         return found
 
+    def _cast(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        if name not in self._casts:
+            return array
+        from ckptparse.tensors.conversion import to_array
+
+        return self._casts[name].array(name, to_array(array))
+
     def _transformed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return the result of the transform of a name for an array."""
         transform = self._transforms.get(name)
@@ -267,8 +303,8 @@ class Selection(TensorMapping):
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
         """Return a tensor, or the part of it that a numpy index selects.
 
-        Without a transform, `Checkpoint.read` reads only this part.  With one, the whole tensor is
-        read and transformed, and the index is applied to the result.
+        Without a transform, only the part is read, as `Checkpoint.read` does, and cast.  With one,
+        the whole tensor is read and transformed, and the index is applied to the result.
 
         Args:
             name: a name of the selection.
@@ -292,13 +328,14 @@ class Selection(TensorMapping):
         """
         if name in self._transforms or not isinstance(self._source, TensorMapping):
             return np.asarray(self[name][keep_array(index)])
-        return self._source.read(self._source_name(name), index)
+        return self._cast(name, self._source.read(self._source_name(name), index))
 
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor, with its name in the selection.
 
-        A tensor without a transform is not read.  A tensor with one is read and transformed: its
-        metadata are those of the result.
+        Reads nothing of a tensor without a transform.  Of a tensor with one, the shape and the
+        dtype are those of the result, so it is read and transformed.  A tensor whose dtype a cast
+        changes has no place in a file.
 
         Args:
             name: a name of the selection.
@@ -363,14 +400,16 @@ class Selection(TensorMapping):
         """
         names = list(names)
         sources = {name: self._source_name(name) for name in names}
-        arrays = self.read_each(name for name in names if name in self._transforms)
+        transformed = [name for name in names if name in self._transforms]
+        arrays = read_each(self._source, [sources[name] for name in transformed])
         others = [sources[name] for name in names if name not in self._transforms]
         infos = info_each(self._source, others)
         for name in names:
             if name in self._transforms:
-                yield _describe(name, next(arrays)[1])
+                info = _describe(name, self._transformed(name, next(arrays)[1]))
             else:
-                yield next(infos)._replace(name=name)
+                info = next(infos)._replace(name=name)
+            yield info if name not in self._casts else self._casts[name].info(info)
 
     def _source_name(self, name: str) -> str:
         """Return the name in the source for a name in the selection."""
@@ -500,3 +539,23 @@ def _assign_transforms(
                 raise ValueError(f"two transforms for {name!r}; {pattern!r} is the second")
             transforms[name] = function
     return transforms
+
+
+def _assign_casts(
+    names: Mapping[str, str], dtype: DTypeLike | Mapping[Pattern, DTypeLike] | None
+) -> dict[str, Cast]:
+    """Return name -> its cast, of the names that have one."""
+    if dtype is None:
+        return {}
+    from ckptparse.weights.casting import cast_to  # imported only when asked for
+
+    if not isinstance(dtype, Mapping):
+        return dict.fromkeys(names, cast_to(dtype, leave_others=True))
+    casts: dict[str, Cast] = {}
+    for pattern, wanted in cast("Mapping[Pattern, DTypeLike]", dtype).items():
+        new = cast_to(wanted, leave_others=False)
+        for name in _require(pattern, names):
+            if name in casts:
+                raise ValueError(f"two dtypes for {name!r}; {pattern!r} is the second")
+            casts[name] = new
+    return casts
