@@ -29,7 +29,7 @@ from ckptparse.paths.state_update import add_checkpoint
 from ckptparse.sources import files_for, is_url
 from ckptparse.tensors.conversion import to_array
 from ckptparse.tensors.dtypes import lookup, number_of, number_of_array
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
+from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, find_roots
 from ckptparse.tensors.names import encode_name, not_found
 from ckptparse.tensors.numpy_index import Box
 from ckptparse.tensors.pieces import Piece, cut, is_last
@@ -143,7 +143,7 @@ def save_checkpoint(
             remove_leftovers(folder, read_count)
             _require_place(folder, base, prefix, overwrite=overwrite)
         writer = BundleWriter(folder.create, outputs, shard_nbytes)
-        _write(writer, tensors, partitions or {}, progress)
+        _write(writer, _with_object_graph(tensors, object_graph), partitions or {}, progress)
         writer.finish()
         with folder.lock():
             _require_place(folder, base, prefix, overwrite=overwrite)
@@ -157,6 +157,21 @@ def save_checkpoint(
         for output in outputs:
             output.discard()
     return prefix
+
+
+def _with_object_graph(tensors: Tensors, object_graph: str | None) -> Tensors:
+    """Return the tensors with the graph of their objects; see `save_checkpoint`."""
+    if object_graph == "paths":
+        from ckptparse.objectgraph.carrying import attach_built_graph
+
+        return attach_built_graph(tensors if isinstance(tensors, Mapping) else dict(tensors))
+    if object_graph is not None:
+        raise ValueError(f'object_graph is None or "paths", not {object_graph!r}')
+    if not isinstance(tensors, TensorMapping):
+        return tensors
+    from ckptparse.objectgraph.carrying import carry_graph
+
+    return carry_graph(tensors)
 
 
 def _next_state(prefix: str, max_to_keep: int | None) -> tuple[CheckpointState, list[str]]:
@@ -229,27 +244,13 @@ def _require_no_source(prefix: str, tensors: Tensors) -> None:
     if not isinstance(tensors, TensorMapping):
         return
     place = os.path.realpath(prefix)
-    for root in {id(root): root for root, _ in _roots(tensors).values()}.values():
+    for root in {id(root): root for root, _ in find_roots(tensors).values()}.values():
         if isinstance(root, Checkpoint) and os.path.realpath(root.path) == place:
             raise InvalidTensorsError(
                 "the tensors are read from this checkpoint, and cannot be saved over it",
                 file=prefix,
                 expected="another prefix",
             )
-
-
-def _roots(tensors: TensorMapping) -> dict[str, tuple[TensorMapping, str]]:
-    """Return the mapping that each tensor is read from in the end, and its name there."""
-    roots = {}
-    for name in tensors:
-        source, key = tensors, name
-        while True:
-            origin, origin_key = source.origin(key)
-            if origin is source:
-                break
-            source, key = origin, origin_key
-        roots[name] = source, key
-    return roots
 
 
 def _write(

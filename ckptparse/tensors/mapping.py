@@ -154,3 +154,17 @@ def read_pieces(
 
         for name in names:
             yield from cut_array(name, to_array(tensors[name]), piece_nbytes)
+
+
+def find_roots(tensors: TensorMapping) -> dict[str, tuple[TensorMapping, str]]:
+    """Return the mapping that each tensor is read from in the end, and its name there."""
+    roots = {}
+    for name in tensors:
+        source, key = tensors, name
+        while True:
+            origin, origin_key = source.origin(key)
+            if origin is source:
+                break
+            source, key = origin, origin_key
+        roots[name] = source, key
+    return roots
