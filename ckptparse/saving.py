@@ -109,11 +109,12 @@ def save_checkpoint(
             After any error, what was there before is unchanged.
 
     Examples:
+        >>> import tempfile
         >>> import numpy as np
         >>> from ckptparse import open_checkpoint, save_checkpoint
-        >>> directory = getfixture("tmp_path")
+        >>> directory = tempfile.mkdtemp()
         >>> weights = {"dense/kernel": np.ones((2, 3), "float32"), "dense/bias": np.zeros(3)}
-        >>> prefix = save_checkpoint(directory / "model.ckpt", weights)
+        >>> prefix = save_checkpoint(f"{directory}/model.ckpt", weights)
         >>> open_checkpoint(prefix)["dense/kernel"].shape
         (2, 3)
 
@@ -121,7 +122,7 @@ def save_checkpoint(
 
         >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
         ...     small = ckpt.select(exclude="global_step", dtype="bfloat16")
-        ...     _ = save_checkpoint(directory / "small.ckpt", small)
+        ...     _ = save_checkpoint(f"{directory}/small.ckpt", small)
     """
     prefix = os.fsdecode(prefix)
     base = _last_part(prefix)

@@ -13,11 +13,13 @@ import ckptparse
 from ckptparse import errors
 from ckptparse.errors import (
     CheckpointError,
+    CheckpointExistsError,
     CheckpointNotFoundError,
     ChecksumError,
     ConflictError,
     CorruptCheckpointError,
     DataLossError,
+    InvalidTensorsError,
     MissingShardError,
     NotACheckpointError,
     NotFoundError,
@@ -25,6 +27,7 @@ from ckptparse.errors import (
     TruncatedError,
     UnreadableError,
     UnsupportedError,
+    UnwritableError,
     located,
 )
 from support.ids import short
@@ -43,6 +46,9 @@ CLASSES: list[type[CheckpointError]] = [
     UnsupportedError,
     UnreadableError,
     ConflictError,
+    UnwritableError,
+    CheckpointExistsError,
+    InvalidTensorsError,
 ]
 by_class = pytest.mark.parametrize("error_class", CLASSES, ids=lambda c: c.__name__)
 

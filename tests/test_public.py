@@ -38,6 +38,10 @@ EXPORTED = [
     "match",
     "merge",
     "open_checkpoint",
+    "save_checkpoint",
+    "CheckpointExistsError",
+    "InvalidTensorsError",
+    "UnwritableError",
     "train",
 ]
 

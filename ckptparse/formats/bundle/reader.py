@@ -39,6 +39,8 @@ _SMALL_NBYTES = 1 << 20
 """Numbers of more bytes are checked on all cores."""
 _CHECKED_BY_ELEMENT = (STRING, VARIANT, BOOL)
 """Types whose elements are checked one by one, beside their checksum."""
+_MOST_PREFETCHED_SLICES = 256
+"""Entries of slices are looked up for `prefetch` and then again; that of many is too much work."""
 _MOST_FORMS = 10_000
 """Pairs of dtype and shape that are remembered as fit for an array."""
 
@@ -157,6 +159,8 @@ class BundleReader:
         ranges: dict[int, list[tuple[int, int]]] = {}
         for key, entry in tensors:
             stored = [entry]
+            if len(entry.slices) > _MOST_PREFETCHED_SLICES:
+                continue
             if entry.slices:
                 try:
                     stored = [piece.entry for piece in self._index.pieces(key, entry)]
