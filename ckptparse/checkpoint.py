@@ -246,7 +246,8 @@ class Checkpoint(TensorMapping):
         from ckptparse.tensors.pieces import Piece
 
         reader = self._reader.one_pass()
-        for key, entry in prefetch_each(reader, map(self._find, require_names(names))):
+        tensors = map(self._find, require_names(names))
+        for key, entry in prefetch_each(reader, tensors, piece_nbytes):
             name = decode_name(key)
             with located(file=self.path, tensor=name):
                 info = reader.info(key, entry)
@@ -256,7 +257,9 @@ class Checkpoint(TensorMapping):
                     part = next(pieces, None)
                 if part is None:
                     break
-                yield Piece(name, info.tensorflow_dtype, info.shape, *part)
+                found = [Piece(name, info.tensorflow_dtype, info.shape, *part)]
+                del part  # while this waits, the caller alone holds the piece
+                yield found.pop()
 
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor.  Reads none of its bytes.
@@ -506,7 +509,9 @@ class Checkpoint(TensorMapping):
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to copy or unpickle the checkpoint: by opening the same path again."""
         if self._again is None:
-            raise TypeError("only a checkpoint that open_checkpoint returned can be copied or pickled")
+            raise TypeError(
+                "only a checkpoint that open_checkpoint returned can be copied or pickled"
+            )
         return self._again
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ckptparse.errors import CheckpointError
 from ckptparse.tensors.info import TensorForms, TensorInfo
+from ckptparse.tensors.mapping import PIECE_NBYTES
 from ckptparse.tensors.numpy_index import Index
 
 if TYPE_CHECKING:
@@ -123,19 +124,19 @@ class Reader(Protocol):
         ...
 
 
-_WINDOW_NBYTES = 1 << 23
 _WINDOW_TENSORS = 4096
 
 
 def prefetch_each(
-    reader: Reader, tensors: Iterable[tuple[bytes, Entry]]
+    reader: Reader, tensors: Iterable[tuple[bytes, Entry]], window_nbytes: int = PIECE_NBYTES
 ) -> Iterator[tuple[bytes, Entry]]:
-    """Yield the same tensors, with the bytes of small ones prefetched, some megabytes at a time.
+    """Yield the same tensors, with the bytes of small ones prefetched, a window at a time.
 
     Args:
         reader: a reader from `one_pass`.
         tensors: keys and entries.  If the iterator raises an error, the tensors before it come
             first.
+        window_nbytes: about how many bytes are prefetched at a time.
     """
     if not reader.prefetches:
         yield from tensors
@@ -146,7 +147,7 @@ def prefetch_each(
         window: list[tuple[bytes, Entry]] = []
         nbytes = 0
         raised: Exception | None = None
-        while nbytes < _WINDOW_NBYTES and len(window) < _WINDOW_TENSORS:
+        while nbytes < window_nbytes and len(window) < _WINDOW_TENSORS:
             try:
                 key, entry = next(left)
             except StopIteration:

@@ -1,4 +1,4 @@
-"""Convert arrays of other libraries to numpy arrays."""
+"""Convert arrays of other libraries to numpy arrays, and describe them as tensors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ckptparse.errors import UnsupportedError
+from ckptparse.tensors.dtypes import lookup, number_of_array
+from ckptparse.tensors.info import TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,3 +44,24 @@ def _from_torch(tensor: Any, torch: Any) -> NDArray[Any]:
     integer = torch.int16 if tensor.element_size() == 2 else torch.int8
     bits: NDArray[Any] = np.asarray(tensor.view(integer))
     return bits.view(np.dtype(getattr(ml_dtypes, name)))
+
+
+def describe_array(name: str, value: Any) -> TensorInfo:
+    """Return the metadata of an array in memory, or of what `to_array` converts to one."""
+    array = to_array(value)
+    try:
+        tensorflow_dtype = lookup(number_of_array(array.dtype)).name
+    except UnsupportedError:  # the result of a transform can be of any dtype
+        tensorflow_dtype = array.dtype.name
+    return TensorInfo(
+        name=name,
+        dtype=array.dtype,
+        tensorflow_dtype=tensorflow_dtype,
+        shape=array.shape,
+        size=array.size,
+        nbytes=array.nbytes,
+        slices=(),
+        mapped=False,
+        file=None,
+        offset=None,
+    )

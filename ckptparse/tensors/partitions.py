@@ -155,7 +155,9 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
         )
         if painted[cell].any():
             raise CorruptCheckpointError(
-                "slices overlap", expected="every element once", found=f"{describe(box)}, which overlaps another slice"
+                "slices overlap",
+                expected="every element once",
+                found=f"{describe(box)}, which overlaps another slice",
             )
         painted[cell] = True
     # No box overlaps or is outside, and they have as many elements as the tensor: no hole is left.

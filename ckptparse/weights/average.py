@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _SUM_NBYTES_PER_BYTE = 4
 """Sums take 8 bytes for each element: four times those of bfloat16, twice those of float32.  The
-pieces are made smaller by this factor, so that a sum takes little more than a piece."""
+pieces are made smaller by this factor, so that a sum takes little more than a piece; and by the
+number of mappings, because each mapping can hold as much that it has read ahead."""
 
 _KINDS_WITH_A_MEAN = ("float", "complex")
 """Kinds of `DataType` whose elements are averaged; those of the others must agree."""
@@ -169,7 +170,7 @@ class Average(TensorMapping):
         to decode or to transform as a whole, it holds: one such tensor for each mapping.
         """
         names = list(map(self._require, names))
-        piece_nbytes = max(piece_nbytes // _SUM_NBYTES_PER_BYTE, 1)
+        piece_nbytes = max(piece_nbytes // (_SUM_NBYTES_PER_BYTE * len(self._mappings)), 1)
         cursors = [_Cursor(mapping.read_pieces(names, piece_nbytes)) for mapping in self._mappings]
         for name in names:
             yield from self._average_pieces(name, cursors, piece_nbytes)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.errors import ConflictError
-from ckptparse.tensors.conversion import to_array
-from ckptparse.tensors.dtypes import lookup, number_of_array
+from ckptparse.tensors.conversion import describe_array, to_array
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.numpy_index import Index, keep_array
@@ -31,19 +30,7 @@ class ArrayMapping(TensorMapping):
 
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of an array."""
-        array = to_array(self._arrays[name])
-        return TensorInfo(
-            name=name,
-            dtype=array.dtype,
-            tensorflow_dtype=lookup(number_of_array(array.dtype)).name,
-            shape=array.shape,
-            size=array.size,
-            nbytes=array.nbytes,
-            slices=(),
-            mapped=False,
-            file=None,
-            offset=None,
-        )
+        return describe_array(name, self._arrays[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ckptparse.tensors.conversion import describe_array
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import (
     PIECE_NBYTES,
@@ -406,7 +407,7 @@ class Selection(TensorMapping):
         infos = info_each(self._source, others)
         for name in names:
             if name in self._transforms:
-                info = _describe(name, self._transformed(name, next(arrays)[1]))
+                info = describe_array(name, self._transformed(name, next(arrays)[1]))
             else:
                 info = next(infos)._replace(name=name)
             yield info if name not in self._casts else self._casts[name].info(info)
@@ -444,23 +445,7 @@ def info_each(source: Arrays, names: Iterable[str]) -> Iterator[TensorInfo]:
         yield from map(source.info, names)
     else:
         for name, array in read_each(source, names):
-            yield _describe(name, array)
-
-
-def _describe(name: str, array: NDArray[Any]) -> TensorInfo:
-    """Return the metadata of an array in memory."""
-    return TensorInfo(
-        name=name,
-        dtype=array.dtype,
-        tensorflow_dtype="string" if array.dtype == object else array.dtype.name,
-        shape=array.shape,
-        size=array.size,
-        nbytes=array.nbytes,
-        slices=(),
-        mapped=False,
-        file=None,
-        offset=None,
-    )
+            yield describe_array(name, array)
 
 
 def _listed(patterns: Pattern | Iterable[Pattern]) -> Iterable[Pattern]:
