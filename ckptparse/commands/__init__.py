@@ -76,7 +76,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="ckptparse",
         description="Inspect and verify TensorFlow checkpoints. TensorFlow is not needed.",
-        epilog="Exit status: 0 success; 1 no such tensor, or `verify` found damage; 2 any other error.",
+        epilog="Exit status: 0 success; 1 no such tensor, or verify found damage; 2 other errors.",
     )
     parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
