@@ -230,14 +230,19 @@ class LocalOutput:
                 os.fsync(self._descriptor)
         except OSError as error:
             raise unwritable(error, self.path) from error
+        if fcntl is None:  # Windows does not rename a file that is open
+            self._close()
 
     def discard(self) -> None:
         with suppress(OSError):
             os.unlink(self.path)
+        with suppress(OSError):
+            self._close()  # releases the lock
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            with suppress(OSError):
-                os.close(descriptor)  # releases the lock
+            os.close(descriptor)
 
 
 _PWRITES = hasattr(os, "pwrite")

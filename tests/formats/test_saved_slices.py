@@ -268,7 +268,7 @@ class TestContentsAsMessages:
         file = MemorySource("m", table([(b"", listed)]))
         try:
             found = {
-                name: [entry.dtype, entry.shape, [piece.extents for piece in entry.pieces]]
+                name: [entry.dtype, entry.shape, [place.extents for place in entry.slices]]
                 for name, entry in read_contents([Table(file)]).items()
             }
         except CheckpointError:

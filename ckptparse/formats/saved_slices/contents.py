@@ -59,14 +59,14 @@ class SavedTensor(NamedTuple):
     Attributes:
         dtype: DataType number.
         shape: shape of the whole tensor.
-        pieces: its stored slices, from all files.
+        slices: its stored slices, from all files.
         is_whole: whether one slice contains the whole tensor.
         nbytes: number of bytes of its elements; 0 for strings, whose size only the records tell.
     """
 
     dtype: int
     shape: tuple[int, ...]
-    pieces: tuple[SlicePlace, ...]
+    slices: tuple[SlicePlace, ...]
     is_whole: bool
     nbytes: int
 
@@ -107,17 +107,17 @@ def _join(entries: list[SavedTensor]) -> SavedTensor:
     first = entries[0]
     if len(entries) == 1:
         return first
-    pieces = tuple(piece for entry in entries for piece in entry.pieces)
-    return _make_entry(first.dtype, first.shape, pieces)
+    places = tuple(place for entry in entries for place in entry.slices)
+    return _make_entry(first.dtype, first.shape, places)
 
 
-def _make_entry(dtype: int, shape: tuple[int, ...], pieces: tuple[SlicePlace, ...]) -> SavedTensor:
+def _make_entry(dtype: int, shape: tuple[int, ...], places: tuple[SlicePlace, ...]) -> SavedTensor:
     """Return the entry of a tensor with these slices."""
-    boxes = resolve_all((piece.extents for piece in pieces), shape)
+    boxes = resolve_all((place.extents for place in places), shape)
     is_whole = len(boxes) == 1 and boxes[0].shape == shape and not any(boxes[0].start)
     size = min(sum(box.size for box in boxes), prod(shape))  # extents are not checked yet
     nbytes = size * (lookup(dtype).itemsize or 0)
-    return SavedTensor(dtype, shape, pieces, is_whole, nbytes)
+    return SavedTensor(dtype, shape, places, is_whole, nbytes)
 
 
 class _Contents:
@@ -127,7 +127,7 @@ class _Contents:
         self._table = table
         self._found = found
         self._known: dict[bytes, SavedTensor] = {}
-        self._num_pieces = self._key_nbytes = 0
+        self._num_slices = self._key_nbytes = 0
         self._most_key_nbytes = MAX_KEYS_RATIO * table.nbytes
         self._most_listed = count_most_slices(table.nbytes)  # of tensors, and of slices
 
@@ -182,9 +182,9 @@ class _Contents:
             name, entry = self._parse(serialized)
             if is_usual and len(rest) <= _MOST_KNOWN_NBYTES and not _has_name(rest):
                 self._known[rest] = entry
-        self._num_pieces += len(entry.pieces)
-        self._key_nbytes += len(name) * len(entry.pieces)
-        if self._num_pieces > self._most_listed:
+        self._num_slices += len(entry.slices)
+        self._key_nbytes += len(name) * len(entry.slices)
+        if self._num_slices > self._most_listed:
             raise self._swollen_error()
         if self._key_nbytes > self._most_key_nbytes:
             raise CorruptCheckpointError(
@@ -217,8 +217,8 @@ class _Contents:
         except CorruptCheckpointError as error:
             error.locate(tensor=decode_name(name))
             raise
-        pieces = tuple(SlicePlace(each, self._table) for each in slices)
-        return name, _make_entry(message.type, shape, pieces)
+        places = tuple(SlicePlace(each, self._table) for each in slices)
+        return name, _make_entry(message.type, shape, places)
 
 
 def _has_name(serialized: bytes) -> bool:

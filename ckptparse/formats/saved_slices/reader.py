@@ -95,8 +95,8 @@ class SavedSlicesReader:
         """
         slices: tuple[TensorSlice, ...] = ()
         if not entry.is_whole:
-            known = {piece: _slice_info(entry, piece) for piece in dict.fromkeys(entry.pieces)}
-            slices = tuple(known[piece] for piece in entry.pieces)
+            known = {place: _slice_info(entry, place) for place in dict.fromkeys(entry.slices)}
+            slices = tuple(known[place] for place in entry.slices)
         return TensorInfo(
             name=decode_name(key),
             dtype=numpy_dtype(entry.dtype),
@@ -106,7 +106,7 @@ class SavedSlicesReader:
             nbytes=entry.nbytes,
             slices=slices,
             mapped=entry.is_whole and self._is_viewable(key, entry),
-            file=entry.pieces[0].table.name if entry.is_whole else None,
+            file=entry.slices[0].table.name if entry.is_whole else None,
             offset=None,
         )
 
@@ -129,10 +129,10 @@ class SavedSlicesReader:
 
     def _is_viewable(self, key: bytes, entry: SavedTensor) -> bool:
         """Return whether reading a tensor that is stored whole returns a view of the file."""
-        (piece,) = entry.pieces
-        if not piece.table.mapped or not is_stored_plain(entry.dtype):
+        (place,) = entry.slices
+        if not place.table.mapped or not is_stored_plain(entry.dtype):
             return False
-        return not piece.table.is_compressed(encode_slice_key(key, piece.extents))
+        return not place.table.is_compressed(encode_slice_key(key, place.extents))
 
     # Tensors
 
@@ -146,7 +146,7 @@ class SavedSlicesReader:
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
         if not entry.is_whole:
             return self._read_partitioned(key, entry, index)
-        array = take(self._decode(key, entry, entry.pieces[0], entry.shape), index)
+        array = take(self._decode(key, entry, entry.slices[0], entry.shape), index)
         if is_stored_plain(entry.dtype):
             array.flags.writeable = False
         return array
@@ -170,10 +170,10 @@ class SavedSlicesReader:
         selection = select_elements(index, entry.shape)
         # As in TensorFlow, a tensor without elements needs all of its records.
         wanted = {
-            piece: box for piece, box in boxes.items() if not entry.size or selection.touches(box)
+            place: box for place, box in boxes.items() if not entry.size or selection.touches(box)
         }
         # Every slice is there, and large enough, before the whole is allocated.
-        slices = [self._decode(key, entry, piece, box.shape) for piece, box in wanted.items()]
+        slices = [self._decode(key, entry, place, box.shape) for place, box in wanted.items()]
 
         def read_part(i: int, part: Index) -> NDArray[Any]:
             return slices[i][part]
@@ -189,35 +189,35 @@ class SavedSlicesReader:
         Raises:
             CorruptCheckpointError: the slices do not cover the tensor; see `require_tiling`.
         """
-        boxes = resolve_all((piece.extents for piece in entry.pieces), entry.shape)
+        boxes = resolve_all((place.extents for place in entry.slices), entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._nbytes)
-        found = dict(zip(entry.pieces, boxes))
-        ordered = sorted(found, key=lambda piece: encode_extents(piece.extents))
-        return {piece: found[piece] for piece in ordered}
+        found = dict(zip(entry.slices, boxes))
+        ordered = sorted(found, key=lambda place: encode_extents(place.extents))
+        return {place: found[place] for place in ordered}
 
     def _decode(
         self,
         key: bytes,
         entry: SavedTensor,
-        piece: SlicePlace,
+        place: SlicePlace,
         shape: tuple[int, ...],
         *,
         verify: bool = False,
     ) -> NDArray[Any]:
         """Return one slice: a view of its record, or decoded numbers."""
-        slice_key = encode_slice_key(key, piece.extents)
-        record = piece.table.get(slice_key, verify=verify)
+        slice_key = encode_slice_key(key, place.extents)
+        record = place.table.get(slice_key, verify=verify)
         if record is None:
             raise CorruptCheckpointError(
                 "invalid slice",
-                file=piece.table.name,
+                file=place.table.name,
                 expected=f"a record under {slice_key.hex(' ')}",
                 found="none",
             )
         try:
             values = decode_values(find_values(record, entry.dtype), entry.dtype, prod(shape))
         except CheckpointError as error:
-            error.file = piece.table.name
+            error.file = place.table.name
             error.offset = None  # it is an offset in the record, not in the file
             raise
         return values.reshape(shape)
@@ -238,10 +238,10 @@ class SavedSlicesReader:
         require_storable(entry.dtype)
         require_shape(entry.shape, numpy_dtype(entry.dtype).itemsize)
         if entry.is_whole:
-            self._decode(key, entry, entry.pieces[0], entry.shape, verify=True)
+            self._decode(key, entry, entry.slices[0], entry.shape, verify=True)
             return True
-        for piece, box in self._find_boxes(entry).items():
-            self._decode(key, entry, piece, box.shape, verify=True)
+        for place, box in self._find_boxes(entry).items():
+            self._decode(key, entry, place, box.shape, verify=True)
         return True
 
     def close(self) -> None:
@@ -250,11 +250,11 @@ class SavedSlicesReader:
             table.close()
 
 
-def _slice_info(entry: SavedTensor, piece: SlicePlace) -> TensorSlice:
+def _slice_info(entry: SavedTensor, place: SlicePlace) -> TensorSlice:
     """Return the metadata of a slice."""
-    box = resolve(piece.extents, entry.shape)
+    box = resolve(place.extents, entry.shape)
     nbytes = min(box.size, entry.size) * (lookup(entry.dtype).itemsize or 0)
-    return TensorSlice(box.start, box.shape, piece.table.name, None, nbytes)
+    return TensorSlice(box.start, box.shape, place.table.name, None, nbytes)
 
 
 def _open_table(source: Source, *, verify: bool) -> Table:

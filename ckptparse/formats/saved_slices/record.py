@@ -31,40 +31,35 @@ from ckptparse.encoding.varint import decode_varint
 from ckptparse.encoding.varint_arrays import decode_varints
 from ckptparse.errors import CorruptCheckpointError, UnsupportedError
 from ckptparse.messages.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, iterate_fields
-from ckptparse.tensors.dtypes import BOOL, STRING, lookup, numpy_dtype
+from ckptparse.tensors.dtypes import BOOL, STRING, lookup, number_of, numpy_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DATA_FIELD = 2
 _TENSOR_FIELD = 3
-_HALF = 19
+_HALF = number_of("float16")
 
 _FLOAT_VAL, _DOUBLE_VAL, _INT_VAL, _STRING_VAL = 5, 6, 7, 8
 _SCOMPLEX_VAL, _INT64_VAL, _BOOL_VAL, _DCOMPLEX_VAL, _HALF_VAL = 9, 10, 11, 12, 13
 _UINT32_VAL, _UINT64_VAL = 16, 17
 
+_DTYPES_OF_FIELDS = {
+    _FLOAT_VAL: "float32",
+    _DOUBLE_VAL: "float64",
+    _INT_VAL: "int32 uint8 int16 int8 qint8 quint8 qint32 qint16 quint16 uint16",
+    _STRING_VAL: "string",
+    _SCOMPLEX_VAL: "complex64",
+    _INT64_VAL: "int64",
+    _BOOL_VAL: "bool",
+    _DCOMPLEX_VAL: "complex128",
+    _HALF_VAL: "float16",
+    _UINT32_VAL: "uint32",
+    _UINT64_VAL: "uint64",
+}
+
 _VALUE_FIELDS = {
-    1: _FLOAT_VAL,
-    2: _DOUBLE_VAL,
-    3: _INT_VAL,
-    4: _INT_VAL,
-    5: _INT_VAL,
-    6: _INT_VAL,
-    STRING: _STRING_VAL,
-    8: _SCOMPLEX_VAL,
-    9: _INT64_VAL,
-    BOOL: _BOOL_VAL,
-    11: _INT_VAL,
-    12: _INT_VAL,
-    13: _INT_VAL,
-    15: _INT_VAL,
-    16: _INT_VAL,
-    17: _INT_VAL,
-    18: _DCOMPLEX_VAL,
-    _HALF: _HALF_VAL,
-    22: _UINT32_VAL,
-    23: _UINT64_VAL,
+    number_of(name): field for field, names in _DTYPES_OF_FIELDS.items() for name in names.split()
 }
 """DataType number -> field of TensorProto that holds its values."""
 
@@ -160,11 +155,11 @@ def _find_tensors(record: bytes | memoryview) -> Iterator[tuple[int, int]]:
                     yield inner.start, inner.stop
 
 
-def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> NDArray[Any]:
+def decode_values(payloads: list[bytes | memoryview], dtype: int, size: int) -> NDArray[Any]:
     """Decode the values that `find_values` returned.
 
     Args:
-        pieces: the encoded values.
+        payloads: the encoded values.
         dtype: DataType number.
         size: number of elements that there must be.
 
@@ -176,19 +171,19 @@ def decode_values(pieces: list[bytes | memoryview], dtype: int, size: int) -> ND
         CorruptCheckpointError: there are fewer or more than `size` elements.
     """
     if dtype == STRING:
-        _require_count(len(pieces), size)
+        _require_count(len(payloads), size)
         strings: NDArray[Any] = np.empty(size, object)
-        strings[:] = pieces
+        strings[:] = payloads
         return strings
     if is_stored_plain(dtype):
-        nbytes = sum(map(len, pieces))
+        nbytes = sum(map(len, payloads))
         itemsize = numpy_dtype(dtype).itemsize
         _require_count(nbytes / itemsize if nbytes % itemsize else nbytes // itemsize, size)
         if not nbytes:
             return np.empty(0, numpy_dtype(dtype))
-        values = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        values = payloads[0] if len(payloads) == 1 else b"".join(payloads)
         return np.frombuffer(values, numpy_dtype(dtype).newbyteorder("<"))
-    varints = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    varints = payloads[0] if len(payloads) == 1 else b"".join(payloads)
     # Integers keep their low bits, as with TensorFlow's casts; a boolean is True if any bit is set.
     number_type = np.uint16 if dtype == _HALF else numpy_dtype(dtype)
     try:
