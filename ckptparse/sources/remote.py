@@ -268,7 +268,8 @@ class RemoteSource:
         try:
             if len(asked) > 1:
                 starts, stops = map(list, zip(*asked))
-                found = self._system.cat_ranges([self._place] * len(asked), starts, stops)
+                places = [self._place] * len(asked)
+                found = self._system.cat_ranges(places, starts, stops, on_error="raise")
             else:
                 found = [self._system.cat_file(self._place, start=a, end=b) for a, b in asked]
         except Exception as error:  # every file system has errors of its own

@@ -19,6 +19,7 @@ from ckptparse import (
     UnreadableError,
     UnsupportedError,
     open_checkpoint,
+    save_checkpoint,
 )
 from ckptparse.sources import files_for
 from support.oracle import load_case, payload_of
@@ -132,6 +133,33 @@ def test_trouble_of_the_storage(
     monkeypatch.setattr(type(memory), "cat_file", fail)
     with pytest.raises(UnreadableError, match="token expired"):
         open_checkpoint("memory://tf-1.15.5/vgg_16/model.ckpt")
+
+
+@pytest.mark.parametrize("nbytes", [1 << 12, 1 << 25], ids=["small", "large"])
+def test_trouble_in_one_of_several_ranges(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, nbytes: int
+) -> None:
+    """Ranges that are asked for at once: fsspec returns their errors, unless told to raise them."""
+    arrays = {name: np.zeros(nbytes, "u1") for name in "abcdefgh"}
+    save_checkpoint("memory://run/m.ckpt", arrays)
+    cat_file = type(memory).cat_file
+
+    def fail(self, path, start=None, end=None, **options):
+        if ".data" in path and start <= 6 * nbytes + 1000 < end:
+            raise RuntimeError("token expired")
+        return cat_file(self, path, start=start, end=end, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", fail)
+    with open_checkpoint("memory://run/m.ckpt") as ckpt:
+        assert np.array_equal(ckpt["a"], arrays["a"])
+        with pytest.raises(UnreadableError, match="token expired"):
+            ckpt["g"]
+        read = []
+        with pytest.raises(UnreadableError, match="token expired") as error:
+            read.extend(name for name, _ in ckpt.items())
+        assert read == list("abcdef")
+        assert error.value.tensor == "g"
+        assert [damage.name for damage in ckpt.verify().damaged] == ["g"]
 
 
 @pytest.mark.parametrize(
