@@ -28,12 +28,18 @@ class RemoteFolder:
             path: URL of a file.
 
         Raises:
-            UnsupportedError: a chained URL, whose files cannot be replaced one by one.
+            UnsupportedError: a chained URL, whose files cannot be replaced one by one; or a URL of
+                a web server, which takes no files.
             UnreadableError: there is no such file system, or it cannot be reached.
         """
         if "::" in path:
             raise UnsupportedError(
                 "checkpoints cannot be saved at a chained URL", file=path,
+                expected="the URL of a directory that can be written, or a path", found=path,
+            )  # fmt: skip
+        if path.startswith(("http://", "https://")):
+            raise UnsupportedError(
+                "checkpoints cannot be saved on a web server", file=path,
                 expected="the URL of a directory that can be written, or a path", found=path,
             )  # fmt: skip
         self._url = path.rpartition("/")[0]
