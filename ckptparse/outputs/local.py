@@ -133,7 +133,10 @@ class LocalFolder:
         return [name for name in self.names() if is_temporary(name) and _is_left(self._join(name))]
 
     def other_names(self, name: str) -> list[str]:
-        status = os.stat(self._join(name), follow_symlinks=False)
+        try:
+            status = os.stat(self._join(name), follow_symlinks=False)
+        except FileNotFoundError:  # its writer, which was just ending, has removed it
+            return []
         if status.st_nlink < 2:
             return []
         with os.scandir(self._path) as entries:
