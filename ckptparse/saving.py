@@ -29,7 +29,7 @@ from ckptparse.paths.state_update import add_checkpoint
 from ckptparse.sources import files_for, is_url
 from ckptparse.tensors.conversion import to_array
 from ckptparse.tensors.dtypes import lookup, number_of, number_of_array
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, find_roots
+from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, find_all_roots
 from ckptparse.tensors.names import encode_name, not_found
 from ckptparse.tensors.numpy_index import Box
 from ckptparse.tensors.pieces import Piece, cut, is_last
@@ -245,7 +245,7 @@ def _require_no_source(prefix: str, tensors: Tensors) -> None:
     if not isinstance(tensors, TensorMapping):
         return
     place = os.path.realpath(prefix)
-    for root in {id(root): root for root, _ in find_roots(tensors).values()}.values():
+    for root in find_all_roots(tensors):
         if isinstance(root, Checkpoint) and os.path.realpath(root.path) == place:
             raise InvalidTensorsError(
                 "the tensors are read from this checkpoint, and cannot be saved over it",

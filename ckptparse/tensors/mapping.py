@@ -107,6 +107,10 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         """
         return self, name
 
+    def origins(self, name: str) -> list[tuple[TensorMapping, str]]:
+        """Return `origin` of a tensor, and those of all others that its values depend on."""
+        return [self.origin(name)]
+
     def roles(self) -> Mapping[str, Role]:
         """Return the roles of tensors, as far as a graph that was saved with them tells.
 
@@ -168,3 +172,17 @@ def find_roots(tensors: TensorMapping) -> dict[str, tuple[TensorMapping, str]]:
             source, key = origin, origin_key
         roots[name] = source, key
     return roots
+
+
+def find_all_roots(tensors: TensorMapping) -> list[TensorMapping]:
+    """Return all mappings that any of these tensors is read from in the end."""
+    roots: dict[int, TensorMapping] = {}
+    left = [(tensors, name) for name in tensors]
+    while left:
+        source, name = left.pop()
+        for origin, origin_name in source.origins(name):
+            if origin is source:
+                roots[id(source)] = source
+            else:
+                left.append((origin, origin_name))
+    return list(roots.values())

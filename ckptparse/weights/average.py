@@ -254,6 +254,11 @@ class Average(TensorMapping):
         """Return the first mapping, if it is a `TensorMapping`, and the name."""
         return own_origin(self, self._mappings[0], self._require(name))
 
+    def origins(self, name: str) -> list[tuple[TensorMapping, str]]:
+        """Return `origin` for each of the mappings."""
+        name = self._require(name)
+        return [own_origin(self, mapping, name) for mapping in self._mappings]
+
     def _require(self, name: str) -> str:
         """Return a name that there is.
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ckptparse import ConflictError, TensorNotFoundError, average, open_checkpoint
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import TensorMapping
+from ckptparse.tensors.mapping import TensorMapping, find_all_roots
 from ckptparse.tensors.pieces import Piece, cut_array, join
 from ckptparse.tensors.rounding import round_to
 from support.oracle import FC6, MATRIX, PARTITIONED, VGG, load_case, payload_of
@@ -350,6 +350,12 @@ class TestLaziness:
             assert average([ckpt, dict(ckpt)]).origin(FC6) == (ckpt, FC6)
             mean = average([dict(ckpt), ckpt])
             assert mean.origin(FC6) == (mean, FC6)
+
+    def test_all_origins(self) -> None:
+        with open_checkpoint(VGG.prefix) as ckpt:
+            mean = average([dict(ckpt), ckpt, ckpt.select()])
+            assert [source for source, _ in mean.origins(FC6)][:2] == [mean, ckpt]
+            assert set(find_all_roots(mean.select(include=FC6))) == {ckpt, mean}
 
 
 class TestCheckpoints:
