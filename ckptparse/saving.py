@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby, product, zip_longest
+from operator import index as as_index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import (
     CheckpointError,
+    CheckpointExistsError,
     CheckpointNotFoundError,
     InvalidTensorsError,
     located,
@@ -146,18 +148,25 @@ def save_checkpoint(
         writer = BundleWriter(folder.create, outputs, shard_nbytes)
         _write(writer, _with_object_graph(tensors, object_graph), partitions or {}, progress)
         writer.finish()
+        if not writer.entries:
+            raise InvalidTensorsError("there are no tensors to save", file=prefix)
         with folder.lock():
             _require_place(folder, base, prefix, overwrite=overwrite)
             publish(folder, base, outputs, writer.entries, read_count)
             if update_state:
                 _replace_state(folder, prefix, max_to_keep)
     except BaseException:
+        _discard(outputs)  # before the directory, which must be empty
         folder.abandon()
         raise
-    finally:
-        for output in outputs:
-            output.discard()
+    _discard(outputs)
     return prefix
+
+
+def _discard(outputs: list[Output]) -> None:
+    """Remove the temporary names of data files."""
+    for output in outputs:
+        output.discard()
 
 
 def _with_object_graph(tensors: Tensors, object_graph: str | None) -> Tensors:
@@ -225,7 +234,9 @@ def _require_place(folder: Folder, base: str, prefix: str, *, overwrite: bool) -
     names = folder.names()
     for name in {base, base + INDEX_SUFFIX} & set(names):
         if name and folder.is_directory(name):
-            raise InvalidTensorsError("there is a directory of this name", file=prefix, found=name)
+            raise CheckpointExistsError(
+                "there is a directory of this name", file=prefix, found=name
+            )
     if not overwrite:
         require_free(names, base, prefix)
 
@@ -267,14 +278,14 @@ def _write(
                 for name in run:
                     info = tensors.info(name)
                     read = partial(tensors.read, name)
-                    _write_slices(writer, name, info.tensorflow_dtype, info.shape, read, partitions)
+                    dtype = info.tensorflow_dtype
+                    with located(tensor=name):
+                        _write_slices(writer, name, dtype, info.shape, read, partitions)
                     _report(progress, writer, total)
             else:
                 _write_pieces(writer, tensors.read_pieces(run, PIECE_NBYTES), progress, total)
     else:
         _write_arrays(writer, _pairs(tensors), partitions, progress)
-    if not writer.entries:
-        raise InvalidTensorsError("there are no tensors to save", expected="one or more")
 
 
 def _pairs(tensors: Tensors) -> Iterable[tuple[str, Any]]:
@@ -322,13 +333,14 @@ def _write_arrays(
     names = []
     for name, value in arrays:
         try:
+            key = _key_of(name)
             array = value if type(value) is np.ndarray else _to_array(value)
             if name in partitions:
                 left.discard(name)
                 dtype = lookup(number_of_array(array.dtype)).name
                 _write_slices(writer, name, dtype, array.shape, array.__getitem__, partitions)
             else:
-                writer.add_array(_key_of(name), array)
+                writer.add_array(key, array)
         except CheckpointError as error:
             error.locate(tensor=str(name))
             raise
@@ -404,12 +416,16 @@ def divide(shape: tuple[int, ...], counts: int | tuple[int, ...]) -> list[Box]:
     Raises:
         InvalidTensorsError: there are more numbers than axes, or more slices than elements.
     """
-    counts = (counts,) if isinstance(counts, int) else tuple(counts)
+    given = counts if isinstance(counts, (tuple, list)) else (counts,)
+    try:
+        counts = tuple(map(as_index, given))
+    except TypeError:  # not whole numbers
+        counts = (0,)
     if len(counts) > len(shape) or any(not 1 <= n <= size for n, size in zip(counts, shape)):
         raise InvalidTensorsError(
             "the tensor cannot be divided so",
             expected=f"1 to {list(shape)} slices along its axes",
-            found=f"{list(counts)}",
+            found=list(given),
         )
     axes = []
     for size, count in zip_longest(shape, counts, fillvalue=1):

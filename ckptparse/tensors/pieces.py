@@ -113,5 +113,5 @@ def rename_pieces(pieces: Iterable[Piece], names: Iterable[str]) -> Iterator[Pie
     name = ""
     for piece in pieces:
         if not piece.start:
-            name = next(left)
+            name = next(left, name)  # if there are too many, whoever joins the pieces says so
         yield piece._replace(name=name)

@@ -129,7 +129,9 @@ class BundleWriter:
         if first is None:
             self._first, self._key, self._size, self._crc = piece, key, 0, 0
             self._place = self._begin(nbytes)
-        elif (key, piece.dtype, shape) != (self._key, first.dtype, first.shape):
+        elif key != self._key:
+            raise _changed(first, f"{prod(first.shape)} elements")
+        elif (piece.dtype, shape) != (first.dtype, first.shape):
             raise _changed(piece, f"{first.dtype} {list(first.shape)}")
         if piece.start != self._size or self._size + values.size > prod(shape):
             raise _changed(piece, f"{prod(shape)} elements, the next one after {self._size}")
@@ -141,7 +143,13 @@ class BundleWriter:
             self._enter(key, encode_entry(number, shape, *self._place, nbytes, mask(self._crc)))
 
     def begin_slices(self, key: bytes, number: int, shape: tuple[int, ...]) -> None:
-        """Begin a partitioned tensor: what is added under its slice keys are its slices."""
+        """Begin a partitioned tensor: what is added under its slice keys are its slices.
+
+        Raises:
+            InvalidTensorsError: there is a tensor of this name already.
+        """
+        if key in self._slices:
+            raise _twice(key)
         self._slices[key] = number, shape, []
 
     def add_slice_piece(self, key: bytes, extents: Extents, piece: Piece) -> None:
@@ -203,7 +211,7 @@ class BundleWriter:
     def _enter(self, key: bytes, value: bytes) -> None:
         """Add an entry to the index."""
         if key in self.entries:
-            raise InvalidTensorsError("two tensors have this name", tensor=_decode(key))
+            raise _twice(key)
         self.entries[key] = value
 
 
@@ -242,6 +250,7 @@ def to_bytes_each(array: NDArray[Any]) -> list[bytes]:
 
     Raises:
         UnsupportedError: an element is neither bytes nor text.
+        InvalidTensorsError: a text cannot be encoded.
     """
     elements = array.reshape(-1).tolist()
     if all(type(element) is bytes for element in elements):
@@ -249,7 +258,7 @@ def to_bytes_each(array: NDArray[Any]) -> list[bytes]:
     strings = []
     for element in elements:
         if isinstance(element, str):
-            strings.append(element.encode("utf-8", "surrogateescape"))
+            strings.append(_encode(element))
         elif isinstance(element, (bytes, bytearray)):
             strings.append(bytes(element))
         else:
@@ -259,6 +268,16 @@ def to_bytes_each(array: NDArray[Any]) -> list[bytes]:
                 found=f"{type(element).__name__} {element!r}",
             )
     return strings
+
+
+def _encode(text: str) -> bytes:
+    """Return a text as UTF-8; lone surrogates for bytes that are no UTF-8 become these bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidTensorsError(
+            "this text cannot be encoded as UTF-8", expected="text or bytes", found=ascii(text)
+        ) from error
 
 
 def _to_octets(array: NDArray[Any], number: int) -> NDArray[np.uint8]:
@@ -287,5 +306,7 @@ def _changed(piece: Piece, expected: str) -> InvalidTensorsError:
     )
 
 
-def _decode(key: bytes) -> str:
-    return key.decode("utf-8", "surrogateescape")
+def _twice(key: bytes) -> InvalidTensorsError:
+    """Return the error for a second tensor of a name."""
+    name = key.decode("utf-8", "surrogateescape")
+    return InvalidTensorsError("two tensors have this name", tensor=name)
