@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ckptparse.train
 from ckptparse import open_checkpoint, save_checkpoint
 from ckptparse.outputs import local
 from support.killed import each_kill
@@ -36,7 +37,7 @@ def test_a_replaced_checkpoint_is_the_old_one_or_the_new_one(
     prefix = tmp_path / "m.ckpt"
 
     def save_old() -> None:
-        save_checkpoint(prefix, OLD, shard_nbytes=old_shard_nbytes, overwrite=True)
+        save_checkpoint(prefix, OLD, shard_nbytes=old_shard_nbytes, overwrite=True, sync=False)
 
     def save_new() -> None:
         save_checkpoint(prefix, NEW, shard_nbytes=new_shard_nbytes, overwrite=True)
@@ -69,9 +70,42 @@ def test_a_new_checkpoint_is_there_or_not(tmp_path: Path) -> None:
         else:
             with pytest.raises(FileNotFoundError):
                 open_checkpoint(prefix)
-        save_checkpoint(prefix, OLD, overwrite=is_there)  # what is left is no checkpoint
+        # What is left is no checkpoint.
+        save_checkpoint(prefix, OLD, overwrite=is_there, sync=False)
         assert is_equal(prefix, OLD)
         assert len(os.listdir(prefix.parent)) == 2
         shutil.rmtree(prefix.parent)
     assert seen == {False, True}
     assert is_equal(prefix, NEW)
+
+
+def test_a_state_file_names_a_whole_checkpoint(tmp_path: Path) -> None:
+    """The file `checkpoint` is the old one or the new one, and what it lists is there."""
+    before = tmp_path / "before"
+    for i in range(3):
+        save_checkpoint(before / f"m-{i}", {**OLD, "b": i}, update_state=True, sync=False)
+    run = tmp_path / "run"
+
+    def save_new() -> None:
+        save_checkpoint(run / "m-3", {**OLD, "b": 3}, update_state=True, max_to_keep=2)
+
+    seen = set()
+    shutil.copytree(before, run)
+    for number in each_kill(local, save_new):
+        state = ckptparse.train.get_checkpoint_state(str(run))
+        listed = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
+        assert listed in (["m-0", "m-1", "m-2"], ["m-2", "m-3"]), number
+        for name in listed:
+            with open_checkpoint(run / name) as ckpt:
+                assert ckpt.verify().ok
+                assert ckpt["b"] == int(name[-1])
+        with open_checkpoint(run) as ckpt:
+            assert ckpt["b"] == int(listed[-1][-1])
+        num_there = sum(os.path.exists(f"{run}/m-{i}.index") for i in range(4))
+        seen.add((listed[-1], num_there))
+        shutil.rmtree(run)
+        shutil.copytree(before, run)
+    # The oldest are deleted one after the other, once the state does not name them.
+    assert {("m-2", 3), ("m-2", 4), ("m-3", 4), ("m-3", 3), ("m-3", 2)} == seen
+    names = {f"m-{i}.{suffix}" for i in (2, 3) for suffix in ("index", "data-00000-of-00001")}
+    assert {*os.listdir(run)} == {"checkpoint", *names}
