@@ -108,7 +108,12 @@ class LocalFolder:
             except OSError:  # the file system has no hard links
                 self.links = False
             else:
-                self._rename(temporary, name)
+                try:
+                    self._rename(temporary, name)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(temporary)
+                    raise
                 return
         self._rename(output.path, name)
 
