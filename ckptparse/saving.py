@@ -23,7 +23,7 @@ from ckptparse.errors import (
 from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.publishing import publish, remove_leftovers, require_free
 from ckptparse.formats.bundle.writer import BundleWriter, require_key
-from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME
+from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME, V2_PART
 from ckptparse.outputs import Folder, Output, folder_for
 from ckptparse.paths.removal import group_files, list_removable_files
 from ckptparse.paths.state_file import CheckpointState, format_state, read_state
@@ -217,7 +217,9 @@ def _replace_state(folder: Folder, prefix: str, max_to_keep: int | None) -> None
     folder.sync()
     if is_url(prefix):
         groups = group_files(folder.names())
-        removable = [name for path in dropped for name in groups.get(path, [])]
+        names = [name for path in dropped for name in groups.get(path, [])]
+        # By its name, any file can be a V1 checkpoint.
+        removable = [name for name in names if V2_PART.fullmatch(name)]
     else:
         removable = list_removable_files(state, dropped, os.path.dirname(prefix))
     for path in removable:
