@@ -277,6 +277,26 @@ def test_reading_all_reads_index_and_data_once() -> None:
     assert counted.take_data_reads() == [[(0, len(bundle.shard))]]
 
 
+def list_items(ckpt: Checkpoint) -> object:
+    return list(ckpt.items())
+
+
+@pytest.mark.parametrize("loop", [list_items, Checkpoint.verify], ids=["items", "verify"])
+def test_small_tensors_are_read_together_and_a_large_one_alone(
+    loop: Callable[[Checkpoint], object],
+) -> None:
+    """A read of more bytes than 32 requests cost saves nothing if it is merged with others."""
+    sizes = {"a": 10, "b": 3_200, "c": 3_201, "d": 10, "e": 20}
+    bundle = build_bundle({name: np.zeros(size, "u1") for name, size in sizes.items()})
+    counted = count_bundle(table(sorted(bundle.index.items())), [bytes(bundle.shards[0])])
+    counted.ckpt["a"]  # opens the data file
+    (source,) = counted.data.values()
+    source.request_nbytes = 100
+    source.reads.clear()
+    loop(counted.ckpt)
+    assert sorted(source.reads) == [(0, 3_210), (3_210, 6_411), (6_411, 6_441)]
+
+
 # Blocks decompressed: the library's function is what is counted
 
 

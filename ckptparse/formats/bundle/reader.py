@@ -27,7 +27,6 @@ from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.assembly import assemble
 from ckptparse.tensors.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
 from ckptparse.tensors.info import TensorForms, TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES
 from ckptparse.tensors.numpy_index import Index, select_elements
 from ckptparse.tensors.partitions import require_tiling, resolve_all
 
@@ -41,6 +40,9 @@ _CHECKED_BY_ELEMENT = (STRING, VARIANT, BOOL)
 """Types whose elements are checked one by one, beside their checksum."""
 _MOST_PREFETCHED_SLICES = 256
 """Entries of slices are looked up for `prefetch` and then again; that of many is too much work."""
+_MOST_PREFETCHED_REQUESTS = 32
+"""A range that takes as long to read as so many requests is not prefetched: merged, it would come
+only 3 % sooner, and then be copied."""
 _MOST_FORMS = 10_000
 """Pairs of dtype and shape that are remembered as fit for an array."""
 
@@ -167,7 +169,7 @@ class BundleReader:
                 except CheckpointError:
                     continue
             for each in stored:
-                if 0 < each.nbytes <= PIECE_NBYTES:
+                if each.nbytes:
                     span = each.offset, each.offset + each.nbytes
                     ranges.setdefault(each.shard_id, []).append(span)
         self._prefetched = {}
@@ -175,8 +177,13 @@ class BundleReader:
             try:
                 shard = self._shards.source(shard_id)
                 if not shard.mapped:
-                    there = [span for span in spans if span[1] <= shard.nbytes]
-                    self._prefetched[shard_id] = PrefetchedSource(shard, there)
+                    most_nbytes = _MOST_PREFETCHED_REQUESTS * shard.request_nbytes
+                    small = [
+                        (start, stop)
+                        for start, stop in spans
+                        if stop - start <= most_nbytes and stop <= shard.nbytes
+                    ]
+                    self._prefetched[shard_id] = PrefetchedSource(shard, small)
             except CheckpointError:
                 continue
 
