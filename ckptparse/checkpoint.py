@@ -219,8 +219,11 @@ class Checkpoint(TensorMapping):
         reader = self._reader.one_pass()
         for key, entry in prefetch_each(reader, map(self._find, require_names(names))):
             name = decode_name(key)
-            with located(file=self.path, tensor=name):
+            try:
                 array = reader.read(key, entry, ...)
+            except CheckpointError as error:
+                error.locate(file=self.path, tensor=name)
+                raise
             yield name, array
 
     def read_pieces(

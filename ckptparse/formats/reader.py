@@ -129,8 +129,8 @@ _WINDOW_TENSORS = 4096
 
 def prefetch_each(
     reader: Reader, tensors: Iterable[tuple[bytes, Entry]], window_nbytes: int = PIECE_NBYTES
-) -> Iterator[tuple[bytes, Entry]]:
-    """Yield the same tensors, with the bytes of small ones prefetched, a window at a time.
+) -> Iterable[tuple[bytes, Entry]]:
+    """Return the same tensors, with the bytes of small ones prefetched, a window at a time.
 
     Args:
         reader: a reader from `one_pass`.
@@ -138,9 +138,13 @@ def prefetch_each(
             first.
         window_nbytes: about how many bytes are prefetched at a time.
     """
-    if not reader.prefetches:
-        yield from tensors
-        return
+    return _prefetch_windows(reader, tensors, window_nbytes) if reader.prefetches else tensors
+
+
+def _prefetch_windows(
+    reader: Reader, tensors: Iterable[tuple[bytes, Entry]], window_nbytes: int
+) -> Iterator[tuple[bytes, Entry]]:
+    """Yield the tensors of one window after the other, each window prefetched as a whole."""
     left = iter(tensors)
     is_more = True
     while is_more:
