@@ -7,9 +7,10 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ckptparse.errors import CheckpointError, TensorNotFoundError, located
+from ckptparse.errors import CheckpointError, TensorNotFoundError
 from ckptparse.formats.reader import Entry, Reader, closed_error, prefetch_each
 from ckptparse.sources import Files
+from ckptparse.tensors.dtypes import lookup
 from ckptparse.tensors.info import TensorForms, TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, Role, TensorMapping
 from ckptparse.tensors.names import (
@@ -252,17 +253,13 @@ class Checkpoint(TensorMapping):
         tensors = map(self._find, require_names(names))
         for key, entry in prefetch_each(reader, tensors, piece_nbytes):
             name = decode_name(key)
-            with located(file=self.path, tensor=name):
-                info = reader.info(key, entry)
-                pieces = reader.read_pieces(key, entry, piece_nbytes)
-            while True:
-                with located(file=self.path, tensor=name):
-                    part = next(pieces, None)
-                if part is None:
-                    break
-                found = [Piece(name, info.tensorflow_dtype, info.shape, *part)]
-                del part  # while this waits, the caller alone holds the piece
-                yield found.pop()
+            dtype = lookup(entry.dtype).name
+            try:
+                for start, values in reader.read_pieces(key, entry, piece_nbytes):
+                    yield Piece(name, dtype, entry.shape, start, values)
+            except CheckpointError as error:
+                error.locate(file=self.path, tensor=name)
+                raise
 
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of a tensor.  Reads none of its bytes.

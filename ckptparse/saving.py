@@ -18,7 +18,6 @@ from ckptparse.errors import (
     CheckpointExistsError,
     CheckpointNotFoundError,
     InvalidTensorsError,
-    located,
 )
 from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.publishing import publish, remove_leftovers, require_free
@@ -318,8 +317,11 @@ def _write_pieces(
 ) -> None:
     """Write tensors of a lazy mapping piece by piece."""
     for piece in pieces:
-        with located(tensor=piece.name):
+        try:
             writer.add_piece(_key_of(piece.name), piece)
+        except CheckpointError as error:
+            error.locate(tensor=piece.name)
+            raise
         if is_last(piece):
             _report(progress, writer, total)
 

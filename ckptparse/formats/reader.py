@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Entry = Any
-"""The entry of one tensor; each format has a class of its own.  `find` returns it for `read`."""
+"""The entry of one tensor; each format has a class of its own.  `find` returns it for `read`.
+
+It has the attributes `dtype`, which is the number of the DataType, and `shape`.
+"""
 
 
 class Reader(Protocol):

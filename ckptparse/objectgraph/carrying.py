@@ -31,10 +31,11 @@ def carry_graph(tensors: TensorMapping) -> TensorMapping:
             for: only a part of them is there, or their paths differ.
     """
     roots = find_roots(tensors)
-    sources = {id(root): root for root, _ in roots.values() if OBJECT_GRAPH in root}
+    by_id = {id(root): root for root, _ in roots.values()}
+    sources = [root for root in by_id.values() if OBJECT_GRAPH in root]
     if len(sources) != 1:
         return tensors
-    (source,) = sources.values()
+    (source,) = sources
     keys = {
         key: name
         for name, (root, key) in roots.items()

@@ -114,4 +114,4 @@ def rename_pieces(pieces: Iterable[Piece], names: Iterable[str]) -> Iterator[Pie
     for piece in pieces:
         if not piece.start:
             name = next(left, name)  # if there are too many, whoever joins the pieces says so
-        yield piece._replace(name=name)
+        yield piece if piece.name == name else piece._replace(name=name)

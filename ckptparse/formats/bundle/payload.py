@@ -140,9 +140,8 @@ def iterate_numbers(
                 if stop == entry.nbytes:
                     require_crc32c("tensor", crc, entry.crc32c, offset=0)
                     booleans.require_valid()
-        values = [np.frombuffer(payload, dtype)]
-        del payload  # while this waits, the caller alone holds the piece
-        yield done // dtype.itemsize, swap_bytes(values.pop()) if swapped else values.pop()
+        values = np.frombuffer(payload, dtype)
+        yield done // dtype.itemsize, swap_bytes(values) if swapped else values
 
 
 def encode_strings(values: list[bytes]) -> tuple[list[bytes], int]:
