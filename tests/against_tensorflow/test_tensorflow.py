@@ -16,29 +16,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptparse import open_checkpoint, train
 from ckptparse.paths.state_file import format_state, parse_state
 from ckptparse.paths.state_update import add_checkpoint
-from ckptparse.tensors.dtypes import lookup, numpy_dtype
+from ckptparse.tensors.dtypes import numpy_dtype
 from support.openers import OPENERS, Opener
 from support.oracle import payload_of
+from support.random_tensors import arrays, live, tilings
+from support.tensorflow_ops import index_of, restore_part, slice_spec, to_tensorflow
 
 pytestmark = pytest.mark.tensorflow
 
-STRING = 7
-DTYPES = [*range(1, 20), *range(22, 34)]
-# What numpy has as its plain integer has to be told to TensorFlow by a cast of bits.
-QUANTISED = {11, 12, 13, 15, 16}
-
-live = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=False,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 by_opener = pytest.mark.parametrize("opener", OPENERS, ids=lambda opener: opener.__name__)
 
 
@@ -55,42 +46,6 @@ class Written:
     dtype: int
     values: np.ndarray
     boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
-
-
-@st.composite
-def arrays(draw: st.DrawFn) -> tuple[int, np.ndarray]:
-    dtype = draw(st.sampled_from(DTYPES))
-    shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
-    size = int(np.prod(shape, dtype=np.int64))
-    if dtype == STRING:
-        strings = draw(st.lists(st.binary(max_size=200), min_size=size, max_size=size))
-        values = np.empty(size, object)
-        values[:] = strings
-        return dtype, values.reshape(shape)
-    itemsize = lookup(dtype).itemsize or 0
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    raw = random.integers(0, 256, size * itemsize, np.uint8)
-    bits = {"bool": 1, "int4": 4, "uint4": 4, "int2": 2, "uint2": 2, "float4_e2m1fn": 4}
-    raw &= (1 << bits.get(lookup(dtype).name, 8)) - 1
-    return dtype, raw.view(numpy_dtype(dtype)).reshape(shape)
-
-
-@st.composite
-def tilings(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """Boxes that cover a shape, made by repeated cuts; an empty list leaves it whole."""
-    boxes = [tuple((0, size) for size in shape)]
-    for _ in range(draw(st.integers(0, 4))):
-        i = draw(st.integers(0, len(boxes) - 1))
-        axes = [axis for axis, (_, length) in enumerate(boxes[i]) if length > 1]
-        if not axes:
-            break
-        axis = draw(st.sampled_from(axes))
-        start, length = boxes[i][axis]
-        left = draw(st.integers(1, length - 1))
-        for part in ((start, left), (start + left, length - left)):
-            boxes.append((*boxes[i][:axis], part, *boxes[i][axis + 1 :]))
-        del boxes[i]
-    return tuple(draw(st.permutations(boxes))) if len(boxes) > 1 else ()
 
 
 @st.composite
@@ -115,25 +70,6 @@ def save(tf: Any, prefix: str, tensors: list[Written]) -> None:
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=specs, tensors=values)
 
 
-def index_of(box: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
-    return tuple(slice(start, start + length) for start, length in box)
-
-
-def slice_spec(shape: tuple[int, ...], box: tuple[tuple[int, int], ...]) -> str:
-    """A box in TensorFlow's notation: whole axes in both forms; a length of 0 is not allowed."""
-    extents = [
-        "-" if n == size and (n == 0 or axis % 2) else f"{a},{n}"
-        for axis, (size, (a, n)) in enumerate(zip(shape, box))
-    ]
-    return f"{' '.join(map(str, shape))} {':'.join(extents)}"
-
-
-def to_tensorflow(tf: Any, dtype: int, values: np.ndarray) -> Any:
-    if dtype in QUANTISED:
-        return tf.bitcast(tf.constant(values), tf.dtypes.as_dtype(dtype))
-    return tf.constant(values, tf.dtypes.as_dtype(dtype))
-
-
 def restore(tf: Any, prefix: str, tensor: Written) -> np.ndarray:
     """The tensor as TensorFlow reads it: whole, or box by box if it cannot."""
     dtype = tf.dtypes.as_dtype(tensor.dtype)
@@ -144,13 +80,6 @@ def restore(tf: Any, prefix: str, tensor: Written) -> np.ndarray:
         spec = slice_spec(tensor.values.shape, box)
         whole[index_of(box)] = restore_part(tf, prefix, tensor.name, spec, dtype)
     return whole
-
-
-def restore_part(tf: Any, prefix: str, name: bytes, spec: str, dtype: Any) -> np.ndarray:
-    (part,) = tf.raw_ops.RestoreV2(
-        prefix=prefix, tensor_names=[name], shape_and_slices=[spec], dtypes=[dtype]
-    )
-    return np.asarray(part.numpy(), numpy_dtype(dtype.as_datatype_enum))
 
 
 @by_opener
