@@ -18,6 +18,7 @@ from ckptparse.errors import (
     CheckpointExistsError,
     CheckpointNotFoundError,
     InvalidTensorsError,
+    located,
 )
 from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.publishing import publish, remove_leftovers, require_free
@@ -145,7 +146,9 @@ def save_checkpoint(
             remove_leftovers(folder, read_count)
             _require_place(folder, base, prefix, overwrite=overwrite)
         writer = BundleWriter(folder.create, outputs, shard_nbytes)
-        _write(writer, _with_object_graph(tensors, object_graph), partitions or {}, progress)
+        partitions = partitions or {}
+        tensors, partitions = _with_object_graph(tensors, partitions, object_graph)
+        _write(writer, tensors, partitions, progress)
         writer.finish()
         if not writer.entries:
             raise InvalidTensorsError("there are no tensors to save", file=prefix)
@@ -168,19 +171,27 @@ def _discard(outputs: list[Output]) -> None:
         output.discard()
 
 
-def _with_object_graph(tensors: Tensors, object_graph: str | None) -> Tensors:
-    """Return the tensors with the graph of their objects; see `save_checkpoint`."""
+def _with_object_graph(
+    tensors: Tensors, partitions: Partitions, object_graph: str | None
+) -> tuple[Tensors, Partitions]:
+    """Return the tensors with the graph of their objects, and the partitions by their new names.
+
+    `save_checkpoint` describes the arguments.
+    """
     if object_graph == "paths":
         from ckptparse.objectgraph.carrying import attach_built_graph
 
-        return attach_built_graph(tensors if isinstance(tensors, Mapping) else dict(tensors))
+        tensors, keys = attach_built_graph(
+            tensors if isinstance(tensors, Mapping) else dict(tensors)
+        )
+        return tensors, {keys.get(name, name): counts for name, counts in partitions.items()}
     if object_graph is not None:
         raise ValueError(f'object_graph is None or "paths", not {object_graph!r}')
     if not isinstance(tensors, TensorMapping):
-        return tensors
+        return tensors, partitions
     from ckptparse.objectgraph.carrying import carry_graph
 
-    return carry_graph(tensors)
+    return carry_graph(tensors), partitions
 
 
 def _next_state(prefix: str, max_to_keep: int | None) -> tuple[CheckpointState, list[str]]:

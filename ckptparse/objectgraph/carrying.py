@@ -54,8 +54,11 @@ def carry_graph(tensors: TensorMapping) -> TensorMapping:
     return _with_graph(without_graph, pruned)
 
 
-def attach_built_graph(tensors: Mapping[str, Any]) -> TensorMapping:
+def attach_built_graph(tensors: Mapping[str, Any]) -> tuple[TensorMapping, dict[str, str]]:
     """Return tensors under the keys of the objects that their names are paths of, with a graph.
+
+    Returns:
+        The tensors, and their names in `tensors` to their keys.
 
     Raises:
         InvalidTensorsError: a name is no path, or two names are the same path.
@@ -64,7 +67,7 @@ def attach_built_graph(tensors: Mapping[str, Any]) -> TensorMapping:
         graph, keys = build_graph(name for name in tensors if name != OBJECT_GRAPH)
     except ValueError as error:
         raise InvalidTensorsError(str(error)) from error
-    return _with_graph(select(tensors, exclude=OBJECT_GRAPH, rename=keys), graph)
+    return _with_graph(select(tensors, exclude=OBJECT_GRAPH, rename=keys), graph), keys
 
 
 def _with_graph(tensors: TensorMapping, graph: bytes) -> TensorMapping:

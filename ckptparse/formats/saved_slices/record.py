@@ -31,7 +31,7 @@ from ckptparse.encoding.varint import decode_varint
 from ckptparse.encoding.varint_arrays import decode_varints
 from ckptparse.errors import CorruptCheckpointError, UnsupportedError
 from ckptparse.messages.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, iterate_fields
-from ckptparse.tensors.dtypes import BOOL, STRING, lookup, number_of, numpy_dtype
+from ckptparse.tensors.dtypes import STRING, lookup, number_of, numpy_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
