@@ -13,7 +13,7 @@ from ckptparse.errors import ConflictError
 from ckptparse.tensors.dtypes import lookup, number_of, numpy_dtype
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
-from ckptparse.tensors.names import not_found
+from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.tensors.pieces import Piece, is_last, join
 from ckptparse.tensors.rounding import round_to
@@ -169,7 +169,7 @@ class Average(TensorMapping):
         The mappings are read one after the other for each piece, into one sum.  What a mapping has
         to decode or to transform as a whole, it holds: one such tensor for each mapping.
         """
-        names = list(map(self._require, names))
+        names = list(map(self._require, require_names(names)))
         piece_nbytes = max(piece_nbytes // (_SUM_NBYTES_PER_BYTE * len(self._mappings)), 1)
         cursors = [_Cursor(mapping.read_pieces(names, piece_nbytes)) for mapping in self._mappings]
         for name in names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ckptparse.errors import ConflictError
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
-from ckptparse.tensors.names import not_found
+from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.tensors.pieces import Piece, is_last
 from ckptparse.weights.inputs import as_tensor_mapping, label, own_origin, require_same_form
@@ -191,7 +191,7 @@ class Merge(TensorMapping):
         """Return the provider of each name, and the names of each provider."""
         order: list[int] = []
         by_provider: dict[int, list[str]] = {}
-        for name in names:
+        for name in require_names(names):
             number = self._checked_provider(name)
             order.append(number)
             by_provider.setdefault(number, []).append(name)

@@ -158,6 +158,12 @@ class TestArguments:
         with pytest.raises(TypeError, match=r"argument 2 is no mapping .* but int"):
             average([{}, 1])
 
+    def test_a_string_is_no_list_of_names(self) -> None:
+        mean = average([{"a": 1.0, "b": 2.0}])
+        for read in (mean.read_each, mean.read_pieces):
+            with pytest.raises(TypeError, match="expected a list of names"):
+                list(read("ab"))
+
     def test_on_conflict(self) -> None:
         with pytest.raises(ValueError, match="on_conflict is one of error, last, not 'first'"):
             average([{}], on_conflict="first")

@@ -143,10 +143,10 @@ class TestReading:
         first, second = Watched("ace", 1), Watched("bdf", 2)
         merged = merge(first, second)
         if how == "read_each":
-            found = [(name, array.tolist()) for name, array in merged.read_each("fabce")]
+            found = [(name, array.tolist()) for name, array in merged.read_each(list("fabce"))]
         else:
             parts: dict[str, list[Piece]] = {}
-            for piece in merged.read_pieces("fabce", 8):
+            for piece in merged.read_pieces(list("fabce"), 8):
                 parts.setdefault(piece.name, []).append(piece)
             assert all(len(pieces) == 3 for pieces in parts.values())
             found = [(name, join(pieces).tolist()) for name, pieces in parts.items()]
@@ -171,6 +171,12 @@ class TestReading:
                 assert payload_of(join(parts[name])) == payload_of(expected[name])
                 assert payload_of(merged[name]) == payload_of(expected[name])
             assert merged.infos() == [*first.infos(), *second.infos(), *renamed.infos()]
+
+    def test_a_string_is_no_list_of_names(self) -> None:
+        merged = merge({"a": 1}, {"b": 2})
+        for read in (merged.read_each, merged.read_pieces):
+            with pytest.raises(TypeError, match="expected a list of names"):
+                list(read("ab"))
 
     def test_origin(self) -> None:
         with open_checkpoint(VGG.prefix) as ckpt:
