@@ -230,22 +230,33 @@ class Checkpoint(TensorMapping):
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
-        """Yield several tensors piece by piece; each piece is read when the loop comes to it.
+        """Yield several tensors piece by piece; each piece is read when the loop reaches it.
 
-        The work of the loop is bounded as that of `read_each`.  With ``verify=True``, the last
-        piece of a tensor comes after the checksum of all its bytes was compared, so that a loop
-        that ends without an error has read intact tensors.
+        The work of the loop has the same bound as that of `read_each`.  With ``verify=True``, the
+        last piece of a tensor is yielded only after the checksum of all its bytes was compared.  So
+        a loop that ends without an error has read intact tensors.
 
         Args:
             names: names of tensors, each once.
-            piece_nbytes: most bytes of a piece.  Strings, and records of V1, are one piece.
+            piece_nbytes: the maximum number of bytes of a piece; a piece has at least one element.
+                A tensor of strings, and a record of V1, is one piece.
 
         Yields:
             The pieces of the first tensor in order, then those of the second, and so on.
 
         Raises:
-            CorruptCheckpointError: tensors share the same bytes.
-            CheckpointError: whatever else `read` raises.
+            CorruptCheckpointError: the tensors share bytes, beyond the bound of `read_each`.
+            CheckpointError: reading a tensor failed; see `read`.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+            ...     for piece in ckpt.read_pieces(["vgg_16/fc7/weights"], 240):
+            ...         print(piece.start, piece.values.shape, "of", piece.shape)
+            0 (5, 12) of (1, 1, 12, 12)
+            60 (5, 12) of (1, 1, 12, 12)
+            120 (2, 12) of (1, 1, 12, 12)
         """
         from ckptparse.tensors.pieces import Piece
 
@@ -411,16 +422,15 @@ class Checkpoint(TensorMapping):
         return read_graph_file(self._storage, path, tags)
 
     def roles(self) -> dict[str, Role]:
-        """Return the roles of tensors, as the object graph tells, or else the meta graph.
+        """Return the roles of tensors, as the object graph, or else the meta graph, defines them.
 
         Returns:
-            Name -> "weight", "average" for the moving average of a weight, or "state" for
-            anything else.  Tensors that the graph does not tell of are left out; without a graph,
-            {}.
+            Name -> "weight", "average" (the moving average of a weight) or "state" (anything else).
+            Tensors that the graph does not describe are left out; {} if there is no graph.
 
         Raises:
             CorruptCheckpointError: the graph is damaged.
-            CheckpointError: whatever else reading it raises.
+            CheckpointError: reading the graph failed.
 
         Examples:
             >>> from ckptparse import open_checkpoint

@@ -12,11 +12,11 @@
     │   └── CorruptCheckpointError      also ValueError: the file contradicts itself
     │       ├── ChecksumError           the bytes do not match their stored CRC-32C
     │       └── TruncatedError          the file ends before the bytes that it should contain
-    ├── UnsupportedError                also NotImplementedError: intact, but not readable here
-    ├── UnreadableError                 also OSError: the operating system or the storage refused
-    ├── UnwritableError                 also OSError: the same, while a checkpoint is written
-    ├── CheckpointExistsError           also FileExistsError: something is there already
-    ├── InvalidTensorsError             also ValueError: tensors that cannot be saved
+    ├── UnsupportedError                also NotImplementedError: intact, but not supported here
+    ├── UnreadableError                 also OSError: a file cannot be opened or read
+    ├── UnwritableError                 also OSError: a file cannot be written
+    ├── CheckpointExistsError           also FileExistsError: the name is in use
+    ├── InvalidTensorsError             also ValueError: the tensors cannot be saved
     ├── ConflictError                   also ValueError: checkpoints cannot be averaged or merged
     └── MismatchError                   also ValueError: tensors do not fit a target
 
@@ -300,10 +300,12 @@ class TruncatedError(CorruptCheckpointError):
 
 
 class UnsupportedError(CheckpointError, NotImplementedError):
-    """The file or tensor is intact, but this version cannot read it; also a NotImplementedError.
+    """This version cannot read an intact file, or save an array; also a NotImplementedError.
 
-    The cause is a tensor that is not an array (a variant or a resource), that has an unknown data
-    type or that is too large for numpy; or a checkpoint that requires a newer reader.
+    When reading, the cause is a tensor that is not an array (a variant or a resource), that has an
+    unknown data type or that is too large for numpy; or a checkpoint that requires a newer reader.
+    When saving, it is an array of a data type that TensorFlow does not have, or a file system that
+    cannot be written.
 
     Examples:
         >>> from ckptparse import UnsupportedError, open_checkpoint
@@ -344,9 +346,10 @@ class UnreadableError(CheckpointError, OSError):
 
 
 class UnwritableError(CheckpointError, OSError):
-    """The operating system or the storage does not write a file; also an OSError.
+    """The operating system or the storage cannot write a file; also an OSError.
 
-    A full disk and missing permissions are examples.  What was there before is still whole.
+    Examples are a full disk, missing permissions, and a server that does not answer.  A checkpoint
+    that would have been replaced is unchanged.
 
     Attributes:
         errno: number of the error, as in the module `errno`; or None.
@@ -363,9 +366,9 @@ class UnwritableError(CheckpointError, OSError):
 
 
 class CheckpointExistsError(CheckpointError, FileExistsError):
-    """There is a checkpoint, or a file of one, where another would be saved.
+    """A checkpoint of this name, or one of its files, exists already; also a FileExistsError.
 
-    Also a FileExistsError.  ``overwrite=True`` replaces it.
+    `save_checkpoint` raises it, unless you use ``overwrite=True``.
 
     Examples:
         >>> from ckptparse import CheckpointExistsError, save_checkpoint
@@ -383,8 +386,8 @@ class CheckpointExistsError(CheckpointError, FileExistsError):
 class InvalidTensorsError(CheckpointError, ValueError):
     """The tensors cannot be saved as they are; also a ValueError.
 
-    A name is empty or is there twice, a partition does not fit its tensor, or an array changed its
-    shape while it was read, for example.
+    Examples are an empty name, two tensors of the same name, partitions that do not fit the shape,
+    and an array whose shape changed while it was read.
 
     Examples:
         >>> from ckptparse import InvalidTensorsError, save_checkpoint

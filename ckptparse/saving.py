@@ -46,7 +46,7 @@ Partitions = Mapping[str, int | tuple[int, ...]]
 """Name of a tensor -> number of its slices along the first axis, or along each axis."""
 
 Progress = Callable[[int, int | None], object]
-"""Called with the bytes written, and the bytes in all if that is known."""
+"""Called with the number of bytes written, and the total number or None."""
 
 
 def save_checkpoint(
@@ -65,50 +65,63 @@ def save_checkpoint(
     """Save tensors as a V2 checkpoint, which TensorFlow restores.
 
     Tensors are read and written one after the other, large ones piece by piece.  The files are
-    written under temporary names in the same directory, and get their names when they are complete,
-    the index last: at every moment there is either the checkpoint that was there before or the new
-    one, whole.  Files that a killed writer left there are removed.
+    written under temporary names in the same directory.  They get their final names when they are
+    complete, the index last.  So at any time, the prefix refers to the old checkpoint or to the new
+    one, and both are complete.  After an error, the old checkpoint is unchanged.  Files that a
+    killed writer left in the directory are removed.
 
-    The same tensors in the same order give the files that TensorFlow's ``SaveV2`` writes, byte for
-    byte, if they are saved in one data file and no checkpoint is replaced at a URL.
+    For the same tensors in the same order, the files are equal to those of TensorFlow's ``SaveV2``,
+    byte for byte, if there is one data file.  (The names of the data files can differ if a
+    checkpoint is replaced; see `overwrite`.)
 
     Args:
-        prefix: path or URL of the checkpoint without ``.index``; the directory is made if needed.
-        tensors: a mapping from names to arrays, such as a `Checkpoint`, a selection or a dict; or
-            an iterable of pairs.  An array has any dtype that ckptparse reads; strings are `bytes`
-            or `str`, and text is encoded as UTF-8.  Anything that numpy converts to an array will
-            do, and tensors of PyTorch on the CPU.
-        shard_nbytes: begin another data file rather than let one have more bytes than this, unless
-            it has one tensor only.  None writes one data file.
-        partitions: save these tensors in slices, as TensorFlow saves partitioned variables.
-        object_graph: None to keep the graph of the objects of an object-based checkpoint from which
-            the tensors are, without the objects that are left out; ``"paths"`` to make a graph from
-            names that are paths of objects, such as ``model/dense/kernel``.
-        update_state: make this checkpoint the latest one in the file ``checkpoint`` of the
-            directory.
-        max_to_keep: with `update_state`, how many checkpoints to keep: the oldest others are
-            deleted once the new one is safe.  None or 0 keeps all.
-        overwrite: replace a checkpoint of this name.  Arrays over its files keep their values.
-        sync: wait until the disk has all bytes.  False leaves that to the operating system, as
+        prefix: path or URL of the checkpoint, without ``.index``.  Missing directories are created.
+        tensors: a mapping from names to arrays, such as a `Checkpoint`, a `Selection` or a dict; or
+            an iterable of (name, array) pairs.  All dtypes that ckptparse reads are allowed.
+            Strings are `bytes` or `str`; `str` is encoded as UTF-8.  In place of arrays, there can
+            be anything that numpy converts to an array, and PyTorch tensors on the CPU.
+        shard_nbytes: the maximum size of a data file; a new file begins with the first tensor that
+            does not fit.  A larger tensor gets a file of its own.  None writes one data file.
+        partitions: name -> number of slices along the first axis, or a tuple with the number of
+            slices along each axis.  These tensors are saved in slices, as TensorFlow saves
+            partitioned variables.
+        object_graph: None keeps the object graph if the tensors come from one object-based
+            checkpoint; objects whose tensors are left out are removed from it.  ``"paths"`` makes a
+            graph from the names, which must be paths of objects, such as ``model/dense/kernel``.
+        update_state: write the state file ``checkpoint`` of the directory, with this checkpoint as
+            the latest one.
+        max_to_keep: with `update_state`, the number of checkpoints to keep in the state file.  The
+            files of the oldest others are deleted after the new checkpoint is complete.  None or 0
+            keeps all.
+        overwrite: replace a checkpoint of this name.  Arrays that are views of its files keep their
+            values.  At a URL, and on file systems without hard links, the new data files can get
+            other names than in a new checkpoint, such as ``.data-00000-of-00002``.
+        sync: wait until all bytes are on the disk.  False leaves that to the operating system, as
             TensorFlow does.
-        progress: called after each tensor with the bytes written so far, and the bytes in all, or
-            None if that is not known.
+        progress: called after each tensor with the number of bytes written so far and the total
+            number of bytes; the total is None if it is not known in advance.
 
     Returns:
         The prefix.
 
     Raises:
-        CheckpointExistsError: without `overwrite`, there is a file of a checkpoint of this name; or
-            a directory has the name.
-        InvalidTensorsError: a name is empty, is there twice or is the key of a slice; partitions do
-            not fit; a tensor changes while it is read; or the tensors are read from the checkpoint
-            that would be replaced.
+        CheckpointExistsError: `overwrite` is False, and a checkpoint of this name or one of its
+            files exists.
+        InvalidTensorsError: there are no tensors; a name is empty, occurs twice or is the key of a
+            slice; a value cannot be converted to an array; partitions do not fit a tensor; a tensor
+            changes while it is read; the names are not those of objects, as `object_graph`
+            requires; the tensors are read from the checkpoint that would be replaced; or a
+            directory has the name of the checkpoint.
         UnsupportedError: TensorFlow has no such dtype, or the file system cannot be written.
-        UnwritableError: the operating system or the storage fails: the disk is full, for example.
+        UnwritableError: the operating system or the storage fails, for example because the disk is
+            full.
         TensorNotFoundError: there is no tensor of a name in `partitions`.
+        CorruptCheckpointError: with `update_state`, the state file is damaged.
         CheckpointError: reading a tensor failed.
+        ValueError: `shard_nbytes` is less than 1, `max_to_keep` is negative, `object_graph` is
+            neither None nor ``"paths"``, or the state file cannot contain the prefix, because it is
+            not UTF-8.
         ImportError: `prefix` is a URL, and fsspec or the package of the storage is not installed.
-            After any error, what was there before is unchanged.
 
     Examples:
         >>> import tempfile
@@ -195,7 +208,7 @@ def _with_object_graph(
 
 
 def _next_state(prefix: str, max_to_keep: int | None) -> tuple[CheckpointState, list[str]]:
-    """Return the state of the directory after a checkpoint is saved, and what it drops.
+    """Return the state file's new contents, and the checkpoints that are dropped from it.
 
     Raises:
         CorruptCheckpointError: there is a state file, but it is damaged.
@@ -215,7 +228,7 @@ def _next_state(prefix: str, max_to_keep: int | None) -> tuple[CheckpointState, 
 
 
 def _replace_state(folder: Folder, prefix: str, max_to_keep: int | None) -> None:
-    """Make a checkpoint the latest one of its directory, and delete those that are dropped."""
+    """Write the state file, and delete the files of the checkpoints that are dropped from it."""
     state, dropped = _next_state(prefix, max_to_keep)
     output = folder.create()
     try:
@@ -237,12 +250,17 @@ def _replace_state(folder: Folder, prefix: str, max_to_keep: int | None) -> None
 
 
 def _last_part(prefix: str) -> str:
-    """Return what follows the last separator of a prefix."""
+    """Return the part of a prefix after the last separator."""
     return prefix.rpartition("/")[2] if is_url(prefix) else os.path.basename(prefix)
 
 
 def _require_place(folder: Folder, base: str, prefix: str, *, overwrite: bool) -> None:
-    """Check that a checkpoint can be saved under a prefix."""
+    """Check that a checkpoint can be saved under a prefix.
+
+    Raises:
+        InvalidTensorsError: there is a directory of this name.
+        CheckpointExistsError: `overwrite` is False, and there is a checkpoint of this name.
+    """
     names = folder.names()
     for name in {base, base + INDEX_SUFFIX} & set(names):
         if name and folder.is_directory(name):
@@ -308,16 +326,20 @@ def _pairs(tensors: Tensors) -> Iterable[tuple[str, Any]]:
 
 
 def _report(progress: Progress | None, writer: BundleWriter, total: int | None) -> None:
-    """Call `progress`; the stored form of strings can take more bytes than was expected."""
+    """Call `progress`.  The total is raised if strings take more bytes than `info` said."""
     if progress is not None:
         progress(writer.nbytes, None if total is None else max(total, writer.nbytes))
 
 
 def _require_found(missing: Collection[str], names: Iterable[str]) -> None:
-    """Check that each name in `partitions` is the name of a tensor.
+    """Check that no name in `partitions` is missing.
+
+    Args:
+        missing: the names in `partitions` that no tensor has.
+        names: the names of all tensors, for the message.
 
     Raises:
-        TensorNotFoundError: one is not.
+        TensorNotFoundError: a name is missing.
     """
     if missing:
         raise not_found("no such tensor to partition", min(missing), names)
@@ -370,7 +392,7 @@ def _to_array(value: Any) -> NDArray[Any]:
     """Return a value as an array.
 
     Raises:
-        InvalidTensorsError: it is none.
+        InvalidTensorsError: it cannot be converted.
     """
     try:
         return to_array(value)
@@ -388,18 +410,18 @@ def _write_slices(
     read: Callable[[tuple[Any, ...]], NDArray[Any]],
     partitions: Partitions,
 ) -> None:
-    """Write a partitioned tensor: its slices one after the other, each piece by piece.
+    """Write a partitioned tensor: its slices one after the other, each of them in pieces.
 
     Args:
-        writer: the writer.
+        writer: writes the slices.
         name: name of the tensor.
         dtype: TensorFlow's name of its dtype.
         shape: its shape.
         read: returns the part of the tensor that an index selects.
-        partitions: has the numbers of slices.
+        partitions: name -> number of slices.
 
     Raises:
-        InvalidTensorsError: the tensor cannot be divided so.
+        InvalidTensorsError: the numbers of slices do not fit the shape.
     """
     itemsize = lookup(number_of(dtype)).itemsize
     if itemsize is None:
@@ -421,15 +443,16 @@ def _write_slices(
 def divide(shape: tuple[int, ...], counts: int | tuple[int, ...]) -> list[Box]:
     """Return the slices of a partitioned tensor, in row-major order.
 
-    As TensorFlow's ``fixed_size_partitioner`` does, the first slices of an axis have one element
-    more, if it cannot be divided evenly.
+    If an axis cannot be divided evenly, its first slices have one element more than the others, as
+    with TensorFlow's ``fixed_size_partitioner``.
 
     Args:
         shape: shape of the tensor.
         counts: number of slices along the first axis, or along each of the first axes.
 
     Raises:
-        InvalidTensorsError: there are more numbers than axes, or more slices than elements.
+        InvalidTensorsError: there are more numbers than axes; or a number is less than 1 or larger
+            than its axis.
     """
     given = counts if isinstance(counts, (tuple, list)) else (counts,)
     try:
@@ -454,7 +477,7 @@ def divide(shape: tuple[int, ...], counts: int | tuple[int, ...]) -> list[Box]:
 
 
 def shift(index: tuple[Any, ...], box: Box) -> tuple[Any, ...]:
-    """Return the index in a tensor of what an index from `cut` selects in a slice of it."""
+    """Convert an index in a slice of a tensor, as `cut` yields it, to an index in the tensor."""
     if index == (...,):
         index = ()
     shifted: list[Any] = []

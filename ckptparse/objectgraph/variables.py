@@ -114,7 +114,28 @@ class ObjectVariables(TensorMapping):
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
-        """Yield several variables piece by piece; see `TensorMapping.read_pieces`."""
+        """Yield several variables piece by piece; each piece is read when the loop reaches it.
+
+        Args:
+            names: paths of variables, each once.
+            piece_nbytes: the maximum number of bytes of a piece; a piece has at least one element.
+
+        Yields:
+            The pieces of the first variable in order, then those of the second, and so on.  The
+            name of a piece is the path.
+
+        Raises:
+            TensorNotFoundError: there is no variable of such a path.
+            CheckpointError: reading a variable failed; see `Checkpoint.read_each`.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> head = graph.subtree("head")
+            >>> [(p.name, p.start, p.values.shape) for p in head.read_pieces(["0/kernel"], 48)]
+            [('0/kernel', 0, (4, 3)), ('0/kernel', 12, (4, 3))]
+        """
         from ckptparse.tensors.pieces import rename_pieces
 
         names = list(require_names(names))
@@ -122,11 +143,41 @@ class ObjectVariables(TensorMapping):
         return rename_pieces(pieces, names)
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
-        """Return the checkpoint, and the key of the variable in it."""
+        """Return the checkpoint, and the key of a variable in it.
+
+        Args:
+            name: path of the variable.
+
+        Returns:
+            The checkpoint and the key.
+
+        Raises:
+            TensorNotFoundError: there is no variable of this path.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt")
+            >>> mapping, key = ckpt.object_graph.origin("head/0/bias")
+            >>> mapping is ckpt, key
+            (True, 'head/0/bias/.ATTRIBUTES/VARIABLE_VALUE')
+        """
         return self._tensors, self.checkpoint_key(name)
 
     def roles(self) -> dict[str, Role]:
-        """Return the role of each variable in the checkpoint."""
+        """Return the role of each variable, as the graph or else the name defines it.
+
+        Returns:
+            Path -> "weight", "average" (the moving average of a weight) or "state" (anything else).
+
+        Raises:
+            CheckpointError: reading the graph failed.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.21.0/keras_adam/model.ckpt").object_graph
+            >>> set(graph.roles().values()) == {"weight", "state"}
+            True
+        """
         from ckptparse.weights.training_state import find_roles
 
         roles = find_roles(self._tensors)

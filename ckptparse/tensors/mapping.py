@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # numpy.typing is imported at first need
     from ckptparse.tensors.pieces import Piece
 
 PIECE_NBYTES = 1 << 23
-"""Size of the pieces in which large tensors are read and written.  A piece of 8 MiB costs little
-more to read than its bytes, and a few of them fit into the memory of any program."""
+"""Size of the pieces in which large tensors are read and written.  At 8 MiB, the cost of a request
+is small compared with the cost of its bytes, and a few pieces fit into any memory."""
 
 
 Role = Literal["weight", "average", "state"]
-"""What a tensor is for: a weight of a model, the moving average of a weight, or anything else: the
-state of an optimizer, a counter, a metric, an object graph."""
+"""The purpose of a tensor: "weight" is a weight of a model; "average" is the moving average of one;
+"state" is anything else: the state of an optimizer, a counter, a metric, an object graph."""
 
 
 class TensorMapping(Mapping[str, "NDArray[Any]"]):
@@ -80,19 +80,28 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
-        """Yield several tensors piece by piece; each piece is read when the loop comes to it.
+        """Yield several tensors piece by piece; each piece is read when the loop reaches it.
 
-        Strings are not cut, because their sizes are known only after they are read.
+        A tensor of strings is one piece, because the sizes of strings are known only after they
+        are read.
 
         Args:
             names: names of tensors, each once.
-            piece_nbytes: most bytes of a piece, if an element has no more.
+            piece_nbytes: the maximum number of bytes of a piece; a piece has at least one element.
 
         Yields:
             The pieces of the first tensor in order, then those of the second, and so on.
 
         Raises:
-            CheckpointError: as `Checkpoint.read_each`.
+            TypeError: `names` is a string.
+            CheckpointError: reading a tensor failed; see `Checkpoint.read_each`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
+            >>> head = graph.subtree("head")
+            >>> [(p.start, p.values.shape) for p in head.read_pieces(["0/kernel"], 48)]
+            [(0, (4, 3)), (12, (4, 3))]
         """
         from ckptparse.tensors.pieces import cut_array  # not needed for whole arrays
 
@@ -100,10 +109,20 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
             yield from cut_array(name, array, piece_nbytes)
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
-        """Return the mapping that this one takes a tensor from, and the tensor's name there.
+        """Return the mapping that this one reads a tensor from, and the tensor's name there.
+
+        Args:
+            name: name of a tensor.
 
         Returns:
-            This mapping and `name`, if it takes the tensor from no other `TensorMapping`.
+            The mapping and the name in it.  If this mapping reads the tensor from no other
+            `TensorMapping`: this mapping itself and `name`.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.origin("global_step")[0] is ckpt
+            True
         """
         return self, name
 
@@ -112,10 +131,16 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         return [self.origin(name)]
 
     def roles(self) -> Mapping[str, Role]:
-        """Return the roles of tensors, as far as a graph that was saved with them tells.
+        """Return the roles of tensors, as a graph that was saved with them defines them.
 
         Returns:
-            Name -> role, of any number of tensors; {} if there is no graph.
+            Name -> "weight", "average" (the moving average of a weight) or "state" (anything else).
+            Tensors that the graph does not describe are left out; {} if there is no graph.
+
+        Examples:
+            >>> from ckptparse import merge
+            >>> merge({"x": 1.0}).roles()
+            {}
         """
         return {}
 
@@ -161,7 +186,11 @@ def read_pieces(
 
 
 def find_roots(tensors: TensorMapping) -> dict[str, tuple[TensorMapping, str]]:
-    """Return the mapping that each tensor is read from in the end, and its name there."""
+    """Return the mapping at the end of each tensor's chain of origins, and the tensor's name there.
+
+    Returns:
+        Name -> the mapping that reads the tensor from no other `TensorMapping`, and the name in it.
+    """
     roots = {}
     for name in tensors:
         source, key = tensors, name

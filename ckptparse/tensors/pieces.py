@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Piece(NamedTuple):
     """Consecutive elements of a tensor.
 
-    The pieces of a tensor follow each other without gaps; a tensor without elements has one empty
+    The pieces of a tensor are in order and without gaps.  A tensor without elements has one empty
     piece.
 
     Attributes:
@@ -25,7 +25,16 @@ class Piece(NamedTuple):
         dtype: TensorFlow's name of its dtype, such as "float32" or "qint8".
         shape: shape of the whole tensor.
         start: number of elements before the piece.
-        values: the elements, in row-major order; an array of any shape.
+        values: the elements, in row-major order; an array whose shape has no meaning.
+
+    Examples:
+        >>> from ckptparse import open_checkpoint
+        >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+        >>> first, *others = ckpt.read_pieces(["vgg_16/fc7/weights"], 240)
+        >>> first.dtype, first.shape, first.start, first.values.size
+        ('float32', (1, 1, 12, 12), 0, 60)
+        >>> [piece.start for piece in others]
+        [60, 120]
     """
 
     name: str
@@ -38,12 +47,12 @@ class Piece(NamedTuple):
 def cut(
     shape: tuple[int, ...], itemsize: int, nbytes: int
 ) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Yield the parts of an array that have at most so many bytes, but at least one element.
+    """Yield the parts of an array: each has at most `nbytes` bytes, but at least one element.
 
     Args:
         shape: shape of the array.
         itemsize: bytes of an element.
-        nbytes: most bytes of a part.
+        nbytes: the maximum number of bytes of a part.
 
     Yields:
         The number of elements before the part, and its numpy index.
@@ -52,7 +61,7 @@ def cut(
     if prod(shape) * itemsize <= nbytes:
         yield 0, (...,)
         return
-    axis = 0  # the first axis whose elements are small enough to be counted
+    axis = 0  # the first axis of which one index selects at most `nbytes` bytes
     while prod(shape[axis + 1 :]) * itemsize > nbytes:
         axis += 1
     row_size = prod(shape[axis + 1 :])
@@ -80,7 +89,7 @@ def cut_array(
     Args:
         name: name of the tensor.
         array: the array; pieces are views of it.
-        piece_nbytes: most bytes of a piece.
+        piece_nbytes: the maximum number of bytes of a piece.
         dtype: TensorFlow's name of the dtype; None for the usual one of such arrays.
 
     Raises:
@@ -101,7 +110,7 @@ def is_last(piece: Piece) -> bool:
 
 
 def join(pieces: list[Piece]) -> NDArray[Any]:
-    """Return the array of all pieces of a tensor; of one piece a view."""
+    """Return the array of all pieces of a tensor; a view, if there is one piece."""
     if len(pieces) == 1:
         return pieces[0].values.reshape(pieces[0].shape)
     return np.concatenate([piece.values.ravel() for piece in pieces]).reshape(pieces[0].shape)

@@ -137,6 +137,13 @@ class Average(TensorMapping):
                 and have no mean.
             IndexError: the index does not fit the shape.
             CheckpointError: reading a mapping failed.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import average
+            >>> mean = average([{"w": np.float32([1, 2])}, {"w": np.float32([2, 4])}])
+            >>> mean.read("w", np.s_[1:])
+            array([3.], dtype=float32)
         """
         if index is Ellipsis:
             ((_, array),) = self.read_each([name])
@@ -152,7 +159,28 @@ class Average(TensorMapping):
         return run.result().reshape(shape)
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (name, array) of several tensors; see `Checkpoint.read_each`."""
+        """Yield (name, mean) of several tensors; each is computed when the loop reaches it.
+
+        Args:
+            names: names of tensors, each once.
+
+        Yields:
+            The name and the array, as `read` returns it.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            ConflictError: the shape or dtype of a tensor differs between the mappings; or its
+                values differ and have no mean.
+            CheckpointError: reading a mapping failed.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import average
+            >>> mean = average([{"w": np.float32([1, 2])}, {"w": np.float32([2, 4])}])
+            >>> list(mean.read_each(["w"]))
+            [('w', array([1.5, 3. ], dtype=float32))]
+        """
         parts: list[Piece] = []
         for piece in self.read_pieces(names):
             parts.append(piece)
@@ -164,10 +192,32 @@ class Average(TensorMapping):
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
-        """Yield means of several tensors piece by piece; see `TensorMapping.read_pieces`.
+        """Yield the means of several tensors piece by piece.
 
-        The mappings are read one after the other for each piece, into one sum.  What a mapping has
-        to decode or to transform as a whole, it holds: one such tensor for each mapping.
+        For each piece, the mappings are read one after the other, and added to one sum.  So the
+        memory does not grow with the number of mappings.  The exception is a tensor that a mapping
+        has to decode or to transform as a whole: each mapping holds one such tensor.
+
+        Args:
+            names: names of tensors, each once.
+            piece_nbytes: the maximum number of bytes of a piece; a piece has at least one element.
+
+        Yields:
+            The pieces of the first tensor in order, then those of the second, and so on.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            ConflictError: the shape or dtype of a tensor differs between the mappings; or its
+                values differ and have no mean.
+            CheckpointError: reading a mapping failed.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import average
+            >>> mean = average([{"w": np.zeros(4, np.float32)}, {"w": np.ones(4, np.float32)}])
+            >>> [(piece.start, piece.values.tolist()) for piece in mean.read_pieces(["w"], 32)]
+            [(0, [0.5, 0.5]), (2, [0.5, 0.5])]
         """
         names = list(map(self._require, require_names(names)))
         piece_nbytes = max(piece_nbytes // (_SUM_NBYTES_PER_BYTE * len(self._mappings)), 1)
@@ -224,21 +274,66 @@ class Average(TensorMapping):
     def info(self, name: str) -> TensorInfo:
         """Return the metadata of the mean of a tensor.
 
-        Reads what `info` of the mappings reads: nothing, if they do not transform the tensor.
+        It calls `info` of each mapping, which reads a tensor only if the tensor has a transform.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            Its dtype, shape and sizes.  It has no place in a file.
 
         Raises:
             TensorNotFoundError: there is no such tensor.
             ConflictError: its shape or dtype differs between the mappings.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import average
+            >>> mean = average([{"w": np.float32([1, 2])}, {"w": np.float32([2, 4])}])
+            >>> mean.info("w").shape
+            (2,)
         """
         (info,) = self.info_each([name])
         return info
 
     def infos(self) -> list[TensorInfo]:
-        """Return `info` of every tensor, in the order of names."""
+        """Return the metadata of all tensors.
+
+        Returns:
+            The result of `info` for each name, in the order of names.
+
+        Raises:
+            ConflictError: the shape or dtype of a tensor differs between the mappings.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import average
+            >>> mean = average([{"w": np.float32([1, 2])}, {"w": np.float32([2, 4])}])
+            >>> [(info.name, info.shape) for info in mean.infos()]
+            [('w', (2,))]
+        """
         return list(self.info_each(self))
 
     def info_each(self, names: Iterable[str]) -> Iterator[TensorInfo]:
-        """Yield `info` of several tensors."""
+        """Yield the metadata of several tensors.
+
+        Args:
+            names: names of tensors.
+
+        Yields:
+            The result of `info` for each name.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            ConflictError: the shape or dtype of a tensor differs between the mappings.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import average
+            >>> mean = average([{"w": np.float32([1, 2])}, {"w": np.float32([2, 4])}])
+            >>> [info.nbytes for info in mean.info_each(["w"])]
+            [8]
+        """
         names = list(map(self._require, names))
         columns = (info_each(mapping, names) for mapping in self._mappings)
         for name, infos in zip(names, zip(*columns)):
@@ -251,7 +346,26 @@ class Average(TensorMapping):
             yield taken._replace(name=name, slices=(), mapped=False, file=None, offset=None)
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
-        """Return the first mapping, if it is a `TensorMapping`, and the name."""
+        """Return the first mapping, and a tensor's name in it.
+
+        A saved average of object-based checkpoints gets the object graph of the first one by this.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            The first mapping and `name`; if it is not a `TensorMapping` (a dict, for example): this
+            average and `name`.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+
+        Examples:
+            >>> from ckptparse import average, open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> average([ckpt, ckpt]).origin("global_step") == (ckpt, "global_step")
+            True
+        """
         return own_origin(self, self._mappings[0], self._require(name))
 
     def origins(self, name: str) -> list[tuple[TensorMapping, str]]:

@@ -131,13 +131,38 @@ class Merge(TensorMapping):
             ConflictError: several mappings have it, with different shapes or dtypes.
             IndexError: the index does not fit the shape.
             CheckpointError: reading the mapping failed.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import merge
+            >>> merge({"a": np.arange(3)}, {"b": np.arange(5)}).read("b", np.s_[3:])
+            array([3, 4])
         """
         return self._mappings[self._checked_provider(name)].read(name, index)
 
     def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield (name, array) of several tensors; see `Checkpoint.read_each`.
+        """Yield (name, array) of several tensors; each is read when the loop reaches it.
 
-        Each mapping is read in one loop, in which its names have the order that is asked for.
+        Each mapping is read in one loop over its names, in the order of `names`.
+
+        Args:
+            names: names of tensors, each once.
+
+        Yields:
+            The name and the array, as `read` returns it.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            ConflictError: several mappings have a tensor, with different shapes or dtypes.
+            CheckpointError: reading a mapping failed.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import merge
+            >>> merged = merge({"a": np.zeros(2), "c": np.zeros(1)}, {"b": np.ones(2)})
+            >>> [name for name, array in merged.read_each(["c", "b", "a"])]
+            ['c', 'b', 'a']
         """
         order, by_provider = self._by_provider(names)
         loops = {
@@ -150,9 +175,29 @@ class Merge(TensorMapping):
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
-        """Yield several tensors piece by piece; see `TensorMapping.read_pieces`.
+        """Yield several tensors piece by piece; each piece is read when the loop reaches it.
 
-        Each mapping is read in one loop, as by `read_each`.
+        Each mapping is read in one loop over its names, in the order of `names`.
+
+        Args:
+            names: names of tensors, each once.
+            piece_nbytes: the maximum number of bytes of a piece; a piece has at least one element.
+
+        Yields:
+            The pieces of the first tensor in order, then those of the second, and so on.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            ConflictError: several mappings have a tensor, with different shapes or dtypes.
+            CheckpointError: reading a mapping failed.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import merge
+            >>> merged = merge({"a": np.zeros(2)}, {"b": np.ones(2)})
+            >>> [(piece.name, piece.start) for piece in merged.read_pieces(merged, 8)]
+            [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
         """
         order, by_provider = self._by_provider(names)
         loops = {
@@ -166,16 +211,41 @@ class Merge(TensorMapping):
                     break
 
     def info(self, name: str) -> TensorInfo:
-        """Return the metadata of a tensor, as the mapping that provides it returns it.
+        """Return the metadata of a tensor.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            The result of `info` of the mapping that provides the tensor.
 
         Raises:
             TensorNotFoundError: there is no such tensor.
             ConflictError: several mappings have it, with different shapes or dtypes.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import merge
+            >>> merge({"a": np.zeros(2)}, {"b": np.ones(3)}).info("b").shape
+            (3,)
         """
         return self._mappings[self._checked_provider(name)].info(name)
 
     def infos(self) -> list[TensorInfo]:
-        """Return `info` of every tensor, in the order of names."""
+        """Return the metadata of all tensors.
+
+        Returns:
+            The result of `info` for each name, in the order of names.
+
+        Raises:
+            ConflictError: several mappings have a tensor, with different shapes or dtypes.
+
+        Examples:
+            >>> import numpy as np
+            >>> from ckptparse import merge
+            >>> [info.shape for info in merge({"a": np.zeros(2)}, {"b": np.ones(3)}).infos()]
+            [(2,), (3,)]
+        """
         order, by_provider = self._by_provider(self)
         loops = {
             number: info_each(self._mappings[number], its_names)
@@ -184,7 +254,24 @@ class Merge(TensorMapping):
         return [next(loops[number]) for number in order]
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
-        """Return the mapping that provides a tensor, if it is a `TensorMapping`, and the name."""
+        """Return the mapping that provides a tensor, and the tensor's name in it.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            The mapping and `name`; if it is not a `TensorMapping` (a dict, for example): this merge
+            and `name`.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+
+        Examples:
+            >>> from ckptparse import merge, open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> merge(ckpt, {"x": 1.0}).origin("global_step") == (ckpt, "global_step")
+            True
+        """
         return own_origin(self, self._mappings[self._provider(name)], name)
 
     def _by_provider(self, names: Iterable[str]) -> tuple[list[int], dict[int, list[str]]]:

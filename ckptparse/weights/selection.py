@@ -231,10 +231,30 @@ class Selection(TensorMapping):
     def read_pieces(
         self, names: Iterable[str], piece_nbytes: int = PIECE_NBYTES
     ) -> Iterator[Piece]:
-        """Yield several tensors piece by piece; see `TensorMapping.read_pieces`.
+        """Yield several tensors piece by piece, transformed and cast.
 
         A tensor with a transform is read and transformed as a whole, and then cut.  A cast is made
         piece by piece.
+
+        Args:
+            names: names of the selection, each once.
+            piece_nbytes: the maximum number of bytes of a piece; a piece has at least one element.
+
+        Yields:
+            The pieces of the first tensor in order, then those of the second, and so on.
+
+        Raises:
+            TensorNotFoundError: the selection has no such name.
+            ValueError: a transform raised it; the message adds the tensor's name and shape.
+            CheckpointError: reading the source failed; see `Checkpoint.read_each`.
+            TypeError: `names` is a string.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> small = ckpt.select(include="*/fc7/weights", dtype="bfloat16")
+            >>> [(piece.start, piece.dtype) for piece in small.read_pieces(small, 144)]
+            [(0, 'bfloat16'), (36, 'bfloat16'), (72, 'bfloat16'), (108, 'bfloat16')]
         """
         from ckptparse.tensors.pieces import cut_array, is_last, join, rename_pieces
 
@@ -253,7 +273,7 @@ class Selection(TensorMapping):
                 yield from self._cast_pieces(transformed, piece_nbytes)
 
     def _cast_pieces(self, pieces: Iterable[Piece], piece_nbytes: int) -> Iterator[Piece]:
-        """Yield pieces, cast, of at most so many bytes."""
+        """Yield the cast pieces, none of more than `piece_nbytes` bytes."""
         for piece in pieces:
             if piece.name in self._casts:
                 yield from self._casts[piece.name].pieces(piece, piece_nbytes)
@@ -261,15 +281,43 @@ class Selection(TensorMapping):
                 yield piece
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
-        """Return the source, if it is a `TensorMapping`, and the tensor's name in it."""
+        """Return the source and the name of a tensor in it.
+
+        Args:
+            name: a name of the selection.
+
+        Returns:
+            The source and the name in it; if the source is not a `TensorMapping` (a dict, for
+            example): this selection and `name`.
+
+        Raises:
+            TensorNotFoundError: the selection has no such name.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.select(rename={"global_step": "step"}).origin("step") == (ckpt, "global_step")
+            True
+        """
         if not isinstance(self._source, TensorMapping):
             return self, name
         return self._source, self._source_name(name)
 
     def roles(self) -> dict[str, Role]:
-        """Return the role of each tensor, which its name in the source decides if no graph does.
+        """Return the role of each tensor, as the graph of the source or else its name defines it.
 
-        A variable that has the value of its moving average has the role of a weight.
+        Returns:
+            Name -> "weight", "average" (the moving average of a weight) or "state" (anything else).
+            With ``moving_averages=True``, an average under the name of its variable is a "weight".
+
+        Raises:
+            CheckpointError: reading the graph failed.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> ckpt.select(include=["conv/kernel", "conv/kernel/Adam"]).roles()
+            {'conv/kernel': 'weight', 'conv/kernel/Adam': 'state'}
         """
         from ckptparse.weights.moving_averages import average_name
         from ckptparse.weights.training_state import find_roles
