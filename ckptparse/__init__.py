@@ -1,4 +1,4 @@
-"""Read TensorFlow checkpoints without TensorFlow.
+"""Read and write TensorFlow checkpoints without TensorFlow.
 
 `open_checkpoint` opens a checkpoint, which is a mapping from tensor names to numpy arrays:
 
@@ -8,6 +8,7 @@
 >>> weights.shape
 (7, 7, 6, 12)
 
+`save_checkpoint` saves such a mapping, or a dict of arrays, so that TensorFlow restores it.
 `ckptparse.train` has the functions of `tf.train` that read checkpoints.  The errors are described
 in `ckptparse.errors`.
 """
