@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ckptparse import CheckpointError, InvalidTensorsError, open_checkpoint, save_checkpoint
+from ckptparse import (
+    CheckpointError,
+    CheckpointExistsError,
+    InvalidTensorsError,
+    open_checkpoint,
+    save_checkpoint,
+)
 from ckptparse.outputs import LocalFolder
 from ckptparse.outputs.base import temporary_name
 from ckptparse.sources import LocalFiles
@@ -58,6 +65,13 @@ class TestErrors:
         with pytest.raises(CheckpointError):
             save_checkpoint(tmp_path / "m", OLD, update_state=True)
         assert os.listdir(tmp_path) == ["checkpoint"]
+
+    @pytest.mark.parametrize("name", ["m.index", "m.data-00001-of-00007", "m", "m-00000-of-00002"])
+    def test_files_of_a_checkpoint_of_this_name(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(b"mine")
+        with pytest.raises(CheckpointExistsError):
+            save_checkpoint(tmp_path / "m", OLD)
+        assert contents(tmp_path) == {name: b"mine"}
 
     def test_the_checkpoint_that_is_read(self, tmp_path: Path) -> None:
         prefix = save_checkpoint(tmp_path / "m", OLD)
@@ -144,6 +158,17 @@ class TestFilesThatAreDeleted:
         save_checkpoint(tmp_path / "n", OLD)
         assert open_checkpoint(prefix).verify().ok
         assert not (tmp_path / temporary_name(TOKEN, 1)).exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "checkpoint", "m.index"])
+def test_names_of_tensors_are_no_paths(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    for object_graph in (None, "paths"):
+        tensors = {name: np.zeros(3), "b": np.array([name], object)}
+        with suppress(InvalidTensorsError):  # paths of objects have no empty parts
+            save_checkpoint(run / "m", tensors, object_graph=object_graph, overwrite=True)
+    assert os.listdir(tmp_path) == ["run"]
+    assert sorted(os.listdir(run)) == ["m.data-00000-of-00001", "m.index"]
 
 
 def test_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
