@@ -110,8 +110,8 @@ class Reader(Protocol):
     ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield a tensor in pieces of consecutive elements, in order.
 
-        Strings, and numbers that must be decoded, are one piece.  With checksums, the last piece
-        comes after the checksum of all pieces was compared.
+        Strings, and numbers that must be decoded, are one piece.  With checksums, the last piece is
+        yielded only after the checksum of all pieces was compared.
 
         Yields:
             The number of elements before the piece, and the piece.
@@ -172,7 +172,7 @@ def _prefetch_windows(
 
 
 def nbytes_of(reader: Reader, key: bytes, entry: Entry) -> int:
-    """Return the size of a tensor, 0 where damage hides it."""
+    """Return the size of a tensor; 0 if it is not known because of damage."""
     try:
         return reader.nbytes(key, entry)
     except CheckpointError:

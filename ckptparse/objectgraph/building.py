@@ -1,8 +1,8 @@
 """Build the object graph of tensors whose names are paths of objects.
 
-TensorFlow restores an object-based checkpoint by its graph.  A plain dict of arrays has none, but
-the names of its tensors may tell the objects: ``model/layer1/kernel`` is the variable ``kernel`` of
-the object ``layer1`` of the object ``model``.
+TensorFlow restores an object-based checkpoint by its graph.  A plain dict of arrays has no graph,
+but its names can be paths of objects: ``model/layer1/kernel`` is the variable ``kernel`` of the
+object ``layer1`` of the object ``model``.
 
 Source: tensorflow/python/checkpoint/save_util.py and util.py of TensorFlow 2.21, for the fields
 that a node has and for their values.
@@ -80,10 +80,10 @@ class _Object:
         self.slots: dict[tuple[_Object, str], _Object] = {}
 
     def follow_path(self, path: str) -> _Object:
-        """Return the object, or the slot variable, at a path; what is missing is added.
+        """Return the object, or the slot variable, at a path; missing objects are added.
 
         Raises:
-            ValueError: it is not a path.
+            ValueError: the text is not a path.
         """
         object_path, is_slot, slot_path = path.partition(OPTIMIZER_SLOT)
         target = self._follow(split_path(object_path))
@@ -94,7 +94,7 @@ class _Object:
         return optimizer.slots.setdefault((target, unescape_name(slot_name)), _Object())
 
     def _follow(self, names: Iterable[str]) -> _Object:
-        """Return the object at local names; what is missing is added."""
+        """Return the object at the end of a path of local names; missing objects are added."""
         target = self
         for name in names:
             target = target.children.setdefault(name, _Object())
@@ -128,6 +128,6 @@ def _write(root: _Object) -> bytes:
                 slot_name=encode_name(slot_name),
                 slot_variable_node_id=ids[slot],
             )
-        # Each object has a value or leads to one, except a root alone.
+        # Each object has a value or leads to one, except a root without children.
         node.has_checkpoint_values.value = len(ids) > 1 or bool(current.attributes)
     return bytes(graph.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""Give tensors that are saved the graph of their objects, without which TensorFlow 2 finds none."""
+"""Add an object graph to tensors that are saved.  Without one, TensorFlow 2 cannot restore them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ckptparse.weights.selection import select
 def carry_graph(tensors: TensorMapping) -> TensorMapping:
     """Return tensors of one object-based checkpoint with its graph, pruned to these tensors.
 
-    The graph is left out if the names are no keys of objects any more, as after a renaming to those
-    of TensorFlow 1.
+    The graph is left out if no name contains ``/.ATTRIBUTES/``, for example after the tensors were
+    renamed to names of TensorFlow 1.
 
     Returns:
-        The same mapping, if its graph is right already, or if its tensors are from no object-based
-        checkpoint, or from several.
+        The tensors and the pruned graph; the mapping itself, if it needs no change, or if its
+        tensors come from no object-based checkpoint or from several.
 
     Raises:
-        InvalidTensorsError: an object would have tensors under names that TensorFlow does not look
-            for: only a part of them is there, or their paths differ.
+        InvalidTensorsError: TensorFlow would not find a tensor under its new name; see
+            `prune_graph`.
     """
     roots = find_roots(tensors)
     by_id = {id(root): root for root, _ in roots.values()}
@@ -61,7 +61,7 @@ def attach_built_graph(tensors: Mapping[str, Any]) -> tuple[TensorMapping, dict[
         The tensors, and their names in `tensors` to their keys.
 
     Raises:
-        InvalidTensorsError: a name is no path, or two names are the same path.
+        InvalidTensorsError: a name is not a path, or two names are the same path.
     """
     try:
         graph, keys = build_graph(name for name in tensors if name != OBJECT_GRAPH)

@@ -113,7 +113,7 @@ def _rename_prefixes(
 ) -> dict[str, str | None]:
     """Return prefix -> new prefix, for those whose tensors are all kept.
 
-    The new prefix is None if the new names of its tensors do not have one in place of the old one.
+    The new prefix is None if the new names do not all replace the old prefix by the same new one.
     """
     renamed: dict[str, str | None] = {}
     for prefix, names in tensors.items():
@@ -131,7 +131,7 @@ def _rename_attributes(
     """Return node id -> the new keys of its attributes, for the nodes that keep them.
 
     Raises:
-        ValueError: TensorFlow would not find the tensors of a node.
+        ValueError: TensorFlow would not find the tensors of a node under their new names.
     """
     renamed = _rename_prefixes(tensors, keys)
     new_keys: dict[int, list[str]] = {}
@@ -220,7 +220,7 @@ def _choose_nodes(nodes: Any, new_keys: Collection[int], new_objects: Collection
 
 
 def _add_reached(start: Collection[int], step: Callable[[int], Iterable[int]]) -> set[int]:
-    """Return some nodes, and all nodes that steps lead to from them."""
+    """Return some nodes, and all nodes that can be reached from them by steps."""
     reached = set(start)
     pending = list(start)
     while pending:

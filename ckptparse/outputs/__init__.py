@@ -1,7 +1,7 @@
-"""Write files aside, and put them in their places when they are complete.
+"""Write files under temporary names, and rename them when they are complete.
 
-A `Folder` creates files under temporary names and renames them; an `Output` is one such file.
-Local folders are `LocalFolder`, those at URLs `RemoteFolder`.  This layer does not interpret the
+A `Folder` creates and renames files; an `Output` is one file that is being written.  `LocalFolder`
+is a local directory, `RemoteFolder` a directory at a URL.  This package does not interpret the
 bytes.
 """
 
@@ -13,11 +13,11 @@ __all__ = ["Folder", "LocalFolder", "Output", "folder_for"]
 
 
 def folder_for(path: str, *, sync: bool) -> Folder:
-    """Return the folder in which a file of this path or URL is.
+    """Return the folder that contains a file.
 
     Args:
         path: path or URL of a file, which need not exist.
-        sync: whether to wait until the disk has the bytes; without effect for URLs.
+        sync: whether to wait until the bytes are on the disk; without effect for URLs.
 
     Raises:
         ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.

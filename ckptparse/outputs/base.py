@@ -13,8 +13,8 @@ Buffer = Any
 """Bytes, a memoryview, or an array that is contiguous in row-major order."""
 
 _TEMPORARY = re.compile(r"ckptparse-[0-9a-f]{16}\.tempstate[0-9]+")
-"""Names of files that are being written.  As TensorFlow's, they end with ``.tempstate`` and digits,
-so that programs that know these names leave them alone."""
+"""Names of files that are being written.  They end with ``.tempstate`` and digits, as TensorFlow's
+own temporary files do, so programs that know TensorFlow's names ignore these as well."""
 
 
 class Output(Protocol):
@@ -37,39 +37,50 @@ class Output(Protocol):
         ...
 
     def write_checked(self, contents: Buffer) -> int:
-        """Append bytes and return their CRC-32C; large ones on all cores."""
+        """Append bytes, and return their CRC-32C, which for many bytes is computed on all cores.
+
+        Raises:
+            UnwritableError: the operating system or the storage fails.
+        """
         ...
 
     def finish(self) -> None:
-        """Complete the file: all bytes are with the operating system or the storage, and with
-        ``sync`` on the disk.
+        """Pass all bytes to the operating system or the storage; with ``sync``, to the disk.
+
+        Raises:
+            UnwritableError: the operating system or the storage fails.
         """
         ...
 
     def discard(self) -> None:
-        """Close and remove the file, if it is still there.  Raises nothing."""
+        """Close the file, and remove its temporary name if it still has it.  Raises nothing."""
         ...
 
 
 class Folder(Protocol):
-    """A directory in which files are written aside and put in their places.
+    """A directory in which files are written under temporary names, and then renamed.
 
     Attributes:
-        links: whether files can have two names; False as soon as the file system refuses it.
+        links: whether a file can have two names (hard links); becomes False when the file system
+            refuses it.
     """
 
     links: bool
 
     def prepare(self) -> None:
-        """Make the directory, if there is none."""
+        """Create the directory, if it does not exist.
+
+        Raises:
+            UnwritableError: the operating system or the storage refuses.
+        """
         ...
 
     def abandon(self) -> None:
-        """Remove the directory, if `prepare` made it and it is empty.  Raises nothing."""
+        """Remove the directories that `prepare` created, if they are empty.  Raises nothing."""
         ...
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other writers from changing the folder meanwhile, where the system can."""
+        """Lock the folder against other writers while the context lasts, where locks exist."""
         ...
 
     def create(self) -> Output:
@@ -81,9 +92,9 @@ class Folder(Protocol):
         ...
 
     def place(self, output: Output, name: str) -> None:
-        """Give a file a name of the folder, in one step; replaces the file of that name.
+        """Give a file a name in the folder, in one step.  A file of this name is replaced.
 
-        The file keeps its temporary name as well, if `links`.
+        If `links` is True, the file keeps its temporary name as well.
 
         Raises:
             UnwritableError: the operating system or the storage refuses.
@@ -91,7 +102,7 @@ class Folder(Protocol):
         ...
 
     def replace(self, output: Output, name: str) -> None:
-        """Rename a file to a name of the folder, in one step; replaces the file of that name.
+        """Rename a file to a name in the folder, in one step.  A file of this name is replaced.
 
         Raises:
             UnwritableError: the operating system or the storage refuses.
@@ -107,15 +118,15 @@ class Folder(Protocol):
         ...
 
     def names(self) -> list[str]:
-        """Names of all files and directories of the folder; [] if there is no folder."""
+        """Return the names of all files and directories; [] if the folder does not exist."""
         ...
 
     def left_temporaries(self) -> list[str]:
-        """Temporary names of files whose writers have ended."""
+        """Return the temporary names of the files whose writers have ended."""
         ...
 
     def other_names(self, name: str) -> list[str]:
-        """Other names that a file has in the folder."""
+        """Return the other names that a file has in the folder (hard links)."""
         ...
 
     def is_directory(self, name: str) -> bool:
@@ -123,7 +134,7 @@ class Folder(Protocol):
         ...
 
     def sync(self) -> None:
-        """Wait until the disk has the names of the folder."""
+        """Wait until the names of the files are on the disk; without effect without ``sync``."""
         ...
 
 
@@ -133,7 +144,7 @@ def temporary_name(token: str, number: int) -> str:
 
 
 def new_token() -> str:
-    """Return a text for the temporary names of one folder."""
+    """Return a random text that makes the temporary names of a writer unique."""
     return secrets.token_hex(8)
 
 

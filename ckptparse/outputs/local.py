@@ -1,7 +1,8 @@
 """Local folders: files under temporary names, locks, and renames that reach the disk in order.
 
-A writer holds a lock on each of its temporary files.  The system releases it when the writer ends,
-however it ends, so that the next one can tell files of a killed writer from those of a live one.
+A writer holds a lock on each of its temporary files.  The operating system releases the lock when
+the process ends, also if it is killed.  So the next writer can distinguish the files of a killed
+writer from those of a live one.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ _PWRITES = hasattr(os, "pwrite")
 
 
 def _is_left(path: str) -> bool:
-    """Return whether the writer of a temporary file has ended; False if that is not known."""
+    """Return whether the writer of a temporary file has ended; False if this is not known."""
     if fcntl is None:
         return True  # Windows does not remove a file that is open
     try:

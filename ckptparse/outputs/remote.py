@@ -1,8 +1,8 @@
 """Folders at URLs, written through fsspec (extra `remote`).
 
-A file is uploaded under a temporary name and then moved, which object stores do by a copy on their
-side.  There are no locks: of two writers of one checkpoint at the same time, the files may mix, and
-reading then reports wrong checksums.
+A file is uploaded under a temporary name and then moved.  Object stores move a file by copying it
+on the server.  There are no locks: if two writers save the same checkpoint at the same time, their
+files may mix, and reading then reports wrong checksums.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RemoteFolder:
             self._system.rm_file(self._join(name))
 
     def left_temporaries(self) -> list[str]:
-        """Return none: whether their writers have ended is not known."""
+        """Return an empty list, because it is not known whether the writers have ended."""
         return []
 
     def other_names(self, name: str) -> list[str]:
@@ -96,7 +96,7 @@ class RemoteFolder:
             return bool(self._system.isdir(self._join(name)))
 
     def sync(self) -> None:
-        """Do nothing: the storage answers when it has the bytes."""
+        """Do nothing: the storage answers after it has stored the bytes."""
 
     def _join(self, name: str) -> str:
         return f"{self._path}/{name}"

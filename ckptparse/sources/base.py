@@ -28,8 +28,8 @@ class Source(Protocol):
         name: path or URL, for messages.
         nbytes: size of the file when it was opened.
         mapped: whether `read` returns views of a memory map instead of copies.
-        request_nbytes: how many bytes more one `read` may return in the time that a second one
-            takes; 0 if a `read` costs nothing.
+        request_nbytes: the number of bytes that can be read in the time that a `read` takes in
+            addition to the time for its bytes; 0 if this time is negligible.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Source(Protocol):
         ...
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
-        """Return the bytes of several ranges (start, stop), some at once where that is faster.
+        """Return the bytes of several ranges (start, stop), several at a time if that is faster.
 
         Raises:
             CheckpointError, ValueError: as `read`.

@@ -10,19 +10,19 @@ _MOST_NBYTES = 1 << 24
 """Ranges are not merged to more than 16 MiB."""
 
 _BATCH_NBYTES = 1 << 25
-"""So many bytes are asked for at once."""
+"""The ranges that are requested together have at most 32 MiB."""
 
 Range = tuple[int, int]
 """Start and stop, in bytes."""
 
 
 def merge_ranges(ranges: Iterable[Range], most_gap: int, most_nbytes: int) -> list[Range]:
-    """Return the ranges that cover all of these, in order, merged where that is cheaper.
+    """Merge ranges that overlap or are near each other, and return the results in order.
 
     Args:
         ranges: ranges in any order, which may overlap.
-        most_gap: ranges are merged if no more bytes than this lie between them.
-        most_nbytes: they are not merged to more than this, unless they overlap.
+        most_gap: the maximum number of bytes between two ranges that are merged.
+        most_nbytes: the maximum size of a merged range; ranges that overlap are always merged.
     """
     merged: list[Range] = []
     for start, stop in sorted(ranges):
@@ -37,7 +37,7 @@ def merge_ranges(ranges: Iterable[Range], most_gap: int, most_nbytes: int) -> li
 
 
 def _batches(ranges: list[Range]) -> Iterator[list[Range]]:
-    """Yield the ranges in groups of some megabytes, which are in memory at the same time."""
+    """Yield the ranges in groups of up to 32 MiB; a group is in memory as a whole."""
     batch: list[Range] = []
     nbytes = 0
     for start, stop in ranges:
@@ -51,7 +51,7 @@ def _batches(ranges: list[Range]) -> Iterator[list[Range]]:
 
 
 class PrefetchedSource:
-    """A source some of whose ranges are in memory."""
+    """A source that has some of its ranges in memory."""
 
     mapped = False
 

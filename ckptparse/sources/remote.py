@@ -259,7 +259,7 @@ class RemoteSource:
         return memoryview(whole).toreadonly()
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
-        """See `Source.read_ranges`; file systems that work asynchronously send some at once."""
+        """Return the bytes of several ranges; asynchronous file systems request some together."""
         if self._system is None:
             raise closed_error(self.name)
         for start, stop in ranges:

@@ -13,11 +13,11 @@ _ROUNDED_BY_NUMPY = (np.float16, np.float32, np.float64, np.complex64, np.comple
 
 
 def round_to(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return numbers in another dtype, each rounded once.
+    """Convert numbers to another dtype, and round each number only once.
 
-    numpy rounds once to its own types.  The types of `ml_dtypes` are reached through float32, so
-    that ``astype`` rounds twice: 1 + 2**-8 + 2**-40 becomes 1 in bfloat16, although
-    1 + 2**-7 is nearer.
+    To its own types, numpy rounds once.  To the types of `ml_dtypes`, ``astype`` converts by way of
+    float32, and so rounds twice: 1 + 2**-8 + 2**-40 becomes 1 in bfloat16, although 1 + 2**-7 is
+    nearer.
 
     Args:
         values: an array of float64, or of complex128 for a complex dtype.
@@ -32,9 +32,10 @@ def round_to(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _round_to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return float32 numbers that round to any type of `ml_dtypes` as the float64 numbers do.
 
-    Inexact numbers are rounded towards zero, and then their last bit is set.  This bit stands for
-    all the bits that were dropped, so it decides between a tie and no tie when the number is
-    rounded again.  It needs two bits more than the narrower type has; float32 has many more.
+    Inexact numbers are rounded towards zero, and then their last bit is set.  This bit represents
+    all bits that were dropped.  So a number that was not exactly between two numbers of the
+    narrower type is not rounded as a tie.  This requires two more bits than the narrower type has;
+    float32 has many more.
     """
     narrow = values.astype(np.float32)
     back = narrow.astype(np.float64)

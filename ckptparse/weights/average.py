@@ -69,9 +69,10 @@ class Average(TensorMapping):
                 comparison.
 
         Raises:
-            ValueError: there are no mappings, or the weights are no weights.
+            ValueError: there are no mappings; or the number of weights is wrong, a weight is
+                negative or not finite, or all are 0.
             ConflictError: the mappings have different names.
-            TypeError: something is no mapping.
+            TypeError: an argument is not a mapping.
         """
         self._mappings = [
             as_tensor_mapping(mapping, number) for number, mapping in enumerate(mappings)
@@ -254,7 +255,7 @@ class Average(TensorMapping):
                 return
 
     def _new_run(self, name: str, dtype: str) -> _MeanRun | _AgreedRun:
-        """Return what combines some elements of a tensor."""
+        """Return the object that combines some elements of a tensor over the mappings."""
         if lookup(number_of(dtype)).kind in _KINDS_WITH_A_MEAN:
             return _MeanRun(numpy_dtype(number_of(dtype)), self._weights, self._total)
         if self._takes_last:
@@ -374,7 +375,7 @@ class Average(TensorMapping):
         return [own_origin(self, mapping, name) for mapping in self._mappings]
 
     def _require(self, name: str) -> str:
-        """Return a name that there is.
+        """Return the name, after checking that there is such a tensor.
 
         Raises:
             TensorNotFoundError: there is no such tensor.
@@ -390,7 +391,7 @@ class Average(TensorMapping):
 
 
 class _Cursor:
-    """The pieces of one mapping, taken in runs of any length."""
+    """The pieces of one mapping, from which any number of elements can be taken."""
 
     def __init__(self, pieces: Iterator[Piece]) -> None:
         self._pieces = pieces
@@ -403,7 +404,7 @@ class _Cursor:
         return piece.dtype, piece.shape
 
     def take(self, most: int) -> NDArray[Any]:
-        """Return the next elements of the tensor, as many as the piece has."""
+        """Return up to `most` of the next elements of the tensor: those that its piece has."""
         if not self._left.size and most:
             self._left = next(self._pieces).values.reshape(-1)
         taken, self._left = self._left[:most], self._left[most:]
@@ -412,9 +413,9 @@ class _Cursor:
         return taken
 
     def take_all(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield so many elements, in parts, each with the number of elements before it.
+        """Yield the next `size` elements in parts, each with the number of elements before it.
 
-        If there are none, they are one part.
+        If `size` is 0, there is one empty part.
         """
         done = 0
         while True:
@@ -432,8 +433,8 @@ _NOTHING = np.empty(0)
 class _MeanRun:
     """The sum of some elements of a tensor over the mappings.
 
-    Real and imaginary parts are numbers of their own: dividing complex numbers by a real number
-    as complex numbers would make NaN of infinite ones.
+    Real and imaginary parts are divided separately.  Division of complex numbers would turn
+    infinite numbers into NaN.
     """
 
     def __init__(self, dtype: np.dtype[Any], weights: Sequence[float] | None, total: float) -> None:
@@ -444,7 +445,10 @@ class _MeanRun:
         self._sum: NDArray[np.float64] = _NOTHING
 
     def add(self, number: int, done: int, values: NDArray[Any]) -> None:
-        """Add elements of a mapping, after so many others of it; the first mapping's at once."""
+        """Add elements of a mapping, of which `done` elements were added before.
+
+        The elements of the first mapping must be added in one call.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             terms = values.astype(self._sum_dtype).view(np.float64)
             if self._weights is not None:
@@ -463,7 +467,7 @@ class _MeanRun:
 
 
 class _AgreedRun:
-    """Some elements of a tensor without a mean, such as integers: those of one mapping."""
+    """Some elements of a tensor that has no mean (integers, for example): those of one mapping."""
 
     def __init__(
         self, chosen: int, conflict: Callable[[int, object, object], ConflictError] | None
@@ -471,14 +475,15 @@ class _AgreedRun:
         """
         Args:
             chosen: the number of the mapping whose elements are returned.
-            conflict: makes the error for other elements in another mapping; None allows them.
+            conflict: returns the error for an element that differs in another mapping; None allows
+                differences.
         """
         self._chosen = chosen
         self._conflict = conflict
         self._parts: list[NDArray[Any]] = []
 
     def add(self, number: int, done: int, values: NDArray[Any]) -> None:
-        """Add elements of a mapping, after so many others of it."""
+        """Add or compare elements of a mapping, of which `done` elements were added before."""
         if number == self._chosen:
             self._parts.append(values)
         elif self._conflict is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 _OTHER_NAMES = {"half": "float16", "float": "float32", "double": "float64"}
-"""Names that ``tf.as_dtype`` takes, too."""
+"""Other names that ``tf.as_dtype`` accepts -> the usual names."""
 
 _INTEGERS = ("int", "uint", "quantized")
 _REAL = ("float", "bool", *_INTEGERS)
@@ -40,8 +40,9 @@ class Cast(NamedTuple):
 
     Attributes:
         number: number of the DataType to convert to.
-        leave_others: leave tensors alone that are no floating-point numbers, and, for a quantized
-            type, no integers of its size.  Otherwise each tensor must be convertible.
+        leave_others: whether other tensors stay as they are.  A floating-point type then converts
+            only floating-point numbers, and a quantized type only integers of its size.  If False,
+            a tensor that cannot be converted is an error.
     """
 
     number: int
@@ -55,7 +56,7 @@ class Cast(NamedTuple):
             stored: TensorFlow's name of its dtype before.
 
         Raises:
-            ValueError: there is no conversion from one to the other.
+            ValueError: the tensor cannot be converted.
         """
         old, new = lookup(number_of(stored)), lookup(self.number)
         if old == new:
@@ -70,10 +71,10 @@ class Cast(NamedTuple):
         raise ValueError(f"dtype of {name!r}: {stored} cannot be cast to {new.name}")
 
     def array(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """Return an array of any dtype, cast; the same array if nothing changes.
+        """Return the cast array; the same array if nothing changes.
 
         Raises:
-            ValueError: there is no conversion.
+            ValueError: the tensor cannot be converted.
         """
         stored = lookup(number_of_array(array.dtype)).name
         result = self.result(name, stored)
@@ -84,7 +85,7 @@ class Cast(NamedTuple):
             return array.astype(dtype)
 
     def pieces(self, piece: Piece, piece_nbytes: int) -> Iterator[Piece]:
-        """Yield a piece of a tensor, cast; in several pieces if it would become too large."""
+        """Yield a cast piece, cut into several if it would have more than `piece_nbytes` bytes."""
         dtype = self.result(piece.name, piece.dtype)
         itemsize = numpy_dtype(number_of(dtype)).itemsize
         most = max(piece_nbytes // itemsize, 1)
@@ -100,7 +101,7 @@ class Cast(NamedTuple):
     def info(self, info: TensorInfo) -> TensorInfo:
         """Return the metadata of a tensor after the cast.
 
-        A tensor whose values change is not in a file, so it has no place there.
+        A tensor whose values change is not stored in a file, so it has no place in one.
         """
         name = self.result(info.name, info.tensorflow_dtype)
         dtype = numpy_dtype(number_of(name))

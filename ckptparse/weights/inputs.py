@@ -1,4 +1,4 @@
-"""The mappings that are averaged or merged: read alike, and named in errors."""
+"""Prepare the mappings that are averaged or merged, and describe them in errors."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def as_tensor_mapping(mapping: Mapping[str, Any], number: int) -> TensorMapping:
         number: its number among the arguments, for the error.
 
     Raises:
-        TypeError: it is no mapping.
+        TypeError: it is not a mapping.
     """
     if isinstance(mapping, TensorMapping):
         return mapping
     if not isinstance(mapping, Mapping):
         raise TypeError(
-            f"argument {number + 1} is no mapping from names to arrays, but"
+            f"argument {number + 1} is not a mapping from names to arrays, but"
             f" {type(mapping).__name__}"
         )
     return ArrayMapping(mapping)
@@ -68,8 +68,8 @@ def label(mappings: list[TensorMapping], number: int, name: str | None = None) -
     Args:
         mappings: all mappings.
         number: the position of the mapping, from 0.
-        name: a tensor of the mapping; None for any one.  It may come from a checkpoint that the
-            mapping selects from.
+        name: name of a tensor, whose chain of origins leads to the checkpoint; None for the first
+            tensor of the mapping.
     """
     mapping = mappings[number]
     name = next(iter(mapping), None) if name is None else name
@@ -83,7 +83,7 @@ def label(mappings: list[TensorMapping], number: int, name: str | None = None) -
 
 
 def own_origin(own: TensorMapping, source: TensorMapping, name: str) -> tuple[TensorMapping, str]:
-    """Return `TensorMapping.origin` of a tensor that `own` takes from `source`."""
+    """Return the origin of a tensor that `own` reads from `source`; see `TensorMapping.origin`."""
     return (own if isinstance(source, ArrayMapping) else source), name
 
 

@@ -42,12 +42,13 @@ class Merge(TensorMapping):
 
         Args:
             mappings: mappings from names to arrays.
-            on_conflict: the mapping that provides a tensor that several have; "error" allows none.
+            on_conflict: which mapping provides a tensor that several have: "first" or "last";
+                "error" raises an error.
 
         Raises:
             ValueError: there are no mappings.
             ConflictError: several have the same name, and `on_conflict` is "error".
-            TypeError: something is no mapping.
+            TypeError: an argument is not a mapping.
         """
         self._mappings = [
             as_tensor_mapping(mapping, number) for number, mapping in enumerate(mappings)

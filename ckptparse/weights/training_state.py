@@ -40,7 +40,7 @@ ShapeOf = Callable[[str], "Shape | None"]
 """Returns the shape of a tensor; None if it is not known without reading the tensor."""
 
 _MOST_SCOPES = 16
-"""A slot is looked for inside at most so many scopes, so that the work is linear in a name."""
+"""The maximum number of scopes around a slot, so that the work is linear in the size of a name."""
 
 
 # Which shapes fit
@@ -51,13 +51,13 @@ def _is_same(slot: Shape, variable: Shape) -> bool:
 
 
 def _is_factor(slot: Shape, variable: Shape) -> bool:
-    """Return whether a slot is as the variable, or has one axis less, as Adafactor's factors."""
+    """Return whether a slot has the variable's shape, or lacks one of its axes (Adafactor)."""
     axes = range(len(variable))
     return slot == variable or any(slot == variable[:i] + variable[i + 1 :] for i in axes)
 
 
 def _is_square(slot: Shape, variable: Shape) -> bool:
-    """Return whether a slot is as the variable, or a square matrix for one of its axes."""
+    """Return whether a slot has the variable's shape, or is a square matrix for an axis."""
     return slot == variable or (len(slot) == 2 and slot[0] == slot[1] and slot[0] in variable)
 
 
@@ -68,9 +68,9 @@ class _SlotNames(NamedTuple):
     """One row of the table of slots.
 
     Attributes:
-        ending: what follows the name of the variable.
+        ending: regular expression for the text after the name of the variable.
         fits: returns whether a shape of a slot fits the shape of its variable.
-        program: where the names come from.
+        program: the library that uses these names.
     """
 
     ending: str
@@ -136,7 +136,7 @@ _KERAS_SLOTS = frozenset(
 def find_variable(name: str, known: Collection[str], shape_of: ShapeOf) -> str | None:
     """Return the variable that a tensor is a slot of, or None if its name is not that of a slot.
 
-    Moving averages are not slots; the two scalars and tensors that one keeps are.
+    A moving average is not a slot.  The tensors that are kept for it with zero_debias are slots.
 
     Args:
         name: name of the tensor.
@@ -187,7 +187,7 @@ def _find_debiased(
 
 
 def _without_scopes(name: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield a name without its first scopes, from none on, and these scopes."""
+    """Yield a name without its first 0, 1, 2, ... scopes, and the list of these scopes."""
     scopes: list[str] = []
     for _ in range(_MOST_SCOPES):
         yield name, scopes
@@ -198,7 +198,7 @@ def _without_scopes(name: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _fits(fits: Callable[[Shape, Shape], bool], slot: Shape | None, variable: Shape | None) -> bool:
-    """Return whether shapes fit; one that is not known does."""
+    """Return whether the shapes fit, or one of them is not known."""
     return slot is None or variable is None or fits(slot, variable)
 
 
@@ -233,8 +233,8 @@ _SETTINGS = frozenset(
         "dynamic_scale",
     }
 )
-"""Scalars of an optimizer of Keras; they are recognised beside its count of
-iterations and its learning rate or decay."""
+"""Scalars of an optimizer of Keras.  They are recognised only if the same scope has a count of
+iterations and a learning rate or decay."""
 
 _METRIC = {"total": "count", "count": "total"}
 _LAST_NUMBER = re.compile(r"_\d+$")
@@ -269,14 +269,14 @@ METRIC_COUNTS = frozenset(
         "squared_sum",
     }
 )
-"""Names of variables of Keras's metrics; each alone tells a metric."""
+"""Names that only variables of Keras's metrics have."""
 
 _STATES_OF_ROOT = frozenset({"save_counter", "step", "global_step", "epoch", "learning_rate"})
 _RANDOM_STATES = frozenset({"_state_var", "seed_generator", "seed_generator_state"})
 
 
 def _find_optimizers_and_metrics(keys: Collection[str]) -> tuple[set[str], set[str]]:
-    """Return the paths of optimizers and of metrics, as far as keys show them."""
+    """Return the paths of the optimizers and metrics that can be recognised by keys."""
     slots = (key.partition(OPTIMIZER_SLOT)[2].partition(ATTRIBUTES)[0] for key in keys)
     optimizers = {path.rpartition("/")[0] for path in slots if path}
     metrics = set()
@@ -315,10 +315,10 @@ def _is_object_state(key: str, shape_of: ShapeOf, optimizers: set[str], metrics:
 
 
 def find_roles(tensors: Mapping[str, Any]) -> dict[str, Role]:
-    """Return the role of each tensor: what a graph tells, else what its name tells.
+    """Return the role of each tensor, as a graph defines it, or else as its name suggests.
 
-    Reads no tensor, but the graph that was saved with a checkpoint.  Shapes of tensors in other
-    mappings than `TensorMapping` and dict are not compared, because it could be slow to get them.
+    Reads the graph that was saved with a checkpoint, and no other tensor.  Shapes are compared only
+    in a `TensorMapping` and in a dict; in other mappings, it could be slow to get them.
 
     Args:
         tensors: any mapping from names to arrays.
@@ -405,10 +405,10 @@ def weight_names(tensors: Mapping[str, Any], moving_averages: bool) -> list[str]
 
     Args:
         tensors: any mapping from names to arrays.
-        moving_averages: return the names of their moving averages, too.
+        moving_averages: whether to return the names of their moving averages as well.
 
     Raises:
-        CheckpointError: as `find_roles`.
+        CheckpointError: see `find_roles`.
     """
     roles = find_roles(tensors)
     wanted = ("weight", "average") if moving_averages else ("weight",)

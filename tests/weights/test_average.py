@@ -155,7 +155,7 @@ class TestArguments:
             average(given)
 
     def test_what_is_no_mapping(self) -> None:
-        with pytest.raises(TypeError, match=r"argument 2 is no mapping .* but int"):
+        with pytest.raises(TypeError, match=r"argument 2 is not a mapping .* but int"):
             average([{}, 1])
 
     def test_a_string_is_no_list_of_names(self) -> None:

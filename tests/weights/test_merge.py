@@ -121,7 +121,7 @@ class TestNames:
     def test_arguments(self) -> None:
         with pytest.raises(ValueError, match="nothing to merge"):
             merge()
-        with pytest.raises(TypeError, match=r"argument 2 is no mapping .* but list"):
+        with pytest.raises(TypeError, match=r"argument 2 is not a mapping .* but list"):
             merge({}, [])
         with pytest.raises(ValueError, match="on_conflict is one of error, first, last, not 'no'"):
             merge({}, on_conflict="no")

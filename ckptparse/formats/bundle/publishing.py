@@ -1,18 +1,20 @@
-"""Put the files of a bundle in their places, so that there is a whole one at every moment.
+"""Give the files of a bundle their final names, so that the prefix always has a complete bundle.
 
-A bundle is several files, but only one rename can be atomic: that of the index.  So the new data
-files must have other names than those of the bundle that is replaced, when the new index comes:
+A bundle consists of several files, but the operating system can replace only one file in one step:
+the index.  So when the new index replaces the old one, the new data files must already be there,
+under names that the old bundle does not use:
 
-1. The data files get their names.  If one of these is in use, they are named as if there were more
-   of them: ``m.data-00000-of-00002``.  A header may say more files than the entries use.
-2. The index is renamed to its name.  From now on the new bundle is there.
-3. If the data files had to be named otherwise, they get their own names, now that nothing refers to
-   these any more; then an index with the true number of files replaces the first one.
-4. Data files that no index refers to any more are removed.
+1. The data files get names of the bundle.  If the usual names are in use, a larger number of files
+   is written into the names: ``m.data-00000-of-00002`` for a single file.  The header of the index
+   has the same number; it may be larger than the number of files that the entries use.
+2. The index is renamed to its final name.  From now on, the prefix refers to the new bundle.
+3. If the data files did not get their usual names in step 1, they get them now, because no index
+   refers to these names any more.  Then an index with the usual number of files replaces the first.
+4. Data files to which no index refers are removed.
 
-Each step reaches the disk before the next one.  With hard links, the files keep their temporary
-names until the end.  So `remove_leftovers` recognizes the files of a writer that was killed, also
-those that have their names already.  Without hard links, step 3 is left out.
+Each step reaches the disk before the next one.  On file systems with hard links, the files keep
+their temporary names as well until the end.  By these, `remove_leftovers` recognizes all files of a
+writer that was killed.  Without hard links, step 3 is left out.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ from ckptparse.sstable.builder import build_table
 _DATA = re.compile(r"(?P<base>.*)\.data-\d{5,}-of-(?P<count>\d{5,})", re.DOTALL)
 
 ReadCount = Callable[[str], "int | None"]
-"""Returns the number of data files of the bundle of a base name, as its header says; None if there
-is no bundle, or it is damaged."""
+"""Takes the last part of a prefix.  Returns the number of data files in the header of this bundle;
+None if there is no such bundle, or it is damaged."""
 
 
 def require_free(names: Iterable[str], base: str, path: str) -> None:
@@ -42,7 +44,7 @@ def require_free(names: Iterable[str], base: str, path: str) -> None:
         path: the prefix, for messages.
 
     Raises:
-        CheckpointExistsError: there is.
+        CheckpointExistsError: there is one.
     """
     for name in names:
         shard = V1_SHARD.fullmatch(name)
@@ -60,8 +62,10 @@ def require_free(names: Iterable[str], base: str, path: str) -> None:
 def remove_leftovers(folder: Folder, read_count: ReadCount) -> None:
     """Remove the files of writers that were killed.
 
+    A data file is removed only if the bundle of its name does not use it.
+
     Args:
-        folder: the folder of the files, which this process has locked.
+        folder: the folder of the files; it must be locked.
         read_count: see `ReadCount`.
     """
     for temporary in folder.left_temporaries():
@@ -79,18 +83,18 @@ def publish(
     entries: Mapping[bytes, bytes],
     read_count: ReadCount,
 ) -> None:
-    """Give the files of a bundle their names, and replace the bundle that has them.
+    """Give the files of a bundle their final names, and replace the bundle of this name.
 
     Args:
-        folder: the folder of the files, which this process has locked.
+        folder: the folder of the files; it must be locked.
         base: the last part of the prefix.
         data: the data files, which are complete.  The caller discards their temporary names.
         entries: the entries of the index.
         read_count: see `ReadCount`.
 
     Raises:
-        UnwritableError: the operating system or the storage fails.  If the index was not renamed by
-            then, what was there before is there still.
+        UnwritableError: the operating system or the storage fails.  Before the index is renamed,
+            the old bundle is then unchanged; after that, the new bundle is complete.
     """
     used = {_count_in(name, base) for name in folder.names()}
     old_count = read_count(base)
@@ -132,7 +136,7 @@ def publish(
 
 
 def _count_in(name: str, base: str) -> int | None:
-    """Return the number of data files in the name of one of them; None for any other file."""
+    """Return the number of data files, as the name of one of them has it; None for other names."""
     data = _DATA.fullmatch(name)
     return int(data["count"]) if data and data["base"] == base else None
 

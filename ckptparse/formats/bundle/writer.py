@@ -1,8 +1,8 @@
-"""Write the tensors of a bundle: their bytes to data files, and their entries.
+"""Write the bytes of tensors to the data files of a bundle, and collect the entries of the index.
 
-The data files have the bytes of the tensors one after the other, in the order in which they were
-added, without gaps.  `entries` and `payload` describe the bytes; `publishing` puts the files in
-their places.
+The data files contain the bytes of the tensors in the order in which they are added, without gaps.
+The modules `entries` and `payload` describe the bytes.  The module `publishing` writes the index,
+and gives the files their final names.
 """
 
 from __future__ import annotations
@@ -45,22 +45,27 @@ _LOW_BITS = {
     for names, bits in ((("int4", "uint4", "float4_e2m1fn"), 0x0F), (("int2", "uint2"), 0x03))
     for name in names
 }
-"""Numbers of dtypes of which an element takes a byte -> the bits that it uses."""
+"""Numbers of the dtypes whose elements do not use all bits of their byte -> the used bits."""
 
 
 class BundleWriter:
-    """The data files and the entries of a bundle that is being written."""
+    """The data files and the entries of a bundle that is being written.
+
+    Attributes:
+        entries: key -> encoded entry of the index; without the header.
+        nbytes: number of bytes of tensors that were added so far.
+    """
 
     def __init__(
         self, create: Callable[[], Output], outputs: list[Output], shard_nbytes: int | None = None
     ) -> None:
         """
         Args:
-            create: opens a new data file.
-            outputs: an empty list to which the data files are added, so that the caller has them
-                after an error, too.
-            shard_nbytes: a data file is not continued with a tensor, or slice, with which it would
-                have more bytes than this; None for one data file.
+            create: creates a data file.
+            outputs: an empty list, to which the data files are added.  So the caller can discard
+                them also after an error.
+            shard_nbytes: the maximum size of a data file, unless it has only one tensor or slice;
+                None for one data file.
         """
         outputs.append(create())
         self._outputs = outputs
@@ -72,7 +77,7 @@ class BundleWriter:
         self._buffered: list[bytes] = []
         self._buffered_nbytes = 0
         self._slices: dict[bytes, tuple[int, tuple[int, ...], list[Extents]]] = {}
-        # Of the tensor, or slice, whose pieces are being added:
+        # The state of the tensor, or slice, whose pieces are being added:
         self._key = b""
         self._first: Piece | None = None
         self._size = 0
@@ -115,8 +120,8 @@ class BundleWriter:
         """Write a piece of a tensor; all pieces of a tensor come one after the other.
 
         Raises:
-            InvalidTensorsError: the pieces are not those of one tensor: its shape, its dtype or the
-                number of its elements changed between them.
+            InvalidTensorsError: the pieces do not fit together, because the shape, the dtype or the
+                number of elements changed between them.
         """
         values, shape = piece.values, piece.shape
         number = number_of(piece.dtype)
@@ -159,7 +164,7 @@ class BundleWriter:
         self.add_piece(encode_slice_key(key, extents), piece)
 
     def finish(self) -> None:
-        """Write what is left in memory, and complete the data files.
+        """Write the small arrays that are still in memory, and complete the data files.
 
         Raises:
             InvalidTensorsError: a tensor is not complete.
@@ -219,7 +224,7 @@ def require_key(key: bytes, name: str) -> None:
     """Check that a tensor can have this name.
 
     Raises:
-        InvalidTensorsError: it is empty, is no text, or is a key of a slice.
+        InvalidTensorsError: it is empty, is not a `str`, or is the key of a slice.
     """
     if not key:
         raise InvalidTensorsError("a tensor cannot have this name", tensor=name, expected="a text")
@@ -232,7 +237,7 @@ def require_key(key: bytes, name: str) -> None:
 
 
 def _require_dtype(piece: Piece, number: int) -> None:
-    """Check that values have the dtype in memory that their TensorFlow dtype says."""
+    """Check that the array of a piece has the numpy dtype that belongs to its TensorFlow dtype."""
     dtype = piece.values.dtype
     if dtype != numpy_dtype(number) and number != STRING:
         if dtype.newbyteorder("=") == numpy_dtype(number):
@@ -281,7 +286,7 @@ def _encode(text: str) -> bytes:
 
 
 def _to_octets(array: NDArray[Any], number: int) -> NDArray[np.uint8]:
-    """Return numbers as they are stored: in order, little-endian, unused bits 0."""
+    """Return the stored bytes of numbers: in row-major order, little-endian, unused bits 0."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if not _IS_LITTLE:
