@@ -348,8 +348,8 @@ class UnreadableError(CheckpointError, OSError):
 class UnwritableError(CheckpointError, OSError):
     """The operating system or the storage cannot write a file; also an OSError.
 
-    Examples are a full disk, missing permissions, and a server that does not answer.  A checkpoint
-    that would have been replaced is unchanged.
+    Examples are a full disk, missing permissions, and a server that does not answer.  The old
+    checkpoint is unchanged, or the new one is complete; see `save_checkpoint`.
 
     Attributes:
         errno: number of the error, as in the module `errno`; or None.

@@ -67,8 +67,9 @@ def save_checkpoint(
     Tensors are read and written one after the other, large ones piece by piece.  The files are
     written under temporary names in the same directory.  They get their final names when they are
     complete, the index last.  So at any time, the prefix refers to the old checkpoint or to the new
-    one, and both are complete.  After an error, the old checkpoint is unchanged.  Files that a
-    killed writer left in the directory are removed.
+    one, and both are complete.  After an error, the old checkpoint is unchanged; only an error
+    while old files are deleted or the state file is written comes after the replacement.  Files
+    that a killed writer left in the directory are removed.
 
     For the same tensors in the same order, the files are equal to those of TensorFlow's ``SaveV2``,
     byte for byte, if there is one data file.  (The names of the data files can differ if a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from ckptparse import (
     CheckpointError,
     CheckpointExistsError,
     InvalidTensorsError,
+    UnwritableError,
     open_checkpoint,
     save_checkpoint,
 )
@@ -72,6 +74,23 @@ class TestErrors:
         with pytest.raises(CheckpointExistsError):
             save_checkpoint(tmp_path / "m", OLD)
         assert contents(tmp_path) == {name: b"mine"}
+
+    def test_a_state_file_that_cannot_be_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The error comes after the new checkpoint is in place."""
+        rename = os.replace
+
+        def replace(source: str, target: str) -> None:
+            if target.endswith("checkpoint"):
+                raise OSError(errno.ENOSPC, "no space")
+            rename(source, target)
+
+        monkeypatch.setattr(os, "replace", replace)
+        with pytest.raises(UnwritableError, match="no space"):
+            save_checkpoint(tmp_path / "m", OLD, update_state=True)
+        assert open_checkpoint(tmp_path / "m").verify().ok
+        assert sorted(os.listdir(tmp_path)) == ["m.data-00000-of-00001", "m.index"]
 
     def test_the_checkpoint_that_is_read(self, tmp_path: Path) -> None:
         prefix = save_checkpoint(tmp_path / "m", OLD)
