@@ -30,7 +30,10 @@ def to_array(value: Any) -> NDArray[Any]:
     torch = sys.modules.get("torch")  # a value is of its types only if it is loaded
     if torch is not None and isinstance(value, torch.Tensor):
         return _from_torch(value, torch)
-    return np.asarray(value)
+    array = np.asarray(value)
+    if array.dtype.kind in "SU" and isinstance(value, (bytes, str, list, tuple)):
+        return np.asarray(value, object)  # numpy's own strings lose NULs at their ends
+    return array
 
 
 def _from_torch(tensor: Any, torch: Any) -> NDArray[Any]:
