@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,8 +21,9 @@ live = settings(
 
 
 @st.composite
-def arrays(draw: st.DrawFn) -> tuple[int, np.ndarray]:
-    dtype = draw(st.sampled_from(DTYPES))
+def arrays(draw: st.DrawFn, dtypes: Sequence[int] = DTYPES) -> tuple[int, np.ndarray]:
+    """The number of a dtype, and an array of random bits of it."""
+    dtype = draw(st.sampled_from(dtypes))
     shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
     size = int(np.prod(shape, dtype=np.int64))
     if dtype == STRING:
