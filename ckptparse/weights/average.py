@@ -217,7 +217,7 @@ class Average(TensorMapping):
             >>> import numpy as np
             >>> from ckptparse import average
             >>> mean = average([{"w": np.zeros(4, np.float32)}, {"w": np.ones(4, np.float32)}])
-            >>> [(piece.start, piece.values.tolist()) for piece in mean.read_pieces(["w"], 32)]
+            >>> [(piece.start, piece.values.tolist()) for piece in mean.read_pieces(["w"], 64)]
             [(0, [0.5, 0.5]), (2, [0.5, 0.5])]
         """
         names = list(map(self._require, require_names(names)))
@@ -370,7 +370,21 @@ class Average(TensorMapping):
         return own_origin(self, self._mappings[0], self._require(name))
 
     def origins(self, name: str) -> list[tuple[TensorMapping, str]]:
-        """Return `origin` for each of the mappings."""
+        """Return `origin` for each of the mappings.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            For each averaged mapping: a mapping and the tensor's name in it.
+
+        Examples:
+            >>> from ckptparse import average, open_checkpoint
+            >>> path = "fixtures/tf-1.15.5/vgg_16/model.ckpt"
+            >>> mean = average([open_checkpoint(path), open_checkpoint(path)])
+            >>> [name for _, name in mean.origins("vgg_16/fc6/biases")]
+            ['vgg_16/fc6/biases', 'vgg_16/fc6/biases']
+        """
         name = self._require(name)
         return [own_origin(self, mapping, name) for mapping in self._mappings]
 
