@@ -76,6 +76,10 @@ class PrefetchedSource:
                     self._contents[each] = bytes(contents[start - first : stop - first])
                     each = next(left, None)
 
+    def holds(self, start: int, stop: int) -> bool:
+        """Return whether exactly this range is in memory."""
+        return (start, stop) in self._contents
+
     def read(self, start: int, stop: int) -> bytes | memoryview:
         contents = self._contents.get((start, stop))
         return self._source.read(start, stop) if contents is None else contents

@@ -204,8 +204,9 @@ class BundleReader:
                 yield start, self.read(key, entry, index)
             return
         shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
-        is_prefetched = entry.shard_id in self._prefetched and entry.nbytes <= PIECE_NBYTES
-        if shard.mapped or is_prefetched:
+        prefetched = self._prefetched.get(entry.shard_id)
+        stop = entry.offset + entry.nbytes
+        if shard.mapped or (prefetched is not None and prefetched.holds(entry.offset, stop)):
             array = self.read(key, entry, ...)
             yield from ((start, array[index]) for start, index in parts)
             return
