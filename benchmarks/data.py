@@ -358,10 +358,74 @@ class Sparse(_FewTensors):
         return f"{nbytes / 1e6:,.0f} MB of zeros in {len(self)} tensors, sparse files"
 
 
-Data = SmallTensors | Layers | V1Floats | V1Integers | Partitioned | Vocabulary | Sparse
+class Equal(_FewTensors):
+    """20 tensors of the same size, and one element."""
+
+    kind = "equal"
+
+    def __init__(self, size: int) -> None:
+        """`size` is the approximate number of bytes."""
+        rows = max(size // (20 * 4 * 1_000), 1)
+        super().__init__(
+            size,
+            [
+                Tensor("global_step", (), "int64", 200_000),
+                *(
+                    Tensor(f"model/layer_{i:02d}/kernel", (rows, 1_000), "float32", 1_000 * i)
+                    for i in range(20)
+                ),
+            ],
+        )
+
+    def __str__(self) -> str:
+        nbytes = sum(tensor.nbytes for tensor in self)
+        return f"{nbytes / 1e6:,.0f} MB in 20 equal tensors"
+
+
+class Generated(_FewTensors):
+    """Tensors of 4 MB, which are never in memory at the same time."""
+
+    kind = "generated"
+
+    def __init__(self, size: int) -> None:
+        """`size` is the approximate number of bytes."""
+        count = max(size // 4_000_000, 1)
+        super().__init__(
+            size,
+            [
+                Tensor(f"model/layer_{i:05d}/kernel", (1_000, 1_000), "float32", i)
+                for i in range(count)
+            ],
+        )
+
+    def __str__(self) -> str:
+        return f"{len(self) * 4:,} MB in tensors of 4 MB, computed one by one"
+
+
+Data = (
+    SmallTensors
+    | Layers
+    | V1Floats
+    | V1Integers
+    | Partitioned
+    | Vocabulary
+    | Sparse
+    | Equal
+    | Generated
+)
 KINDS: dict[str, Callable[[int], Data]] = {
     kind.kind: kind
-    for kind in (SmallTensors, Layers, V1Floats, V1Integers, Partitioned, Vocabulary, Sparse)
+    for kind in (
+        SmallTensors,
+        Layers,
+        V1Floats,
+        V1Integers,
+        Partitioned,
+        Vocabulary,
+        Sparse,
+        Equal,
+        Generated,
+    )
 }
 
 

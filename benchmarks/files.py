@@ -19,7 +19,10 @@ def make_files(row: Row, setting: Setting) -> None:
     Raises:
         ProcessFailedError: a file cannot be written.
     """
-    _make_checkpoint(row.data, setting)
+    if row.reads:
+        _make_checkpoint(row.data, setting)
+    else:
+        Path(setting.folder).mkdir(parents=True, exist_ok=True)
     for form in dict.fromkeys(contender.form for contender in row.contenders):
         if form:
             _make_rival(row.data, form, setting)

@@ -83,6 +83,7 @@ class Row:
         rounds: the default number of rounds that are counted.
         linux_only: whether the measurement needs Linux.
         limit: upper limit for the median of ckptparse, in the row's unit.
+        reads: whether the contenders read the checkpoint; if not, it is not written.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Row:
     rounds: int
     linux_only: bool = False
     limit: float | None = None
+    reads: bool = True
 
     def contender(self, name: str) -> Contender:
         """Return the contender with a name."""

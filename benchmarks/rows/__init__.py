@@ -6,7 +6,15 @@ To add a row, write a file with a function that returns a `Row`, and call it in 
 
 from __future__ import annotations
 
-from benchmarks.data import Layers, Partitioned, V1Floats, V1Integers, Vocabulary
+from benchmarks.data import (
+    Equal,
+    Layers,
+    Partitioned,
+    SmallTensors,
+    V1Floats,
+    V1Integers,
+    Vocabulary,
+)
 from benchmarks.row import Row
 from benchmarks.rows.first_tensor import first_tensor
 from benchmarks.rows.listing import listing
@@ -16,6 +24,7 @@ from benchmarks.rows.read_all import CHECKSUMS, MEMMAP, RIVALS, read_all
 from benchmarks.rows.small_gets import small_gets
 from benchmarks.rows.train import train_loop, train_maps, train_variables
 from benchmarks.rows.verify import verify_memory, verify_time
+from benchmarks.rows.writing import average_time, cast_memory, save, save_memory
 
 
 def all_rows(scale: float) -> dict[str, Row]:
@@ -51,5 +60,11 @@ def all_rows(scale: float) -> dict[str, Row]:
         read_all("strings", Vocabulary(scaled(1_000_000)), floors=CHECKSUMS),
         read_all("v1_floats", V1Floats(scaled(400_000_000)), floors=plain),
         read_all("v1_integers", V1Integers(scaled(96_000_000)), floors=CHECKSUMS),
+        save("save_2gb", Equal(scaled(2_000_000_000))),
+        save("save_2gb_synced", Equal(scaled(2_000_000_000)), sync=True),
+        save("save_100000", SmallTensors(scaled(100_000))),
+        save_memory("save_10gb_memory", scaled(10_000_000_000)),
+        cast_memory("cast_2gb_memory", Equal(scaled(2_000_000_000))),
+        average_time("average_5", Equal(scaled(400_000_000))),
     ]
     return {row.name: row for row in rows}

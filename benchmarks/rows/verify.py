@@ -13,18 +13,15 @@ contender reads one tensor after the other, and frees each before the next.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
-from threading import Event, Thread
 from time import perf_counter
 
 import numpy as np
 
 from benchmarks.data import Sparse, WrongValuesError
 from benchmarks.row import OURS, Contender, Job, Row
+from benchmarks.rows.peak import Peak
 from benchmarks.rows.read_all import CHECKSUMS
-
-_INTERVAL = 0.001
 
 
 def verify_memory(name: str, nbytes: int) -> Row:
@@ -116,38 +113,11 @@ def _with_time(work: Work) -> Callable[[Job], float]:
 
 def _with_peak(work: Work) -> Callable[[Job], float]:
     def measure(job: Job) -> float:
-        before = most = 0
-        done = Event()
-
-        def watch() -> None:
-            nonlocal most
-            while not done.wait(_INTERVAL):
-                most = max(most, _anonymous_nbytes())
-
-        watcher = Thread(target=watch)
-
-        def begin() -> None:
-            nonlocal before
-            before = _anonymous_nbytes()
-            watcher.start()
-
+        peak = Peak()
         try:
-            work(job, begin)
+            work(job, peak.start)
         finally:
-            done.set()
-            if watcher.ident is not None:
-                watcher.join()
-        return max(most - before, mmap.PAGESIZE)
+            most = peak.stop()
+        return most
 
     return measure
-
-
-def _anonymous_nbytes() -> int:
-    """Return the anonymous memory of this process, quickly.
-
-    Unlike `memory.anonymous_nbytes`, this reads a counter of the system.  Each thread updates the
-    counter only after some dozen pages.
-    """
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("RssAnon:"))
-    return int(line.split()[1]) * 1024
