@@ -34,6 +34,7 @@ from support.builders import (
     varint,
     varint_field,
 )
+from support.repository import FIXTURES
 from support.saved_slices import (
     FLOAT,
     FLOAT_VAL,
@@ -274,3 +275,10 @@ class TestContentsAsMessages:
         except CheckpointError:
             found = None
         assert found == expected
+
+
+def test_strings_are_one_piece() -> None:
+    """Only numbers have pieces of a known size; a writer takes strings as a whole."""
+    with open_checkpoint(FIXTURES / "tf-2.21.0/v1_strings") as ckpt:
+        (piece,) = ckpt.read_pieces(["lengths"], 8)
+    assert piece.values.shape == piece.shape == (5,)

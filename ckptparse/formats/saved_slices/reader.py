@@ -19,7 +19,7 @@ from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from ckptparse.tensors.arrays import require_shape, take
 from ckptparse.tensors.assembly import assemble
-from ckptparse.tensors.dtypes import lookup, numpy_dtype
+from ckptparse.tensors.dtypes import STRING, lookup, numpy_dtype
 from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
 from ckptparse.tensors.names import decode_name, decode_names
 from ckptparse.tensors.numpy_index import Box, Index, select_elements
@@ -157,10 +157,13 @@ class SavedSlicesReader:
     def read_pieces(
         self, key: bytes, entry: SavedTensor, piece_nbytes: int
     ) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield a tensor in pieces; it is decoded as a whole."""
+        """Yield a tensor in pieces, strings in one; it is decoded as a whole."""
         from ckptparse.tensors.pieces import cut
 
         array = self.read(key, entry, ...)
+        if entry.dtype == STRING:
+            yield 0, array
+            return
         for start, index in cut(array.shape, array.itemsize, piece_nbytes):
             yield start, array[index]
 
