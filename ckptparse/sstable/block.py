@@ -238,24 +238,27 @@ class Block:
             highest, previous, pos, num_entries, key_nbytes = passed[i - 1]
         # The first entry of the next run may be the one that is wanted; its key is not below it.
         last = self._restarts[run + 1] if run + 1 < len(self._restarts) else stop - 1
-        while pos <= last:
-            key, value_pos, value_stop = self._decode_entry(pos, previous)
-            num_entries += 1
-            key_nbytes += len(key)
-            self._num_searched += 1
-            if key_nbytes > self._most_key_nbytes or num_entries > self._most_entries:
-                raise self._swollen_error(pos, num_entries)
-            if key >= target:
-                return key, contents[value_pos:value_stop]
-            if key > highest:
-                highest = key
-            if num_entries % _PASSED_INTERVAL == 0:
-                # Threads may add out of order: a search then begins earlier than it could.
-                passed = self._passed.setdefault(run, [])
-                if not passed or passed[-1].num_entries < num_entries:
-                    passed.append(_Passed(highest, key, value_stop, num_entries, key_nbytes))
-            previous = key
-            pos = value_stop
+        num_before = num_entries
+        try:
+            while pos <= last:
+                key, value_pos, value_stop = self._decode_entry(pos, previous)
+                num_entries += 1
+                key_nbytes += len(key)
+                if key_nbytes > self._most_key_nbytes or num_entries > self._most_entries:
+                    raise self._swollen_error(pos, num_entries)
+                if key >= target:
+                    return key, contents[value_pos:value_stop]
+                if key > highest:
+                    highest = key
+                if not num_entries % _PASSED_INTERVAL:
+                    # Threads may add out of order: a search then begins earlier than it could.
+                    passed = self._passed.setdefault(run, [])
+                    if not passed or passed[-1].num_entries < num_entries:
+                        passed.append(_Passed(highest, key, value_stop, num_entries, key_nbytes))
+                previous = key
+                pos = value_stop
+        finally:
+            self._num_searched += num_entries - num_before
         if pos < stop:
             raise self._restart_error(last)
         return None
