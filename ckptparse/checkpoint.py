@@ -217,7 +217,7 @@ class Checkpoint(TensorMapping):
             global_step ()
             vgg_16/fc6/biases (12,)
         """
-        reader = self._reader.one_pass()
+        reader = self._reader.for_one_loop()
         for key, entry in prefetch_each(reader, map(self._find, require_names(names))):
             name = decode_name(key)
             try:
@@ -260,7 +260,7 @@ class Checkpoint(TensorMapping):
         """
         from ckptparse.tensors.pieces import Piece
 
-        reader = self._reader.one_pass()
+        reader = self._reader.for_one_loop()
         tensors = map(self._find, require_names(names))
         for key, entry in prefetch_each(reader, tensors, piece_nbytes):
             name = decode_name(key)

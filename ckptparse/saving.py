@@ -6,8 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from itertools import groupby, product, zip_longest
-from operator import index as as_index
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from ckptparse.tensors.conversion import to_array
 from ckptparse.tensors.dtypes import lookup, number_of, number_of_array
 from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, find_all_roots
 from ckptparse.tensors.names import encode_name, not_found
-from ckptparse.tensors.numpy_index import Box
+from ckptparse.tensors.partitions import divide, shift
 from ckptparse.tensors.pieces import Piece, cut, is_last
 
 if TYPE_CHECKING:
@@ -439,56 +438,6 @@ def _write_slices(
                 writer.add_slice_piece(key, extents, piece)
             else:
                 writer.add_piece(key, piece)
-
-
-def divide(shape: tuple[int, ...], counts: int | tuple[int, ...]) -> list[Box]:
-    """Return the slices of a partitioned tensor, in row-major order.
-
-    If an axis cannot be divided evenly, its first slices have one element more than the others, as
-    with TensorFlow's ``fixed_size_partitioner``.
-
-    Args:
-        shape: shape of the tensor.
-        counts: number of slices along the first axis, or along each of the first axes.
-
-    Raises:
-        InvalidTensorsError: there are more numbers than axes; or a number is less than 1 or larger
-            than its axis.
-    """
-    given = counts if isinstance(counts, (tuple, list)) else (counts,)
-    try:
-        counts = tuple(map(as_index, given))
-    except TypeError:  # not whole numbers
-        counts = (0,)
-    if len(counts) > len(shape) or any(not 1 <= n <= size for n, size in zip(counts, shape)):
-        raise InvalidTensorsError(
-            "the tensor cannot be divided so",
-            expected=f"1 to {list(shape)} slices along its axes",
-            found=list(given),
-        )
-    axes = []
-    for size, count in zip_longest(shape, counts, fillvalue=1):
-        least, more = divmod(size, count)
-        starts = [i * least + min(i, more) for i in range(count)]
-        axes.append([(start, least + (i < more)) for i, start in enumerate(starts)])
-    return [
-        Box(tuple(start for start, _ in extents), tuple(size for _, size in extents))
-        for extents in product(*axes)
-    ]
-
-
-def shift(index: tuple[Any, ...], box: Box) -> tuple[Any, ...]:
-    """Convert an index in a slice of a tensor, as `cut` yields it, to an index in the tensor."""
-    if index == (...,):
-        index = ()
-    shifted: list[Any] = []
-    for axis, (start, size) in enumerate(zip(box.start, box.shape)):
-        part = index[axis] if axis < len(index) else slice(0, size)
-        if isinstance(part, slice):
-            shifted.append(slice(start + part.start, start + part.stop))
-        else:
-            shifted.append(start + part)
-    return (*shifted, ...)
 
 
 def _key_of(name: str) -> bytes:

@@ -139,7 +139,7 @@ def verify_tensors(
         TypeError: `names` is a string.
     """
     reader.forget_verified()
-    reader = reader.one_pass()
+    reader = reader.for_one_loop()
     entries: list[tuple[bytes, Entry]] = []
     damaged: list[Damage] = []
     if names is None:

@@ -88,7 +88,7 @@ class Reader(Protocol):
         """
         ...
 
-    def one_pass(self) -> Reader:
+    def for_one_loop(self) -> Reader:
         """Return a reader of the same open files, for one loop over many tensors.
 
         The new reader counts the bytes that the loop reads, and raises an error if they are far
@@ -100,7 +100,7 @@ class Reader(Protocol):
     def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:
         """Read the bytes of several tensors in few requests, to have them when `read` needs them.
 
-        Only for a reader from `one_pass`.  Forgets what it read before.  Raises nothing if the
+        Only for a reader from `for_one_loop`.  Forgets what it read before.  Raises nothing if the
         bytes cannot be read: `read` and `verify` do.
         """
         ...
@@ -136,7 +136,7 @@ def prefetch_each(
     """Return the same tensors, with the bytes of small ones prefetched, a window at a time.
 
     Args:
-        reader: a reader from `one_pass`.
+        reader: a reader from `for_one_loop`.
         tensors: keys and entries.  If the iterator raises an error, the tensors before it come
             first.
         window_nbytes: about how many bytes are prefetched at a time.

@@ -14,7 +14,10 @@ Sources: tensorflow/core/framework/tensor_slice.cc, core/util/saved_tensor_slice
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product, zip_longest
 from math import prod
+from operator import index as as_index
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +29,7 @@ from ckptparse.encoding.ordered_code import (
     encode_ordered_string,
 )
 from ckptparse.encoding.ordered_code import encode_ordered_uint as encode_uint
-from ckptparse.errors import CorruptCheckpointError
+from ckptparse.errors import CorruptCheckpointError, InvalidTensorsError
 from ckptparse.limits import MAX_FREE_CELLS, MAX_FREE_SLICES, MIN_SLICE_NBYTES
 from ckptparse.tensors.numpy_index import Box
 
@@ -166,3 +169,53 @@ def require_tiling(boxes: list[Box], shape: tuple[int, ...], max_cells: int) -> 
 def describe(box: Box) -> str:
     """Return a box in numpy's notation: [0:3, 4:8]."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(box.start, box.shape)) + "]"
+
+
+def divide(shape: tuple[int, ...], counts: int | tuple[int, ...]) -> list[Box]:
+    """Return the slices of a partitioned tensor, in row-major order.
+
+    If an axis cannot be divided evenly, its first slices have one element more than the others, as
+    with TensorFlow's ``fixed_size_partitioner``.
+
+    Args:
+        shape: shape of the tensor.
+        counts: number of slices along the first axis, or along each of the first axes.
+
+    Raises:
+        InvalidTensorsError: there are more numbers than axes; or a number is less than 1 or larger
+            than its axis.
+    """
+    given = counts if isinstance(counts, (tuple, list)) else (counts,)
+    try:
+        counts = tuple(map(as_index, given))
+    except TypeError:  # not whole numbers
+        counts = (0,)
+    if len(counts) > len(shape) or any(not 1 <= n <= size for n, size in zip(counts, shape)):
+        raise InvalidTensorsError(
+            "the tensor cannot be divided so",
+            expected=f"1 to {list(shape)} slices along its axes",
+            found=list(given),
+        )
+    axes = []
+    for size, count in zip_longest(shape, counts, fillvalue=1):
+        least, more = divmod(size, count)
+        starts = [i * least + min(i, more) for i in range(count)]
+        axes.append([(start, least + (i < more)) for i, start in enumerate(starts)])
+    return [
+        Box(tuple(start for start, _ in extents), tuple(size for _, size in extents))
+        for extents in product(*axes)
+    ]
+
+
+def shift(index: tuple[Any, ...], box: Box) -> tuple[Any, ...]:
+    """Convert an index in a slice of a tensor, as `cut` yields it, to an index in the tensor."""
+    if index == (...,):
+        index = ()
+    shifted: list[Any] = []
+    for axis, (start, size) in enumerate(zip(box.start, box.shape)):
+        part = index[axis] if axis < len(index) else slice(0, size)
+        if isinstance(part, slice):
+            shifted.append(slice(start + part.start, start + part.stop))
+        else:
+            shifted.append(start + part)
+    return (*shifted, ...)

@@ -14,7 +14,7 @@ from ckptparse import (
     UnreadableError,
     open_checkpoint,
 )
-from ckptparse.formats.bundle.shards import explained
+from ckptparse.formats.bundle.shards import with_format_hint
 from ckptparse.formats.recognize import recognized
 from ckptparse.sources import MemorySource
 from ckptparse.sstable import Table
@@ -98,7 +98,7 @@ def test_the_first_error_stays_if_the_file_cannot_be_read_again(error: Exception
     source.error = error
     first: CheckpointError
     for context, first in (
-        (explained, ChecksumError("first")),
+        (with_format_hint, ChecksumError("first")),
         (recognized, TruncatedError("first")),
     ):
         with pytest.raises(type(first)) as seen, context(source):

@@ -568,7 +568,7 @@ def test_equal_slices_of_no_elements_are_one(tmp_path: Path, dims: tuple[int, in
         assert ckpt.verify(["x"]).ok
         reader = ckpt._open_reader
         key, entry_of_x = ckpt._find("x")
-        assert len(reader._index.pieces(key, entry_of_x)) == 1
+        assert len(reader._index.slices(key, entry_of_x)) == 1
 
 
 @pytest.mark.parametrize("dims", [(0, 4), (0, 0)])

@@ -163,7 +163,8 @@ _DIM_TAG, _DIM_SIZE_TAG = 2 << 3 | 2, 1 << 3
 def _decode_usual_entry(serialized: bytes) -> Entry | None:
     """An entry of the form that TensorFlow writes for a tensor stored whole; None of any other.
 
-    dtype, shape, perhaps shard_id, offset, size, and crc32c at the end.  See `columns` for many.
+    dtype, shape, perhaps shard_id, offset, size, and crc32c at the end.  For many
+    entries, see `entry_columns`.
     """
     nbytes = len(serialized)
     if nbytes < 9 or serialized[0] != DTYPE_TAG or serialized[2] != SHAPE_TAG:

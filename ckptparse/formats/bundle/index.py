@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
-from ckptparse.formats.bundle.columns import EntryColumns, decode_entries
 from ckptparse.formats.bundle.entries import (
     Entry,
     Header,
@@ -15,6 +14,7 @@ from ckptparse.formats.bundle.entries import (
     decode_header,
     require_few_slices,
 )
+from ckptparse.formats.bundle.entry_columns import EntryColumns, decode_entries
 from ckptparse.formats.recognize import recognized
 from ckptparse.limits import MAX_INDEX_ERRORS, MAX_KEYS_RATIO
 from ckptparse.sources import Source
@@ -252,7 +252,7 @@ class BundleIndex:
         for suffix, extents in sorted((encode_extents(each), each) for each in set(entry.slices)):
             yield extents, start + suffix, self.entry(start + suffix)
 
-    def pieces(self, key: bytes, entry: Entry) -> list[StoredSlice]:
+    def slices(self, key: bytes, entry: Entry) -> list[StoredSlice]:
         """Return the stored slices of a partitioned tensor, in order of keys.
 
         Raises:

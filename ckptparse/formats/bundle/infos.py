@@ -8,8 +8,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.encoding.records import collector_paused, make_records
-from ckptparse.formats.bundle.columns import EntryColumns
 from ckptparse.formats.bundle.entries import Entry
+from ckptparse.formats.bundle.entry_columns import EntryColumns
 from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.shards import Shards, is_kept_open
 from ckptparse.tensors.dtypes import lookup, numpy_dtype

@@ -20,7 +20,7 @@ from ckptparse.formats.bundle.payload import (
     iterate_numbers,
     verify_payload,
 )
-from ckptparse.formats.bundle.shards import Shards, TakenBytes, explained, is_kept_open
+from ckptparse.formats.bundle.shards import ReadLimit, Shards, is_kept_open, with_format_hint
 from ckptparse.sources import MemorySource, PreadSource, Source
 from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
@@ -95,7 +95,7 @@ class BundleReader:
         self._verify = verify
         self._verified: set[bytes] = set()
         self._numbers: dict[tuple[int, tuple[int, ...]], np.dtype[Any] | Literal[False]] = {}
-        self._taken: TakenBytes | None = None
+        self._read_limit: ReadLimit | None = None
         self._prefetched: dict[int, PrefetchedSource] = {}
         self.prefetches = not (mapped and is_kept_open(self._index.header.num_shards - 1))
 
@@ -145,14 +145,14 @@ class BundleReader:
 
     # Tensors
 
-    def one_pass(self) -> BundleReader:
+    def for_one_loop(self) -> BundleReader:
         """Return a reader for a loop that reads or verifies many tensors, each once.
 
         It shares all files with this one, and refuses tensors that together take many times the
-        bytes of a data file (`TakenBytes`).
+        bytes of a data file (`ReadLimit`).
         """
         reader = copy(self)
-        reader._taken = TakenBytes()
+        reader._read_limit = ReadLimit()
         reader._prefetched = {}
         return reader
 
@@ -165,7 +165,7 @@ class BundleReader:
                 continue
             if entry.slices:
                 try:
-                    stored = [piece.entry for piece in self._index.pieces(key, entry)]
+                    stored = [piece.entry for piece in self._index.slices(key, entry)]
                 except CheckpointError:
                     continue
             for each in stored:
@@ -210,12 +210,12 @@ class BundleReader:
             array = self.read(key, entry, ...)
             yield from ((start, array[index]) for start, index in parts)
             return
-        if self._taken is not None:
-            self._taken.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
+        if self._read_limit is not None:
+            self._read_limit.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
         check = self._verify and key not in self._verified
         swapped = self._is_swapped(entry.dtype)
         pieces = iterate_numbers(shard, entry, piece_nbytes, check=check, swapped=swapped)
-        with explained(shard):
+        with with_format_hint(shard):
             yield from pieces
         if check:
             self._verified.add(key)
@@ -229,8 +229,8 @@ class BundleReader:
         if slices:
             return self._read_partitioned(key, entry, index)
         shard = self._shards.require_range(shard_id, offset, nbytes)
-        if self._taken is not None:
-            self._taken.add(key, shard_id, offset, nbytes, shard)
+        if self._read_limit is not None:
+            self._read_limit.add(key, shard_id, offset, nbytes, shard)
             shard = self._prefetched.get(shard_id, shard)
         if index is Ellipsis and numbers is not False and 0 < nbytes <= _SMALL_NBYTES:
             payload = shard.read(offset, offset + nbytes)
@@ -265,7 +265,7 @@ class BundleReader:
         if check and not shard.mapped:  # the bytes that are checked are those that are returned
             source = MemorySource(shard.name, shard.read(offset, offset + entry.nbytes))
             offset = 0
-        with explained(shard):
+        with with_format_hint(shard):
             if entry.dtype == STRING:
                 with located(file=shard.name, base=entry.offset):
                     strings = decode_strings(
@@ -292,7 +292,7 @@ class BundleReader:
 
     def _read_partitioned(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
         selection = select_elements(index, entry.shape)
-        wanted = self._pieces(key, entry)
+        wanted = self._stored_slices(key, entry)
         if entry.size:
             wanted = [piece for piece in wanted if selection.touches(piece.box)]
         shards = self._require_bytes_of(wanted)
@@ -321,12 +321,12 @@ class BundleReader:
         """Copy a slice of numbers into its place."""
         check = self._verify and piece.key not in self._verified
         swapped = self._is_swapped(piece.entry.dtype)
-        with explained(shard):
+        with with_format_hint(shard):
             copy_numbers(shard, piece.entry, target, check=check, swapped=swapped)
         if check:
             self._verified.add(piece.key)
 
-    def _pieces(self, key: bytes, entry: Entry) -> list[StoredSlice]:
+    def _stored_slices(self, key: bytes, entry: Entry) -> list[StoredSlice]:
         """Return the slices of a tensor, which cover it exactly once.
 
         Raises:
@@ -334,7 +334,7 @@ class BundleReader:
         """
         boxes = resolve_all(entry.slices, entry.shape)
         require_tiling(boxes, entry.shape, max_cells=self._index.nbytes)
-        return self._index.pieces(key, entry)
+        return self._index.slices(key, entry)
 
     def _require_bytes_of(self, pieces: list[StoredSlice]) -> list[Source]:
         """Return the data file of each slice.
@@ -358,9 +358,9 @@ class BundleReader:
                 expected=f"at most the {there} bytes of {len(by_number)} data files",
                 found=f"{taken} bytes in {len(pieces)} slices",
             )
-        if self._taken is not None:
+        if self._read_limit is not None:
             for (key, _, entry), shard in zip(pieces, shards):
-                self._taken.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
+                self._read_limit.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
         return shards
 
     # Checks
@@ -377,8 +377,8 @@ class BundleReader:
         is_known = lookup(dtype).itemsize is not None or dtype in (STRING, VARIANT)
         if not slices:
             shard = self._shards.require_range(shard_id, offset, nbytes)
-            if self._taken is not None:
-                self._taken.add(key, shard_id, offset, nbytes, shard)
+            if self._read_limit is not None:
+                self._read_limit.add(key, shard_id, offset, nbytes, shard)
                 shard = self._prefetched.get(shard_id, shard)
             # Most tensors are small and intact: one comparison is enough for them.
             is_quick = nbytes <= _SMALL_NBYTES and is_known and dtype not in _CHECKED_BY_ELEMENT
@@ -387,7 +387,7 @@ class BundleReader:
             elif is_known:
                 self._verify_stored(shard, key, entry)
             return is_known
-        pieces = self._pieces(key, entry)
+        pieces = self._stored_slices(key, entry)
         shards = self._require_bytes_of(pieces)
         if is_known:
             for piece, shard in zip(pieces, shards):
@@ -396,7 +396,7 @@ class BundleReader:
 
     def _verify_stored(self, shard: Source, key: bytes, entry: Entry) -> None:
         """Check a tensor, or a slice, that is stored in one piece."""
-        with explained(shard):
+        with with_format_hint(shard):
             verify_payload(shard, entry.offset, entry, big_endian=self._big_endian)
         self._verified.add(key)
 

@@ -130,7 +130,7 @@ def _replaced_error(prefix: str) -> UnreadableError:
     return error
 
 
-class TakenBytes:
+class ReadLimit:
     """Counts the bytes that one loop over many tensors takes of each data file.
 
     TensorFlow stores each tensor in bytes of its own.  A crafted index can have a thousand entries
@@ -174,7 +174,7 @@ class TakenBytes:
 
 
 @contextmanager
-def explained(source: Source) -> Iterator[None]:
+def with_format_hint(source: Source) -> Iterator[None]:
     """Have errors of damage say what a data file is instead, if its first bytes tell."""
     try:
         yield

@@ -136,7 +136,7 @@ class SavedSlicesReader:
 
     # Tensors
 
-    def one_pass(self) -> SavedSlicesReader:
+    def for_one_loop(self) -> SavedSlicesReader:
         """Return this reader: no bound is needed, because slices do not share bytes."""
         return self
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptparse import CorruptCheckpointError, open_checkpoint
-from ckptparse.formats.bundle.columns import decode_entries
 from ckptparse.formats.bundle.entries import Entry, decode_entry
+from ckptparse.formats.bundle.entry_columns import decode_entries
 from ckptparse.sstable.block import Block
 from support.builders import Bundle, block, bundle_entry, write_bundle
 from support.oracle import case_names, load_case
