@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
 from ckptparse.commands.output import align, print_json
 from ckptparse.display.text import format_nbytes, format_shape, printable
-from ckptparse.tensors.info import OutlineRow
+from ckptparse.tensors.outline import OutlineRow
 from ckptparse.weights.scopes import ScopeTree
 
 NAME = "tree"

@@ -31,8 +31,13 @@ V1_SHARD = re.compile(
     r"(?P<base>.*)-(?P<number>\d{5,}|\?{5})-of-(?P<count>\d{5,}|\?{5})", re.DOTALL
 )
 
-UNFINISHED = re.compile(r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+", re.DOTALL)
+_UNFINISHED = r".*_temp(_[0-9a-f]{32})?|.*\.tempstate[0-9]+"
 """Names that TensorFlow writes while it saves, and that remain if it is interrupted."""
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether a name is that of a file that is being written, or was not completed."""
+    return re.fullmatch(_UNFINISHED, name, re.DOTALL) is not None
 
 
 def data_suffix(shard_id: int, num_shards: int) -> str:

@@ -10,7 +10,7 @@ from ckptparse.objectgraph.nodes import (
 )
 from ckptparse.objectgraph.paths import join_path, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
-from ckptparse.tensors.info import OutlineRow
+from ckptparse.tensors.outline import OutlineRow
 
 __all__ = [
     "KEY",

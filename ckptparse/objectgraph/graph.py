@@ -12,9 +12,10 @@ from ckptparse.objectgraph.paths import escape_name, split_path
 from ckptparse.objectgraph.variables import ObjectVariables
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import find_roles_of_keys, find_weights
-from ckptparse.tensors.info import OutlineRow, TensorInfo
+from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import Role, TensorMapping
 from ckptparse.tensors.names import ATTRIBUTES, OPTIMIZER_SLOT
+from ckptparse.tensors.outline import OutlineRow
 
 
 def read_object_graph(tensors: TensorMapping) -> ObjectGraph | None:

@@ -9,8 +9,9 @@ from ckptparse.objectgraph.nodes import ROOT, VARIABLE_VALUE, NodeTable
 from ckptparse.objectgraph.paths import escape_name, join_path
 from ckptparse.objectgraph.walk import Walk
 from ckptparse.objectgraph.weights import LISTS
-from ckptparse.tensors.info import OutlineRow, TensorInfo
+from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.names import ATTRIBUTES, OPTIMIZER_SLOT, natural_key
+from ckptparse.tensors.outline import OutlineRow
 
 Sizes = dict[int, tuple[int, int]]
 """Node id -> number of tensors and number of bytes, of the node and of all nodes below it."""

@@ -8,9 +8,9 @@ from ckptparse.formats.file_names import (
     META_SUFFIX,
     SAVED_MODEL_NAMES,
     STATE_FILE_NAME,
-    UNFINISHED,
     V1_SHARD,
     V2_PART,
+    is_unfinished,
     shard_suffix,
 )
 from ckptparse.limits import MAX_OPENED_CANDIDATES, MAX_SEARCHED_DIRECTORIES
@@ -47,7 +47,7 @@ def list_candidates(files: Files, directory: str) -> list[str]:
     if len(folders) > MAX_SEARCHED_DIRECTORIES:
         return []
     for folder in folders:
-        if folder.startswith(".") or UNFINISHED.fullmatch(folder):
+        if folder.startswith(".") or is_unfinished(folder):
             continue
         below = files.join(directory, folder)
         try:
@@ -68,7 +68,7 @@ def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
     num_opened = 0
     for name in names:
         shard = V1_SHARD.fullmatch(name)
-        if name.startswith("._") or UNFINISHED.fullmatch(name):  # "._": macOS's metadata
+        if name.startswith("._") or is_unfinished(name):  # "._": macOS's metadata
             continue
         if name.endswith(INDEX_SUFFIX):
             prefixes.add(name.removesuffix(INDEX_SUFFIX))

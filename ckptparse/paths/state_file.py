@@ -25,9 +25,9 @@ from ckptparse.limits import MAX_FREE_FORM_STATE_NBYTES, MAX_STATE_NBYTES
 from ckptparse.messages.pool import load
 from ckptparse.sources import Files
 
-_PLAIN_LINE = re.compile(r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))')
+_PLAIN_LINE = r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))'
 
-_BEGINNING = re.compile(rb"\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:")
+_BEGINNING = rb"\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:"
 _BEGINNING_NBYTES = 256
 
 CheckpointState = Any
@@ -48,7 +48,7 @@ def is_state_file(files: Files, path: str) -> bool:
         head = bytes(source.read(0, min(source.nbytes, _BEGINNING_NBYTES)))
     finally:
         source.close()
-    return _BEGINNING.match(head) is not None
+    return re.match(_BEGINNING, head) is not None
 
 
 def read_state(files: Files, path: str) -> CheckpointState:
@@ -155,7 +155,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
     for i, line in enumerate(text.split(b"\n")):
         try:
             decoded = line.decode("utf-8")
-            found = _PLAIN_LINE.fullmatch(decoded)
+            found = re.fullmatch(_PLAIN_LINE, decoded)
             if found is not None:
                 _add(message, found["field"], found["path"], found["number"])
             elif decoded and not decoded.lstrip().startswith("#"):

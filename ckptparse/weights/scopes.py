@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ckptparse.tensors.info import OutlineRow, TensorInfo
+from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.names import natural_key
+from ckptparse.tensors.outline import OutlineRow
 
 _DEEPEST_SCOPE = 100
 """A name is split at this number of slashes at most; the rest is the name of the tensor."""

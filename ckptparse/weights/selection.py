@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ckptparse.tensors.conversion import describe_array
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import (
     PIECE_NBYTES,
@@ -455,6 +454,8 @@ class Selection(TensorMapping):
         infos = info_each(self._source, others)
         for name in names:
             if name in self._transforms:
+                from ckptparse.tensors.conversion import describe_array  # not for checkpoints
+
                 info = describe_array(name, self._transformed(name, next(arrays)[1]))
             else:
                 info = next(infos)._replace(name=name)
@@ -492,6 +493,8 @@ def info_each(source: Arrays, names: Iterable[str]) -> Iterator[TensorInfo]:
     elif isinstance(source, TensorMapping):
         yield from map(source.info, names)
     else:
+        from ckptparse.tensors.conversion import describe_array
+
         for name, array in read_each(source, names):
             yield describe_array(name, array)
 
