@@ -396,7 +396,7 @@ def _to_array(value: Any) -> NDArray[Any]:
     """
     try:
         return to_array(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, Warning) as error:  # numpy 1 warns of ragged lists
         raise InvalidTensorsError(
             "this value cannot be converted to an array", found=f"{type(value).__name__}: {error}"
         ) from error
