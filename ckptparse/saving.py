@@ -299,8 +299,8 @@ def _write(
     writer: BundleWriter, tensors: Tensors, partitions: Partitions, progress: Progress | None
 ) -> None:
     """Write all tensors."""
+    total = None if progress is None else _count_nbytes(tensors)
     if isinstance(tensors, TensorMapping):
-        total = sum(info.nbytes for info in tensors.infos()) if progress is not None else None
         names = list(tensors)
         _require_found(partitions.keys() - set(names), names)
         for is_partitioned, run in groupby(names, partitions.__contains__):
@@ -315,7 +315,17 @@ def _write(
             else:
                 _write_pieces(writer, tensors.read_pieces(run, PIECE_NBYTES), progress, total)
     else:
-        _write_arrays(writer, _pairs(tensors), partitions, progress)
+        _write_arrays(writer, _pairs(tensors), partitions, progress, total)
+
+
+def _count_nbytes(tensors: Tensors) -> int | None:
+    """Return the bytes of all tensors, if they are known without reading the tensors."""
+    if isinstance(tensors, TensorMapping):
+        return sum(info.nbytes for info in tensors.infos())
+    if type(tensors) is dict:  # other mappings may compute their arrays
+        sizes = [getattr(value, "nbytes", None) for value in tensors.values()]
+        return None if None in sizes else sum(filter(None, sizes))
+    return None
 
 
 def _pairs(tensors: Tensors) -> Iterable[tuple[str, Any]]:
@@ -364,6 +374,7 @@ def _write_arrays(
     arrays: Iterable[tuple[str, Any]],
     partitions: Partitions,
     progress: Progress | None,
+    total: int | None,
 ) -> None:
     """Write whole arrays."""
     left = set(partitions)
@@ -384,7 +395,7 @@ def _write_arrays(
         if left:
             names.append(name)
         if progress is not None:
-            _report(progress, writer, None)
+            _report(progress, writer, total)
     _require_found(left, names)
 
 

@@ -147,6 +147,7 @@ def test_round_trip(data: st.DataObject) -> None:
         assert returned == prefix
         assert [done for done, _ in progress] == sorted(done for done, _ in progress)
         assert len(progress) == len(tensors)
+        assert all((total is None) == (kind == "pairs") for _, total in progress)
         with open_checkpoint(prefix) as ckpt:
             report = ckpt.verify()
             assert report.ok
