@@ -31,7 +31,12 @@ HANGS = 600
 _ADDRESS_SPACE = 1 << 30
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
-_NOT_LOADED = ("ckptparse.__main__", "ckptparse.commands", "ckptparse.sources.remote")
+_NOT_LOADED = (
+    "ckptparse.__main__",
+    "ckptparse.commands",
+    "ckptparse.outputs.remote",
+    "ckptparse.sources.remote",
+)
 
 
 def fuzz(name: str, command: list[str], arguments: list[str]) -> None:
