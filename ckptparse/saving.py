@@ -272,12 +272,17 @@ def _require_place(folder: Folder, base: str, prefix: str, *, overwrite: bool) -
 
 
 def _count_shards(prefix: str) -> int | None:
-    """Return the number of data files of a checkpoint; None if there is none, or it is damaged."""
+    """Return the number of data files of a checkpoint; None if there is none.
+
+    Raises:
+        CheckpointError: its index cannot be read, or is damaged.
+    """
     try:
-        index = BundleIndex(files_for(prefix, mmap=False).open(prefix + INDEX_SUFFIX, mapped=False))
-        index.close()
-    except (CheckpointError, FileNotFoundError):
+        source = files_for(prefix, mmap=False).open(prefix + INDEX_SUFFIX, mapped=False)
+    except FileNotFoundError:
         return None
+    index = BundleIndex(source)
+    index.close()
     return index.header.num_shards
 
 

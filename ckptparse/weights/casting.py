@@ -2,7 +2,8 @@
 
 Floating-point numbers are rounded to the nearest number of the new type, and to the even one of two
 that are equally near, as TensorFlow's ``tf.cast`` does.  A number that is too large becomes
-infinite, or NaN if the type has no infinity.  NaN stays NaN.
+infinite, or NaN if the type has no infinity.  NaN stays NaN.  Like TensorFlow, a cast from float64
+to bfloat16 or float8 rounds to float32 first (`tensors.rounding` has the one that rounds once).
 
 A quantized type only marks the plain integers of its size: the values stay the same.
 """

@@ -109,3 +109,25 @@ def test_a_state_file_names_a_whole_checkpoint(tmp_path: Path) -> None:
     assert {("m-2", 3), ("m-2", 4), ("m-3", 4), ("m-3", 3), ("m-3", 2)} == seen
     names = {f"m-{i}.{suffix}" for i in (2, 3) for suffix in ("index", "data-00000-of-00001")}
     assert {*os.listdir(run)} == {"checkpoint", *names}
+
+
+@pytest.mark.parametrize("index", ["whole", "damaged", "unreadable", "of two files", "missing"])
+def test_a_data_file_that_an_index_may_use_stays(tmp_path: Path, index: str) -> None:
+    """A writer was killed after its files were in place, before it removed temporary names."""
+    prefix = save_checkpoint(tmp_path / "m", OLD)
+    path = Path(f"{prefix}.index")
+    if index == "damaged":
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    elif index == "unreadable":
+        path.unlink()
+        path.mkdir()
+    elif index == "of two files":
+        save_checkpoint(tmp_path / "two", OLD, shard_nbytes=1)
+        os.replace(tmp_path / "two.index", path)
+    elif index == "missing":
+        path.unlink()
+    data, left = f"{prefix}.data-00000-of-00001", tmp_path / "ckptparse-0123456789abcdef.tempstate1"
+    os.link(data, left)
+    save_checkpoint(tmp_path / "other", NEW)
+    assert os.path.exists(data) == (index in ("whole", "damaged", "unreadable"))
+    assert not left.exists()

@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from ckptparse.errors import CheckpointExistsError, UnwritableError
+from ckptparse.errors import CheckpointError, CheckpointExistsError, UnwritableError
 from ckptparse.formats.bundle.entries import encode_header
 from ckptparse.formats.file_names import INDEX_SUFFIX, V1_SHARD, data_suffix
 from ckptparse.outputs import Folder, Output
@@ -32,7 +32,7 @@ _DATA = re.compile(r"(?P<base>.*)\.data-\d{5,}-of-(?P<count>\d{5,})", re.DOTALL)
 
 ReadCount = Callable[[str], "int | None"]
 """Takes the last part of a prefix.  Returns the number of data files in the header of this bundle;
-None if there is no such bundle, or it is damaged."""
+None if there is no such bundle.  Raises CheckpointError if its index cannot be read."""
 
 
 def require_free(names: Iterable[str], base: str, path: str) -> None:
@@ -62,7 +62,7 @@ def require_free(names: Iterable[str], base: str, path: str) -> None:
 def remove_leftovers(folder: Folder, read_count: ReadCount) -> None:
     """Remove the files of writers that were killed.
 
-    A data file is removed only if the bundle of its name does not use it.
+    A data file is removed only if no index uses it.  An index that cannot be read may use it.
 
     Args:
         folder: the folder of the files; it must be locked.
@@ -70,10 +70,18 @@ def remove_leftovers(folder: Folder, read_count: ReadCount) -> None:
     """
     for temporary in folder.left_temporaries():
         for name in folder.other_names(temporary):
-            data = _DATA.fullmatch(name)
-            if data and read_count(data["base"]) != int(data["count"]):
+            if _is_unused(name, read_count):
                 folder.remove(name)
         folder.remove(temporary)
+
+
+def _is_unused(name: str, read_count: ReadCount) -> bool:
+    """Return whether a name is that of a data file which no index uses."""
+    data = _DATA.fullmatch(name)
+    try:
+        return data is not None and read_count(data["base"]) != int(data["count"])
+    except CheckpointError:
+        return False
 
 
 def publish(
@@ -97,7 +105,10 @@ def publish(
             the old bundle is then unchanged; after that, the new bundle is complete.
     """
     used = {_count_in(name, base) for name in folder.names()}
-    old_count = read_count(base)
+    try:
+        old_count = read_count(base)
+    except CheckpointError:  # it is damaged: which data files belong to it is not known
+        old_count = None
     count = first_count = len(data)
     while first_count in used:
         first_count += 1
