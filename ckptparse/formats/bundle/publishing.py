@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 
 from ckptparse.errors import CheckpointError, CheckpointExistsError, UnwritableError
 from ckptparse.formats.bundle.entries import encode_header
@@ -156,7 +157,8 @@ def _write_index(folder: Folder, entries: Mapping[bytes, bytes], num_shards: int
     """Write an index under a temporary name."""
     output = folder.create()
     try:
-        for part in build_table([(b"", encode_header(num_shards)), *sorted(entries.items())]):
+        header = [(b"", encode_header(num_shards))]
+        for part in build_table(chain(header, ((key, entries[key]) for key in sorted(entries)))):
             output.write(part)
         output.finish()
     except BaseException:

@@ -226,6 +226,8 @@ def require_key(key: bytes, name: str) -> None:
     Raises:
         InvalidTensorsError: it is empty, is not a `str`, or is the key of a slice.
     """
+    if key and key[0]:  # the key of a slice begins with 0
+        return
     if not key:
         raise InvalidTensorsError("a tensor cannot have this name", tensor=name, expected="a text")
     if is_slice_key(key):
