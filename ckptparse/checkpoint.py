@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 from ckptparse.formats.reader import Entry, Reader, closed_error, prefetch_each
 from ckptparse.sources import Files
-from ckptparse.tensors.dtypes import lookup
 from ckptparse.tensors.info import TensorForms, TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, Role, TensorMapping
 from ckptparse.tensors.names import (
@@ -73,7 +72,7 @@ class Checkpoint(TensorMapping):
         self.path = reader.path
         """The common prefix of the paths of its files; of a single V1 file, its path."""
         self.format = reader.format
-        """Either "v1" or "v2"."""
+        """The format: "v1", "v2", "keras-h5", "keras", "frozen-graph", "npz" or "safetensors"."""
 
     @property
     def _reader(self) -> Reader:
@@ -264,10 +263,10 @@ class Checkpoint(TensorMapping):
         tensors = map(self._find, require_names(names))
         for key, entry in prefetch_each(reader, tensors, piece_nbytes):
             name = decode_name(key)
-            dtype = lookup(entry.dtype).name
+            dtype, shape = reader.form(key, entry)
             try:
                 for start, values in reader.read_pieces(key, entry, piece_nbytes):
-                    yield Piece(name, dtype, entry.shape, start, values)
+                    yield Piece(name, dtype, shape, start, values)
             except CheckpointError as error:
                 error.locate(file=self.path, tensor=name)
                 raise
@@ -372,6 +371,8 @@ class Checkpoint(TensorMapping):
             >>> open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             <ObjectGraph of 29 objects>
         """
+        if self.format not in ("v1", "v2"):
+            return None
         from ckptparse.objectgraph import read_object_graph
 
         return read_object_graph(self)
@@ -439,6 +440,8 @@ class Checkpoint(TensorMapping):
             >>> roles["conv/kernel"], roles["conv/kernel/Adam"]
             ('weight', 'state')
         """
+        if self.format not in ("v1", "v2"):
+            return dict(self._reader.roles())
         if self.object_graph is not None:
             return self.object_graph.roles_of_keys()
         return {} if self.meta_graph is None else self.meta_graph.roles_of_keys()

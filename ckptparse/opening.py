@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import CheckpointNotFoundError
 from ckptparse.formats.bundle import BundleReader
+from ckptparse.formats.containers import CONTAINERS
 from ckptparse.formats.file_names import INDEX_SUFFIX
-from ckptparse.paths.locate import confine, find_checkpoint
-from ckptparse.sources import MOST_KEPT_OPEN, files_for, is_url
+from ckptparse.formats.reader import Reader
+from ckptparse.paths.locate import Found, confine, find_checkpoint
+from ckptparse.sources import MOST_KEPT_OPEN, Files, files_for, is_url
+
+FORMATS = ("v2", "v1", *CONTAINERS)
+"""The names of all formats."""
 
 if TYPE_CHECKING:  # imported at first use
     from ckptparse.metagraph import MetaGraph
@@ -83,8 +88,8 @@ def open_checkpoint(
         ...     print(ckpt.path, len(ckpt))
         fixtures/tf-1.15.5/vgg_16/model.ckpt 34
     """
-    if format not in (None, "v1", "v2"):
-        raise ValueError(f'format is "v1", "v2" or None, not {format!r}')
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format is one of {', '.join(FORMATS)}, or None, not {format!r}")
     path = os.fsdecode(path)
     options: dict[str, Any] = {
         "verify": verify,
@@ -99,20 +104,32 @@ def open_checkpoint(
         files = confine(files, path, format)
     found = find_checkpoint(files, path, format)
     try:
-        if found.format == "v1":
-            from ckptparse.formats.saved_slices import SavedSlicesReader  # not for V2
-
-            shards = [
-                files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
-            ]
-            return Checkpoint(SavedSlicesReader(found.prefix, shards, verify=verify), files, again)
-        # The index is not mapped, so that bytes cannot change after they were checked.
-        index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
+        reader = _open_reader(files, found, verify=verify)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
             "this file disappeared while it was opened", file=found.prefix
         ) from error
-    reader = BundleReader(
+    return Checkpoint(reader, files, again)
+
+
+def _open_reader(files: Files, found: Found, *, verify: bool) -> Reader:
+    """Open the files of a checkpoint or of a container.
+
+    Raises:
+        FileNotFoundError: there is no such file any more.
+    """
+    if found.format == "v1":
+        from ckptparse.formats.saved_slices import SavedSlicesReader  # not for V2
+
+        shards = [
+            files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
+        ]
+        return SavedSlicesReader(found.prefix, shards, verify=verify)
+    if found.format in CONTAINERS:
+        return CONTAINERS[found.format](files.open(found.prefix), verify)
+    # The index is not mapped, so that bytes cannot change after they were checked.
+    index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
+    return BundleReader(
         found.prefix,
         index,
         files.open,
@@ -120,7 +137,6 @@ def open_checkpoint(
         verify=verify,
         mapped=files.mapped,
     )
-    return Checkpoint(reader, files, again)
 
 
 def _open_again(path: str, options: dict[str, Any]) -> Checkpoint:

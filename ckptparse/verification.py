@@ -64,8 +64,8 @@ class VerifyReport(NamedTuple):
         damaged: all damage, in the order of the checkpoint.
         num_tensors: the number of tensors that were checked, including damaged ones.
         nbytes: the number of bytes whose checksum was compared.
-        unchecked: names of tensors that were not checked, because this version does not know how
-            the checksum of their type is computed.
+        unchecked: names of tensors whose checksum was not compared: because the file has none, or
+            because this version does not know how the checksum of their type is computed.
 
     Examples:
         >>> from ckptparse import open_checkpoint
@@ -160,13 +160,14 @@ def verify_tensors(
             damaged.append(Damage(None, _too_much_damage(reader.path)))
             break
         num_tensors += 1
-        nbytes_checked += nbytes
         try:
-            if not reader.verify(key, entry):
+            if reader.verify(key, entry):
+                nbytes_checked += nbytes
+            else:
                 unchecked.append(decode_name(key))
         except CheckpointError as error:
-            if not isinstance(error, ChecksumError):  # the checksum was not compared
-                nbytes_checked -= nbytes
+            if isinstance(error, ChecksumError):  # the checksum was compared
+                nbytes_checked += nbytes
             name = decode_name(key)
             error.locate(file=reader.path, tensor=name)
             error.forget_frames()

@@ -1,109 +1,123 @@
-"""The protocol that the reader of each format implements; `Checkpoint` uses nothing else."""
+"""The base class of the readers of all formats; `Checkpoint` uses nothing else of a format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError
 from ckptparse.tensors.info import TensorForms, TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES
+from ckptparse.tensors.mapping import PIECE_NBYTES, Role
 from ckptparse.tensors.numpy_index import Index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Entry = Any
-"""The entry of one tensor; each format has a class of its own.  `find` returns it for `read`.
-
-It has the attributes `dtype`, which is the number of the DataType, and `shape`.
-"""
+"""The entry of one tensor; each format has a class of its own.  `find` returns it for `read`."""
 
 
-class Reader(Protocol):
-    """An open checkpoint of some format.  Keys are names as bytes, in stored order."""
+class Reader(ABC):
+    """An open file, or set of files, of some format.  Keys are names as bytes, in stored order.
+
+    A format has to implement the abstract methods.  All others have a default, which a format
+    overrides if it has more to tell (checksums, damage, roles) or a faster way.
+
+    Attributes:
+        format: the name of the format, such as "v2" or "npz".
+        path: the path of the file, or the common prefix of the paths of its files.
+        prefetches: whether `prefetch` reads anything.
+        index_nbytes: the number of bytes that `keys` has to read.
+    """
+
+    format: str
+    path: str
+    prefetches: bool = False
+    index_nbytes: int = 0
 
     @property
-    def format(self) -> str:
-        """The name of the format: "v1" or "v2"."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """The common prefix of the paths of its files."""
-        ...
-
-    @property
+    @abstractmethod
     def files(self) -> list[str]:
         """The paths of all its files, including missing ones."""
-        ...
 
-    @property
-    def prefetches(self) -> bool:
-        """Whether `prefetch` reads anything; False if all files are mapped."""
-        ...
-
-    @property
-    def index_nbytes(self) -> int:
-        """The number of bytes that `keys` has to read."""
-        ...
-
+    @abstractmethod
     def keys(self) -> list[bytes]:
         """Return the keys of all tensors; raises an error if any part of the index is damaged."""
-        ...
 
+    @abstractmethod
     def find(self, key: bytes) -> Entry | None:
         """Return the entry of a tensor; None if there is no such tensor."""
-        ...
+
+    @abstractmethod
+    def info(self, key: bytes, entry: Entry) -> TensorInfo:
+        """Return the metadata of a tensor; reads none of its bytes."""
+
+    @abstractmethod
+    def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
+        """Return a tensor, or the part of it that a numpy index selects."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the files."""
 
     def surviving_entries(self) -> tuple[list[tuple[bytes, Entry]], list[CheckpointError]]:
         """Return keys and entries of all readable tensors, and an error for each damaged part."""
-        ...
-
-    def info(self, key: bytes, entry: Entry) -> TensorInfo:
-        """Return the metadata of a tensor; reads none of its bytes."""
-        ...
+        return [(key, self.find(key)) for key in self.keys()], []
 
     def nbytes(self, key: bytes, entry: Entry) -> int:
         """Return the number of bytes of a tensor's elements, as `TensorInfo.nbytes`."""
-        ...
+        return self.info(key, entry).nbytes
+
+    def form(self, key: bytes, entry: Entry) -> tuple[str, tuple[int, ...]]:
+        """Return TensorFlow's name of the dtype of a tensor, and its shape."""
+        info = self.info(key, entry)
+        return info.tensorflow_dtype, info.shape
 
     def infos(self) -> list[TensorInfo]:
         """Return `info` of all tensors; raises an error if any part of the index is damaged."""
-        ...
+        return [self.info(key, self.find(key)) for key in self.keys()]
 
     def forms(self) -> TensorForms:
         """Return names, shapes and dtypes of all tensors as three lists."""
-        ...
+        infos = self.infos()
+        return TensorForms(
+            [info.name for info in infos],
+            [info.shape for info in infos],
+            [info.tensorflow_dtype for info in infos],
+        )
 
-    def read(self, key: bytes, entry: Entry, index: Index) -> NDArray[Any]:
-        """Return a tensor, or the part of it that a numpy index selects."""
-        ...
+    def roles(self) -> Mapping[str, Role]:
+        """Return the roles that the file gives to its tensors; see `TensorMapping.roles`."""
+        return {}
 
     def verify(self, key: bytes, entry: Entry) -> bool:
         """Check all bytes of a tensor; raises an error if they are damaged.
 
         Returns:
-            True if they are intact; False if this version cannot check tensors of this dtype.
+            True if they are intact; False if they were read but not compared with a checksum,
+            because the file has none, or because this version cannot check tensors of this dtype.
         """
-        ...
+        for _ in self.read_pieces(key, entry, PIECE_NBYTES):
+            pass
+        return False
 
     def for_one_loop(self) -> Reader:
         """Return a reader of the same open files, for one loop over many tensors.
 
-        The new reader counts the bytes that the loop reads, and raises an error if they are far
-        more than the files have: in a malicious file, each tensor can refer to all bytes of the
-        file.  This reader itself counts nothing, so that a `read` does not depend on earlier ones.
+        If tensors can share bytes, the new reader counts the bytes that the loop reads, and raises
+        an error if they are far more than the files have: in a malicious file, each tensor can
+        refer to all bytes of the file.  This reader itself counts nothing, so that a `read` does
+        not depend on earlier ones.
         """
-        ...
+        return self
 
-    def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:
+    def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:  # noqa: B027
         """Read the bytes of several tensors in few requests, to have them when `read` needs them.
 
         Only for a reader from `for_one_loop`.  Forgets what it read before.  Raises nothing if the
         bytes cannot be read: `read` and `verify` do.
         """
-        ...
 
     def read_pieces(
         self, key: bytes, entry: Entry, piece_nbytes: int
@@ -116,15 +130,17 @@ class Reader(Protocol):
         Yields:
             The number of elements before the piece, and the piece.
         """
-        ...
+        from ckptparse.tensors.pieces import cut  # not needed for whole arrays
 
-    def forget_verified(self) -> None:
+        array = self.read(key, entry, ...)
+        if array.dtype.hasobject:
+            yield 0, array
+            return
+        for start, index in cut(array.shape, array.itemsize, piece_nbytes):
+            yield start, array[index]
+
+    def forget_verified(self) -> None:  # noqa: B027
         """Forget which bytes were checked, so that each is checked again at its next use."""
-        ...
-
-    def close(self) -> None:
-        """Close the files."""
-        ...
 
 
 _WINDOW_TENSORS = 4096

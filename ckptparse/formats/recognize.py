@@ -1,7 +1,7 @@
-"""Recognise files that are not checkpoints by their first bytes, for error messages.
+"""Recognise files by their first bytes: containers, and for error messages other files.
 
-Each format was found in published repositories instead of a checkpoint, or is easily confused with
-one.
+Each of the other formats was found in published repositories instead of a checkpoint, or is easily
+confused with one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from ckptparse.sources import Source
 from ckptparse.sstable.layout import MAGIC
 
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
 _MAGIC_AS_UTF8 = bytes.fromhex("57 efbfbd efbfbd efbfbd 24 75 47 efbfbd")
 
 _MOST_FIRST_NBYTES = 64
@@ -25,13 +27,37 @@ _BY_FIRST_BYTES = (
     (b"<!DOCTYPE", "an HTML page, probably of a failed download"),
     (b"<!doctype", "an HTML page, probably of a failed download"),
     (b"<html", "an HTML page, probably of a failed download"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5)"),
-    (b"PK\x03\x04", "a zip archive (a .keras file, a PyTorch file or an .npz)"),
+    (_HDF5, "an HDF5 file (Keras .h5)"),
+    (_ZIP, "a zip archive (a .keras file, a PyTorch file or an .npz)"),
     (b"\x1f\x8b", "a gzip archive: unpack it first"),
     (b"\x93NUMPY", "a numpy .npy file"),
     (b"\x80\x02", "a pickle"),
     (b"model_checkpoint_path:", "a `checkpoint` state file"),
 )
+
+
+_GRAPH_SUFFIXES = (".pb", ".pbtxt")
+
+
+def find_container(source: Source) -> str | None:
+    """Return the format of a container by its first bytes, or its name if they say nothing.
+
+    None for a table, and for any other file.
+
+    Raises:
+        UnreadableError: the operating system or the storage refuses.
+    """
+    head = bytes(source.read(0, min(source.nbytes, _MOST_FIRST_NBYTES)))
+    tail = bytes(source.read(max(source.nbytes - len(MAGIC), 0), source.nbytes))
+    if tail == MAGIC:
+        return None
+    if head.startswith(_HDF5):
+        return "keras-h5"
+    if head.startswith(_ZIP):
+        return "keras" if source.name.endswith(".keras") else "npz"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= source.nbytes - 8:
+        return "safetensors"
+    return "frozen-graph" if source.name.endswith(_GRAPH_SUFFIXES) else None
 
 
 def name_foreign_format(source: Source) -> str | None:

@@ -37,6 +37,7 @@ from ckptparse.errors import (
     CorruptCheckpointError,
     MissingShardError,
 )
+from ckptparse.formats.containers import CONTAINERS
 from ckptparse.formats.file_names import (
     INDEX_SUFFIX,
     META_SUFFIX,
@@ -46,6 +47,7 @@ from ckptparse.formats.file_names import (
     V2_PART,
     shard_suffix,
 )
+from ckptparse.formats.recognize import find_container
 from ckptparse.paths.candidates import describe, find_nearest, list_candidates
 from ckptparse.paths.state_file import is_state_file, last_part, read_state
 from ckptparse.sources import Files
@@ -62,9 +64,9 @@ class Found(NamedTuple):
     """A checkpoint that exists.
 
     Attributes:
-        format: "v1" or "v2".
+        format: "v1", "v2", or the format of a container.
         prefix: the common beginning of the paths of its files.
-        shards: paths of all files of a V1 checkpoint, in order; () for V2.
+        shards: paths of all files of a V1 checkpoint, in order, or of the container; () for V2.
     """
 
     format: str
@@ -101,14 +103,48 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
         raise CheckpointNotFoundError(
             "the path is empty", file=path, expected="a path", found="an empty one"
         )
+    if format in CONTAINERS:
+        return _find_container(files, path, format)
     found = _find_named(files, path, format)
-    if found is not None and found.shards == (path,) and is_state_file(files, path):
-        return _find_latest(files, path, format)
+    if found is not None and found.shards == (path,):
+        kind = _kind_of(files, path)
+        if kind == _STATE:
+            return _find_latest(files, path, format)
+        if kind in CONTAINERS and format is None:
+            return found._replace(format=kind)
     if found is None and files.is_directory(path):
         return _find_in_directory(files, path, format)
     if found is None:
         raise _not_found(files, path, format)
     return found
+
+
+def _find_container(files: Files, path: str, format: str) -> Found:
+    """Find the file of a container whose format the user gave."""
+    if not files.is_file(path):
+        raise CheckpointNotFoundError(
+            "no such file", file=path, expected=path, found=describe(files, path)
+        )
+    return Found(format, path, (path,))
+
+
+_STATE = "state"
+
+
+def _kind_of(files: Files, path: str) -> str | None:
+    """Return "state" for a state file, the format of a container, or None for any other file.
+
+    Raises:
+        UnreadableError: the operating system or the storage refuses.
+    """
+    try:
+        source = files.open(path, mapped=False)
+    except FileNotFoundError:
+        return None
+    try:
+        return _STATE if is_state_file(source) else find_container(source)
+    finally:
+        source.close()
 
 
 def _not_found(files: Files, path: str, format: str | None) -> CheckpointNotFoundError:

@@ -23,7 +23,7 @@ from typing import Any
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError, located
 from ckptparse.limits import MAX_FREE_FORM_STATE_NBYTES, MAX_STATE_NBYTES
 from ckptparse.messages.pool import load
-from ckptparse.sources import Files
+from ckptparse.sources import Files, Source
 
 _PLAIN_LINE = r'(?P<field>\w+): (?:"(?P<path>[^"\\]*)"|(?P<number>[0-9][-+.0-9e]*))'
 
@@ -34,20 +34,13 @@ CheckpointState = Any
 """A CheckpointState message with the fields listed above; paths are as in the file."""
 
 
-def is_state_file(files: Files, path: str) -> bool:
+def is_state_file(source: Source) -> bool:
     """Return whether the first bytes of a file are those of a state file.
 
     Raises:
         UnreadableError: the operating system or the storage refuses.
     """
-    try:
-        source = files.open(path, mapped=False)
-    except FileNotFoundError:
-        return False
-    try:
-        head = bytes(source.read(0, min(source.nbytes, _BEGINNING_NBYTES)))
-    finally:
-        source.close()
+    head = bytes(source.read(0, min(source.nbytes, _BEGINNING_NBYTES)))
     return re.match(_BEGINNING, head) is not None
 
 

@@ -8,14 +8,21 @@ from ckptparse.sources.base import closed_error, require_inside
 
 
 class MemorySource:
-    """A source over bytes in memory; `read` returns views."""
+    """A source over bytes in memory, or over a part of a file in memory; `read` returns views."""
 
     mapped = False
     request_nbytes = 0
 
-    def __init__(self, name: str, contents: bytes | memoryview) -> None:
+    def __init__(self, name: str, contents: bytes | memoryview, start: int = 0) -> None:
+        """
+        Args:
+            name: path or URL of the file, for messages.
+            contents: the bytes.
+            start: position of these bytes in the file; the bytes before them cannot be read.
+        """
         self.name = name
-        self.nbytes = len(contents)
+        self.nbytes = start + len(contents)
+        self._start = start
         self._view: memoryview | None = memoryview(contents)
 
     def read(self, start: int, stop: int) -> memoryview:
@@ -23,7 +30,7 @@ class MemorySource:
         if view is None:
             raise closed_error(self.name)
         require_inside(self.name, start, stop, self.nbytes)
-        return view[start:stop]
+        return view[start - self._start : stop - self._start]
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
         return [self.read(start, stop) for start, stop in ranges]

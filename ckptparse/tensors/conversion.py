@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptparse.errors import UnsupportedError
-from ckptparse.tensors.dtypes import lookup, number_of_array
+from ckptparse.tensors.dtypes import name_of_array
 from ckptparse.tensors.info import TensorInfo
 
 if TYPE_CHECKING:
@@ -52,14 +51,10 @@ def _from_torch(tensor: Any, torch: Any) -> NDArray[Any]:
 def describe_array(name: str, value: Any) -> TensorInfo:
     """Return the metadata of an array in memory, or of what `to_array` converts to one."""
     array = to_array(value)
-    try:
-        tensorflow_dtype = lookup(number_of_array(array.dtype)).name
-    except UnsupportedError:  # the result of a transform can be of any dtype
-        tensorflow_dtype = array.dtype.name
     return TensorInfo(
         name=name,
         dtype=array.dtype,
-        tensorflow_dtype=tensorflow_dtype,
+        tensorflow_dtype=name_of_array(array.dtype),
         shape=array.shape,
         size=array.size,
         nbytes=array.nbytes,

@@ -85,7 +85,10 @@ def lookup(number: int) -> DataType:
 @lru_cache(maxsize=256)
 def _unknown(number: int) -> DataType:
     """Return a row for a number that is not in the table."""
-    return DataType(f"unknown dtype {number}", "unknown", None, None)
+    return DataType(f"{_UNKNOWN}{number}", "unknown", None, None)
+
+
+_UNKNOWN = "unknown dtype "
 
 
 def find_number(name: str) -> int | None:
@@ -94,8 +97,17 @@ def find_number(name: str) -> int | None:
 
 
 def number_of(name: str) -> int:
-    """Return the DataType number of a name that `lookup` returned."""
-    return _NUMBERS.get(name) or int(name.rpartition(" ")[2])
+    """Return the DataType number of a name that `lookup` returned.
+
+    Raises:
+        UnsupportedError: it is the name of a dtype of numpy that TensorFlow does not have.
+    """
+    number = _NUMBERS.get(name)
+    if number is None:
+        if not name.startswith(_UNKNOWN):
+            raise _no_such_dtype(name)
+        number = int(name.removeprefix(_UNKNOWN))
+    return number
 
 
 _NUMBERS = {row.name: number for number, row in _TABLE.items()}
@@ -130,17 +142,30 @@ def number_of_array(dtype: np.dtype[Any]) -> int:
         if dtype.kind in "OSUT":
             number = STRING
         elif number in (0, RESOURCE, VARIANT) or numpy_dtype(number) != dtype.newbyteorder("="):
-            raise UnsupportedError(
-                "TensorFlow has no dtype for these arrays",
-                expected="numbers, booleans or strings of a dtype that TensorFlow has",
-                found=f"numpy dtype {dtype}",
-            )
+            raise _no_such_dtype(dtype)
         _NUMBERS_OF_ARRAYS[dtype] = number
     return number
 
 
 _NUMBERS_OF_ARRAYS: dict[np.dtype[Any], int] = {}
 """Dtypes of arrays that were looked up; few, as those with fields or sizes are refused."""
+
+
+def name_of_array(dtype: np.dtype[Any]) -> str:
+    """Return TensorFlow's name of the dtype of arrays, or numpy's name if TensorFlow has none."""
+    try:
+        return lookup(number_of_array(dtype)).name
+    except UnsupportedError:
+        return dtype.name
+
+
+def _no_such_dtype(dtype: object) -> UnsupportedError:
+    """Return the error for arrays of a dtype that TensorFlow does not have."""
+    return UnsupportedError(
+        "TensorFlow has no dtype for these arrays",
+        expected="numbers, booleans or strings of a dtype that TensorFlow has",
+        found=f"numpy dtype {dtype}",
+    )
 
 
 def require_readable(number: int) -> None:

@@ -21,6 +21,7 @@ from ckptparse.formats.bundle.payload import (
     verify_payload,
 )
 from ckptparse.formats.bundle.shards import ReadLimit, Shards, is_kept_open, with_format_hint
+from ckptparse.formats.reader import Reader
 from ckptparse.sources import MemorySource, PreadSource, Source
 from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
@@ -47,7 +48,7 @@ _MOST_FORMS = 10_000
 """Pairs of dtype and shape that are remembered as fit for an array."""
 
 
-class BundleReader:
+class BundleReader(Reader):
     """An open bundle.
 
     Opening reads a little of the index (`BundleIndex` says what); data files are opened at their
@@ -84,6 +85,7 @@ class BundleReader:
         """
         self.path = prefix
         self._index = BundleIndex(index)
+        self.index_nbytes = self._index.nbytes
         self._big_endian = self._index.header.big_endian
         is_replaced = index.is_unlinked if isinstance(index, PreadSource) else lambda: False
         self._shards = Shards(
@@ -106,11 +108,6 @@ class BundleReader:
         return [self._index.name, *(self._shards.path(shard_id) for shard_id in shards)]
 
     # Metadata
-
-    @property
-    def index_nbytes(self) -> int:
-        """Size of the index."""
-        return self._index.nbytes
 
     def keys(self) -> list[bytes]:
         """See `BundleIndex.keys`."""
@@ -142,6 +139,10 @@ class BundleReader:
             return entry.nbytes
         itemsize = lookup(entry.dtype).itemsize
         return self.info(key, entry).nbytes if itemsize is None else entry.size * itemsize
+
+    def form(self, key: bytes, entry: Entry) -> tuple[str, tuple[int, ...]]:
+        """Return TensorFlow's name of the dtype of a tensor, and its shape."""
+        return lookup(entry.dtype).name, entry.shape
 
     # Tensors
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError, CorruptCheckpointError
+from ckptparse.formats.reader import Reader
 from ckptparse.formats.recognize import recognized
 from ckptparse.formats.saved_slices.contents import SavedTensor, SlicePlace, read_contents
 from ckptparse.formats.saved_slices.record import (
@@ -19,9 +20,9 @@ from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from ckptparse.tensors.arrays import require_shape, take
 from ckptparse.tensors.assembly import assemble
-from ckptparse.tensors.dtypes import STRING, lookup, numpy_dtype
-from ckptparse.tensors.info import TensorForms, TensorInfo, TensorSlice
-from ckptparse.tensors.names import decode_name, decode_names
+from ckptparse.tensors.dtypes import lookup, numpy_dtype
+from ckptparse.tensors.info import TensorInfo, TensorSlice
+from ckptparse.tensors.names import decode_name
 from ckptparse.tensors.numpy_index import Box, Index, select_elements
 from ckptparse.tensors.partitions import (
     encode_extents,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class SavedSlicesReader:
+class SavedSlicesReader(Reader):
     """An open V1 checkpoint: one file, or all shards of one.
 
     Opening reads the footer, the index block and the table of contents of each file.  Reading a
@@ -69,13 +70,6 @@ class SavedSlicesReader:
 
     # Metadata
 
-    prefetches = False
-
-    @property
-    def index_nbytes(self) -> int:
-        """0, because names were read when the checkpoint was opened."""
-        return 0
-
     def keys(self) -> list[bytes]:
         """Return the names of all tensors as bytes, sorted."""
         return list(self._entries)
@@ -83,10 +77,6 @@ class SavedSlicesReader:
     def find(self, key: bytes) -> SavedTensor | None:
         """Return the entry of a tensor; None if there is no such tensor.  Reads nothing."""
         return self._entries.get(key)
-
-    def surviving_entries(self) -> tuple[list[tuple[bytes, SavedTensor]], list[CheckpointError]]:
-        """Return all entries, and no errors: opening fails if the contents are damaged."""
-        return list(self._entries.items()), []
 
     def info(self, key: bytes, entry: SavedTensor) -> TensorInfo:
         """Return the metadata of a tensor, from the contents.
@@ -114,18 +104,9 @@ class SavedSlicesReader:
         """Return `TensorInfo.nbytes` of a tensor."""
         return entry.nbytes
 
-    def infos(self) -> list[TensorInfo]:
-        """Return `info` of all tensors."""
-        return [self.info(key, entry) for key, entry in self._entries.items()]
-
-    def forms(self) -> TensorForms:
-        """Return names, shapes and dtypes of all tensors as three lists."""
-        entries = self._entries.values()
-        return TensorForms(
-            decode_names(list(self._entries)),
-            [entry.shape for entry in entries],
-            [lookup(entry.dtype).name for entry in entries],
-        )
+    def form(self, key: bytes, entry: SavedTensor) -> tuple[str, tuple[int, ...]]:
+        """Return TensorFlow's name of the dtype of a tensor, and its shape."""
+        return lookup(entry.dtype).name, entry.shape
 
     def _is_viewable(self, key: bytes, entry: SavedTensor) -> bool:
         """Return whether reading a tensor that is stored whole returns a view of the file."""
@@ -135,10 +116,6 @@ class SavedSlicesReader:
         return not place.table.is_compressed(encode_slice_key(key, place.extents))
 
     # Tensors
-
-    def for_one_loop(self) -> SavedSlicesReader:
-        """Return this reader: no bound is needed, because slices do not share bytes."""
-        return self
 
     def read(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
         """Return a tensor or a part of it; see `Checkpoint.read`."""
@@ -150,22 +127,6 @@ class SavedSlicesReader:
         if is_stored_plain(entry.dtype):
             array.flags.writeable = False
         return array
-
-    def prefetch(self, tensors: list[tuple[bytes, SavedTensor]]) -> None:
-        """Do nothing: the blocks of a file are read in order, and have many small tensors each."""
-
-    def read_pieces(
-        self, key: bytes, entry: SavedTensor, piece_nbytes: int
-    ) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield a tensor in pieces, strings in one; it is decoded as a whole."""
-        from ckptparse.tensors.pieces import cut
-
-        array = self.read(key, entry, ...)
-        if entry.dtype == STRING:
-            yield 0, array
-            return
-        for start, index in cut(array.shape, array.itemsize, piece_nbytes):
-            yield start, array[index]
 
     def _read_partitioned(self, key: bytes, entry: SavedTensor, index: Index) -> NDArray[Any]:
         """Return a partitioned tensor, or the part of it that an index selects."""
