@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,9 @@ _QUICK_INDEX_NBYTES = 1 << 20
 class Checkpoint(TensorMapping):
     """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
 
-    Names are sorted by their UTF-8 bytes, as the keys in the files are.  A partitioned tensor has
-    one name; its slices have none.  A tensor is read when it is accessed, not before.
+    Names come in the order of the file; in checkpoints of TensorFlow, they are sorted by their
+    UTF-8 bytes.  A partitioned tensor has one name; its slices have none.  A tensor is read when it
+    is accessed, not before.
 
     A checkpoint may be used from several threads at once, and after a fork.  Two checkpoints are
     equal only if they are the same object.
@@ -70,7 +71,7 @@ class Checkpoint(TensorMapping):
         self._storage = files
         self._names: tuple[str, ...] | None = None
         self.path = reader.path
-        """The common prefix of the paths of its files; of a single V1 file, its path."""
+        """The common prefix of the paths of its files; of a single file, its path."""
         self.format = reader.format
         """The format: "v1", "v2", "keras-h5", "keras", "frozen-graph", "npz" or "safetensors"."""
 
@@ -85,7 +86,7 @@ class Checkpoint(TensorMapping):
     def files(self) -> list[str]:
         """The paths of its files: the index, then the data files, which may be missing.
 
-        Of a V1 checkpoint, the V1 files.
+        Of a V1 checkpoint, the V1 files; of any other format, the one file.
 
         Examples:
             >>> from ckptparse import open_checkpoint
@@ -355,6 +356,23 @@ class Checkpoint(TensorMapping):
 
     # Graphs
 
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the file says of itself, besides the tensors; {} for checkpoints of TensorFlow.
+
+        The keys depend on the format: the ``__metadata__`` of a `.safetensors` file, or for a file
+        of Keras the versions, the layers and the optimizer.
+
+        Raises:
+            CorruptCheckpointError: it is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt").metadata
+            {}
+        """
+        return self._reader.metadata()
+
     @cached_property
     def object_graph(self) -> ObjectGraph | None:
         """The graph of the objects that TensorFlow 2 or Keras saved; None if there is none.
@@ -453,7 +471,8 @@ class Checkpoint(TensorMapping):
     ) -> VerifyReport:
         """Check every stored byte of the index and of tensors, and report all damage.
 
-        Damage is reported, not raised.  The report ends after 50,000 damaged tensors.  Memory: a
+        Damage is reported, not raised.  The report ends after 50,000 damaged tensors.  A tensor
+        whose file has no checksum of it is read, and listed in `VerifyReport.unchecked`.  Memory: a
         tensor of strings, and any tensor of a V1 checkpoint, is read as a whole; numbers of a V2
         checkpoint are read piece by piece.
 

@@ -31,10 +31,11 @@ def open_checkpoint(
     storage_options: dict[str, object] | None = None,
     confined: bool = False,
 ) -> Checkpoint:
-    """Open a checkpoint that TensorFlow wrote.
+    """Open a checkpoint that TensorFlow wrote, or another file of weights.
 
     Opening reads no tensors.  Of a V2 checkpoint, it reads the footer and two blocks of the index;
-    of a V1 checkpoint, the table of contents of each file.
+    of a V1 checkpoint, the table of contents of each file; of other files, the names and places of
+    all tensors.
 
     Args:
         path: the path or URL of a checkpoint (URLs need the extra `remote`):
@@ -44,7 +45,11 @@ def open_checkpoint(
               a V1 shard, or ``-?????-of-00004`` for all V1 shards;
             - a ``checkpoint`` state file or its directory, for the latest checkpoint;
             - the directory of a SavedModel or a TF-Hub module;
-            - a directory that contains exactly one checkpoint.
+            - a directory that contains exactly one checkpoint;
+            - a `.weights.h5`, `.h5` or `.keras` file of Keras (extra `keras`), a frozen graph
+              (`.pb`, `.pbtxt`), an `.npz` or a `.safetensors` file;
+            - a `.tar`, `.tar.gz`, `.tgz` or `.zip` archive that contains exactly one of these, or
+              the path of one inside of an archive: ``models.zip/model.ckpt``.
 
         verify: compare the bytes of a tensor with their stored checksum at the first access.  With
             False, a mapped file is read only when an array over it is used.  Indexes and tables of
@@ -54,7 +59,9 @@ def open_checkpoint(
             an array over such a file can end the process with SIGBUS.  Data files after the 128th,
             and files at URLs, are always read as copies; this limits the number of open files.
         format: "v1" or "v2", to choose between two checkpoints with the same prefix.  None prefers
-            V2, as TensorFlow does.
+            V2, as TensorFlow does.  For another file, its format: "keras-h5", "keras",
+            "frozen-graph", "npz" or "safetensors"; None recognizes it by its first bytes, and a
+            frozen graph by its suffix.
         storage_options: options that fsspec passes to the file system of a URL.
         confined: open no file outside one directory: the directory that contains the prefix or file
             `path`, or else the directory `path`.  State files and symbolic links that lead out of
@@ -67,13 +74,14 @@ def open_checkpoint(
         CheckpointNotFoundError: there is no checkpoint, or more than one; the text lists the files
             that were searched for and those that exist.
         MissingShardError: a file of a V1 checkpoint is missing.
-        NotACheckpointError: the file is not a TensorFlow checkpoint.
+        NotACheckpointError: the file is not a checkpoint, nor any other file of this list.
         CorruptCheckpointError: an index, a table of contents or a state file is damaged.
         UnsupportedError: the checkpoint requires a newer reader.
         UnreadableError: the operating system or the storage refuses, or with `confined` the path
             leads out of the directory.
-        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
-        ValueError: `format` is not "v1", "v2" or None.
+        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed; or
+            it is a file of Keras, and the extra `keras` is not installed.
+        ValueError: `format` is not the name of a format.
 
     Examples:
         >>> from ckptparse import open_checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckptparse.commands.arguments import add_json, add_path, open_path
@@ -16,7 +16,10 @@ from ckptparse.verification import Cause, Damage, Progress, VerifyReport
 NAME = "verify"
 
 _MAX_NAMES = 3
-"""Number of damaged tensors that are named for each cause."""
+"""Number of tensors that are named for each cause of damage, and of those that were not checked."""
+
+_NOT_KNOWN = "of a type that this version does not know"
+_NO_CHECKSUM = "the file has no checksum of them, so they were only read"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,24 +38,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify the checkpoint; returns 1 if anything is damaged."""
     try:
         with open_path(arguments) as ckpt, _ProgressBar() as bar:
+            reason = _NOT_KNOWN if ckpt.format in ("v1", "v2") else _NO_CHECKSUM
             report = ckpt.verify(arguments.names or None, progress=bar.progress)
     except CorruptCheckpointError as error:  # too damaged to open
-        report = VerifyReport((Damage(None, error),), 0, 0, ())
+        report, reason = VerifyReport((Damage(None, error),), 0, 0, ()), ""
     if arguments.json:
         print_json(_to_json(report))
     else:
-        _print(report)
+        _print(report, reason)
     return 0 if report.ok else 1
 
 
-def _print(report: VerifyReport) -> None:
-    """Print a report as text."""
+def _print(report: VerifyReport, reason: str) -> None:
+    """Print a report as text.
+
+    Args:
+        report: the report.
+        reason: why tensors were not checked.
+    """
     for cause in report.causes:
         for line in _cause_lines(cause):
             print(line)
-    for name in report.unchecked:
-        print(f"unchecked, of a type that this version does not know: {printable(name)}")
-    verdict = f"{len(report.damaged)} damaged" if report.damaged else "all intact"
+    if report.unchecked:
+        print(f"not checked: {_names(report.unchecked)} ({reason})")
+    verdict = "no damage found" if report.unchecked else "all intact"
+    if report.damaged:
+        verdict = f"{len(report.damaged)} damaged"
     print(f"{count(report.num_tensors, 'tensor')}, {format_nbytes(report.nbytes)}: {verdict}")
 
 
@@ -64,10 +75,20 @@ def _cause_lines(cause: Cause) -> Iterator[str]:
     yield printable(f"damaged: {cause.error.file}: {cause.error.message}")
     if cause.error.found is not None:
         yield printable(f"  found: {cause.error.found}")
-    names = ", ".join(map(printable, cause.names[:_MAX_NAMES]))
-    more = " ..." if len(cause.names) > _MAX_NAMES else ""
     yield f"  lost: {count(len(cause.names), 'tensor')}, {format_nbytes(cause.nbytes)}"
-    yield f"  the first: {names}{more}"
+    yield f"  the first: {_first(cause.names)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return few names, or the number of many and the first of them."""
+    many = f"{len(names):,} tensors: " if len(names) > _MAX_NAMES else ""
+    return many + _first(names)
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first names as text."""
+    more = " ..." if len(names) > _MAX_NAMES else ""
+    return ", ".join(map(printable, names[:_MAX_NAMES])) + more
 
 
 def _to_json(report: VerifyReport) -> dict[str, Any]:

@@ -91,6 +91,10 @@ class Reader(ABC):
         """Return the roles that the file gives to its tensors; see `TensorMapping.roles`."""
         return {}
 
+    def metadata(self) -> Mapping[str, Any]:
+        """Return what the file says of itself; see `Checkpoint.metadata`."""
+        return {}
+
     def verify(self, key: bytes, entry: Entry) -> bool:
         """Check all bytes of a tensor; raises an error if they are damaged.
 

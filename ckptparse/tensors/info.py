@@ -77,18 +77,19 @@ class TensorInfo(NamedTuple):
             are `bytes`, and for tensors that cannot be read: variants, resources and data types
             of a newer TensorFlow.
         tensorflow_dtype: TensorFlow's name of the stored data type, such as "float32", "string" or
-            "qint8".
+            "qint8"; numpy's name for an array of another file whose dtype TensorFlow does not have.
         shape: shape; () for a scalar.
         size: number of elements.
         nbytes: number of bytes of the elements.  In V2, this is the size on disk, which for all
-            types but strings is also the size in memory.  In V1, this is the size in memory; 0 for
-            strings, whose size is unknown until they are read, and for tensors that cannot be read.
+            types but strings is also the size in memory.  Elsewhere, this is the size in memory; in
+            V1, it is 0 for strings, whose size is unknown until they are read, and for tensors that
+            cannot be read.
         slices: the stored slices of a partitioned tensor; () for a tensor stored whole.
         mapped: whether reading returns a view of the mapped file instead of a copy, as far as this
             is known without reading.
         file: path of the file that contains the tensor; None for a partitioned tensor.
-        offset: byte offset in that file; None for a partitioned tensor and in V1, where the
-            elements are inside of records.
+        offset: byte offset in that file; None for a partitioned tensor, and for elements that are
+            not stored as they are in memory: in the records of V1, or compressed.
 
     Examples:
         >>> from ckptparse import open_checkpoint
