@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError, TensorNotFoundError
+from ckptparse.formats.containers import CONTAINERS
 from ckptparse.formats.reader import Entry, Reader, closed_error, prefetch_each
 from ckptparse.sources import Files
 from ckptparse.tensors.info import TensorForms, TensorInfo
@@ -389,7 +390,7 @@ class Checkpoint(TensorMapping):
             >>> open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             <ObjectGraph of 29 objects>
         """
-        if self.format not in ("v1", "v2"):
+        if self.format in CONTAINERS:
             return None
         from ckptparse.objectgraph import read_object_graph
 
@@ -458,7 +459,7 @@ class Checkpoint(TensorMapping):
             >>> roles["conv/kernel"], roles["conv/kernel/Adam"]
             ('weight', 'state')
         """
-        if self.format not in ("v1", "v2"):
+        if self.format in CONTAINERS:
             return dict(self._reader.roles())
         if self.object_graph is not None:
             return self.object_graph.roles_of_keys()

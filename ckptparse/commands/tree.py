@@ -3,7 +3,7 @@
 For an object-based checkpoint (TensorFlow 2, Keras), shows the objects that have tensors.  An
 object with several paths is listed once, under its layer path; "= PATH" marks its other paths.
 Slot variables count as part of their optimizer.  For any other checkpoint, shows the scopes of its
-names.
+names.  For other files of weights, the scopes come in the order of the file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
 from ckptparse.commands.output import align, print_json
 from ckptparse.display.text import format_nbytes, format_shape, printable
+from ckptparse.formats.containers import CONTAINERS
 from ckptparse.tensors.outline import OutlineRow
 from ckptparse.weights.scopes import ScopeTree
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         infos, graph, names = ckpt.infos(), ckpt.object_graph, read_full_names_of(ckpt)
         rows: Iterable[OutlineRow]
         if graph is None:
-            rows = ScopeTree(infos)
+            rows = ScopeTree(infos, in_file_order=ckpt.format in CONTAINERS)
         else:
             rows = graph.outline({info.name: info for info in infos})
         if arguments.depth is not None:

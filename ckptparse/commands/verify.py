@@ -11,6 +11,7 @@ from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.output import error_lines, print_json
 from ckptparse.display.text import count, format_nbytes, printable
 from ckptparse.errors import CorruptCheckpointError
+from ckptparse.formats.containers import CONTAINERS
 from ckptparse.verification import Cause, Damage, Progress, VerifyReport
 
 NAME = "verify"
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify the checkpoint; returns 1 if anything is damaged."""
     try:
         with open_path(arguments) as ckpt, _ProgressBar() as bar:
-            reason = _NOT_KNOWN if ckpt.format in ("v1", "v2") else _NO_CHECKSUM
+            reason = _NO_CHECKSUM if ckpt.format in CONTAINERS else _NOT_KNOWN
             report = ckpt.verify(arguments.names or None, progress=bar.progress)
     except CorruptCheckpointError as error:  # too damaged to open
         report, reason = VerifyReport((Damage(None, error),), 0, 0, ()), ""
