@@ -337,7 +337,22 @@ def _pairs(tensors: Tensors) -> Iterable[tuple[str, Any]]:
     """Return pairs of name and array."""
     if isinstance(tensors, Mapping):
         return ((name, tensors[name]) for name in tensors)
-    return tensors
+    return map(_require_pair, tensors)
+
+
+def _require_pair(pair: Any) -> tuple[str, Any]:
+    """Return a pair of name and array.
+
+    Raises:
+        InvalidTensorsError: it is anything else, such as a name alone.
+    """
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        return pair[0], pair[1]
+    raise InvalidTensorsError(
+        "an item of the tensors is not a pair of name and array",
+        expected="a mapping, or pairs of name and array",
+        found=repr(pair),
+    )
 
 
 def _report(progress: Progress | None, writer: BundleWriter, total: int | None) -> None:

@@ -164,6 +164,8 @@ BAD = {
     ),
     # errors of the caller
     "mapping raises": Bad(LookupError, "^no b today$", Broken(a=ONES, b=ONES)),
+    "names alone": Bad(InvalidTensorsError, "not a pair of name and array", lambda: ["ab"]),
+    "three in a pair": Bad(InvalidTensorsError, "not a pair", lambda: [("a", ONES, ONES)]),
     "iterable raises": Bad(ZeroDivisionError, "^of the caller$", pairs_that_break),
     # partitions
     "missing partition": Bad(

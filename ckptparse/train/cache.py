@@ -46,7 +46,8 @@ def recent_checkpoint(path: str) -> Checkpoint:
         files = (*files, os.path.dirname(checkpoint.path), *checkpoint.files)
         before = _sign(files)
         checkpoint = open_checkpoint(path)
-    if _sign(files) == before:  # no file has changed meanwhile
+    # Of a path inside of an archive, no file is seen here.
+    if _sign(files) == before and any(before):  # no file has changed meanwhile
         # Data files are signed now, before tensors are read from them.
         files = (*files, *checkpoint.files)
         _kept[key] = files, _sign(files), checkpoint
