@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptparse.errors import CheckpointError, ChecksumError
+from ckptparse.errors import CheckpointError, ChecksumError, UnsupportedError
 from ckptparse.formats.reader import Reader
 from ckptparse.sources import MemorySource, Source
 from ckptparse.sources.ranges import PrefetchedSource
@@ -66,6 +66,11 @@ class StoredArray(ABC):
         """Number of bytes of the elements."""
         return self.size * self.dtype.itemsize
 
+    @property
+    def dtype_name(self) -> str:
+        """TensorFlow's name of the dtype, or another one if TensorFlow has no such dtype."""
+        return name_of_array(self.dtype)
+
     def is_view(self, source: Source) -> bool:
         """Return whether `read` returns a view of the mapped file."""
         return False
@@ -85,13 +90,14 @@ class StoredArray(ABC):
         """
 
     def check(self, source: Source) -> None:
-        """Compare the checksum of all bytes; only if `has_checksum`.
+        """Read all bytes, and compare their checksum if there is one.
 
         Raises:
             ChecksumError: the bytes are not those that were written.
             CheckpointError: the bytes cannot be read or decoded.
         """
-        self.read(source, ..., check=True)
+        for _ in self.read_pieces(source, _CHECKED_NBYTES, check=self.has_checksum):
+            pass
 
     def read_pieces(
         self, source: Source, piece_nbytes: int, *, check: bool
@@ -156,6 +162,7 @@ class PlainArray(StoredArray):
 
     def check(self, source: Source) -> None:
         if self._crc32 is None:
+            super().check(source)
             return
         crc, stored = self._crc32
         start, stop = self.offset, self.offset + self.nbytes
@@ -178,6 +185,46 @@ class PlainArray(StoredArray):
                 if start + rows.size == self.size:
                     require_crc32(crc, stored, self.offset)
             yield start, rows
+
+
+class RefusedArray(StoredArray):
+    """An array that is listed, but cannot be read: its dtype is `object`, its read raises."""
+
+    def __init__(
+        self,
+        dtype_name: str,
+        shape: tuple[int, ...],
+        span: tuple[int, int],
+        error: Callable[[], UnsupportedError],
+    ) -> None:
+        """
+        Args:
+            dtype_name: name of the dtype in the file.
+            shape: shape of the array.
+            span: start and stop of its bytes in the file.
+            error: returns the error that `read` raises.
+        """
+        super().__init__(np.dtype(object), shape)
+        self.span: tuple[int, int] = span
+        self.offset = span[0]
+        self._dtype_name = dtype_name
+        self._error = error
+
+    @property
+    def dtype_name(self) -> str:
+        return self._dtype_name
+
+    @property
+    def nbytes(self) -> int:
+        return self.span[1] - self.span[0]
+
+    def read(self, source: Source, index: Index, *, check: bool) -> NDArray[Any]:
+        raise self._error()
+
+    def check(self, source: Source) -> None:
+        start, stop = self.span
+        for first in range(start, stop, _CHECKED_NBYTES):
+            source.read(first, min(first + _CHECKED_NBYTES, stop))
 
 
 def _octets(array: NDArray[Any], *, swapped: bool) -> NDArray[Any]:
@@ -256,7 +303,7 @@ class ContainerReader(Reader):
         return TensorInfo(
             name=decode_name(key),
             dtype=entry.dtype,
-            tensorflow_dtype=name_of_array(entry.dtype),
+            tensorflow_dtype=entry.dtype_name,
             shape=entry.shape,
             size=entry.size,
             nbytes=entry.nbytes,
@@ -326,14 +373,10 @@ class ContainerReader(Reader):
 
     def verify(self, key: bytes, entry: StoredArray) -> bool:
         """Read all bytes of an array; compare their checksum, if the file has one."""
-        source = self._source_of(entry)
-        if not entry.has_checksum:
-            for _ in entry.read_pieces(source, _CHECKED_NBYTES, check=False):
-                pass
-            return False
-        entry.check(source)
-        self._verified.add(key)
-        return True
+        entry.check(self._source_of(entry))
+        if entry.has_checksum:
+            self._verified.add(key)
+        return entry.has_checksum
 
     def forget_verified(self) -> None:
         """Have every checksum compared again when it is next needed."""
