@@ -99,3 +99,9 @@ def max_path_letters(nbytes: int) -> int:
 MAX_INDEX_ERRORS = 10_000
 MAX_DAMAGED_TENSORS = 50_000
 """A report of damage ends after these numbers of damaged index entries and damaged tensors."""
+
+MAX_SAFETENSORS_HEADER_NBYTES = 100_000_000
+"""A safetensors header may have 100 MB, the limit of the library.
+
+A tensor takes about a hundred bytes of it, so that headers of real models have less than 1 MB.
+"""
