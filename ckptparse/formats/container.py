@@ -46,11 +46,13 @@ class StoredArray(ABC):
         span: start and stop of its bytes in the file; None if they are in several places.
         offset: position of its elements in the file; None if they are not there as in memory.
         has_checksum: whether the file has a checksum of its bytes.
+        tensorflow_dtype: TensorFlow's name of the dtype; None for the usual one of such arrays.
     """
 
     span: tuple[int, int] | None = None
     offset: int | None = None
     has_checksum: bool = False
+    tensorflow_dtype: str | None = None
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         self.dtype = dtype
@@ -69,7 +71,7 @@ class StoredArray(ABC):
     @property
     def dtype_name(self) -> str:
         """TensorFlow's name of the dtype, or another one if TensorFlow has no such dtype."""
-        return name_of_array(self.dtype)
+        return self.tensorflow_dtype or name_of_array(self.dtype)
 
     def is_view(self, source: Source) -> bool:
         """Return whether `read` returns a view of the mapped file."""
@@ -188,7 +190,7 @@ class PlainArray(StoredArray):
 
 
 class RefusedArray(StoredArray):
-    """An array that is listed, but cannot be read: its dtype is `object`, its read raises."""
+    """An array that is listed, but cannot be read: `read` raises an UnsupportedError."""
 
     def __init__(
         self,
@@ -207,12 +209,8 @@ class RefusedArray(StoredArray):
         super().__init__(np.dtype(object), shape)
         self.span: tuple[int, int] = span
         self.offset = span[0]
-        self._dtype_name = dtype_name
+        self.tensorflow_dtype = dtype_name
         self._error = error
-
-    @property
-    def dtype_name(self) -> str:
-        return self._dtype_name
 
     @property
     def nbytes(self) -> int:
