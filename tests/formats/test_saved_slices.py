@@ -19,7 +19,8 @@ from ckptparse import (
     open_checkpoint,
 )
 from ckptparse.formats.saved_slices.contents import read_contents
-from ckptparse.formats.saved_slices.record import decode_values, find_values
+from ckptparse.formats.saved_slices.record import find_values
+from ckptparse.formats.tensor_values import decode_values
 from ckptparse.messages.common import decode_shape, decode_slices
 from ckptparse.messages.pool import load, parse
 from ckptparse.sources import MemorySource

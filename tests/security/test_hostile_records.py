@@ -11,7 +11,7 @@ import pytest
 
 from ckptparse import CorruptCheckpointError, NotACheckpointError, UnsupportedError, open_checkpoint
 from ckptparse.commands import main
-from ckptparse.formats.saved_slices.record import decode_values
+from ckptparse.formats.tensor_values import decode_values
 from support.builders import (
     Extent,
     bundle_entry,
@@ -282,7 +282,7 @@ def test_a_name_longer_than_a_compressed_file(tmp_path: Path) -> None:
 # Records: a message in a message in a message, each of a declared length
 
 NO_MESSAGE = refused(READ, "tensor 'x': invalid ((field|wire type) of a protocol buffer|vari)")
-NO_VALUES = refused(READ, "tensor 'x': invalid values of a slice\n  expected: 2 of them")
+NO_VALUES = refused(READ, "tensor 'x': invalid values of a tensor\n  expected: 2 of them")
 ANY_DAMAGE = refused(READ, "tensor 'x': ")
 
 
@@ -440,7 +440,7 @@ def test_2_to_the_40_strings(tmp_path: Path) -> None:
     listed = contents(meta(dim=varint(2**40), dtype=varint(STRING), slices=[tensor_slice([None])]))
     strings = record(bytes_field(STRING_VAL, b"") * 3)
     path = write(tmp_path, {b"": listed, slice_key(b"x", [None]): strings})
-    words = "values of a slice\n  expected: 1099511627776 of them\n  found: 3"
+    words = "values of a tensor\n  expected: 1099511627776 of them\n  found: 3"
     with allocating_at_most(2 << 20):
         refused(READ, words).check(path)
 
@@ -565,7 +565,7 @@ def test_declared_sizes_are_refused_by_reading_and_by_verification(
     for ckpt in opened(path):
         assert ckpt.info("x").shape == (size,)
         for index in (..., 0, slice(0, 2), [0]):
-            with pytest.raises(error_class, match=r"values of a slice|too large"):
+            with pytest.raises(error_class, match=r"values of a tensor|too large"):
                 ckpt.read("x", index)
         assert found_by_verify(ckpt) == [("x", error_class)]
 

@@ -10,12 +10,8 @@ from ckptparse.errors import CheckpointError, CorruptCheckpointError
 from ckptparse.formats.reader import Reader
 from ckptparse.formats.recognize import recognized
 from ckptparse.formats.saved_slices.contents import SavedTensor, SlicePlace, read_contents
-from ckptparse.formats.saved_slices.record import (
-    decode_values,
-    find_values,
-    is_stored_plain,
-    require_storable,
-)
+from ckptparse.formats.saved_slices.record import find_values, require_storable
+from ckptparse.formats.tensor_values import decode_values, is_stored_plain
 from ckptparse.sources import Source
 from ckptparse.sstable import Table
 from ckptparse.tensors.arrays import require_shape, take
