@@ -105,3 +105,18 @@ MAX_SAFETENSORS_HEADER_NBYTES = 100_000_000
 
 A tensor takes about a hundred bytes of it, so that headers of real models have less than 1 MB.
 """
+
+MAX_PADDED_RATIO = 16
+MAX_FREE_PADDED_NBYTES = 1 << 23
+"""The repeated elements of the constants of a graph may take 16 times the size of the file, plus
+8 MiB, if several values are stored; they are written into an array.
+
+TensorFlow omits a run of equal values at the end of a constant if that halves its size.
+"""
+
+MAX_SPLAT_NBYTES = 1 << 30
+"""The elements of the constants with one value, repeated for all elements, may take 1 GiB.
+
+Reading them takes no memory, but saving them does take a disk.  TensorFlow stores
+``tf.constant(0.0, shape=[5000, 5000])`` in 40 bytes; frozen weights are rarely all equal.
+"""

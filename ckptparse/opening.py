@@ -30,6 +30,7 @@ def open_checkpoint(
     format: str | None = None,
     storage_options: dict[str, object] | None = None,
     confined: bool = False,
+    all_constants: bool = False,
 ) -> Checkpoint:
     """Open a checkpoint that TensorFlow wrote, or another file of weights.
 
@@ -66,6 +67,8 @@ def open_checkpoint(
         confined: open no file outside one directory: the directory that contains the prefix or file
             `path`, or else the directory `path`.  State files and symbolic links that lead out of
             it are not followed.  Use it for checkpoints that you do not trust.
+        all_constants: of a frozen graph, list constants of one element or none, too.  Has no effect
+            on other formats.
 
     Returns:
         A `Checkpoint`.  Close it, or use it in a ``with`` statement; its arrays stay valid.
@@ -105,6 +108,7 @@ def open_checkpoint(
         "format": format,
         "storage_options": storage_options,
         "confined": confined,
+        "all_constants": all_constants,
     }
     again = _open_again, (path if is_url(path) else os.path.abspath(path), options)
     files = files_for(path, mmap=mmap, storage_options=storage_options)
@@ -112,7 +116,17 @@ def open_checkpoint(
         files = confine(files, path, format)
     found = find_checkpoint(files, path, format)
     try:
-        reader = _open_reader(files, found, verify=verify)
+        if found.format == "frozen-graph":
+            from ckptparse.formats.frozen_graph import open_frozen_graph
+
+            reader: Reader = open_frozen_graph(
+                files.open(found.prefix),
+                verify=verify,
+                all_constants=all_constants,
+                any_model=format is not None,
+            )
+        else:
+            reader = _open_reader(files, found, verify=verify)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
             "this file disappeared while it was opened", file=found.prefix

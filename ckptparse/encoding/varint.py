@@ -8,14 +8,26 @@ Source: tensorflow/core/lib/core/coding.cc.
 
 from __future__ import annotations
 
+from typing import Protocol, overload
+
 from ckptparse.errors import CorruptCheckpointError
 
 MAX_VARINT32_NBYTES = 5
 MAX_VARINT64_NBYTES = 10
 
 
+class Buffer(Protocol):
+    """Bytes at positions: `bytes`, a `memoryview`, or what reads them from a file when needed."""
+
+    @overload
+    def __getitem__(self, pos: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
 def decode_varint(
-    buffer: bytes | memoryview, pos: int, stop: int, max_nbytes: int = MAX_VARINT64_NBYTES
+    buffer: Buffer, pos: int, stop: int, max_nbytes: int = MAX_VARINT64_NBYTES
 ) -> tuple[int, int]:
     """Decode one varint.
 

@@ -206,7 +206,9 @@ def decode_values(payloads: list[bytes | memoryview], dtype: int, size: int) -> 
         raise CorruptCheckpointError(
             "invalid values of a tensor", expected="whole varints", found="one that does not end"
         )
-    return numbers.view(numpy_dtype(dtype))
+    if is_half:
+        return numbers.view(numpy_dtype(dtype))
+    return numbers.astype(numpy_dtype(dtype), copy=False)  # int4 and the like
 
 
 def _integer_type(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckptparse.encoding.varint import decode_varint
+from ckptparse.encoding.varint import Buffer, decode_varint
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.limits import MAX_PARTS_PER_PART
 
@@ -40,7 +40,7 @@ class Field(NamedTuple):
     stop: int
 
 
-def iterate_fields(buffer: bytes | memoryview, start: int, stop: int) -> Iterator[Field]:
+def iterate_fields(buffer: Buffer, start: int, stop: int) -> Iterator[Field]:
     """Yield the fields of the message between two positions of a buffer.
 
     Args:

@@ -111,6 +111,9 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
         if kind == _STATE:
             return _find_latest(files, path, format)
         if kind in CONTAINERS and format is None:
+            folder, name = files.split(path)
+            if name in SAVED_MODEL_NAMES:
+                return _find_in_saved_model(files, folder, format)
             return found._replace(format=kind)
     if found is None and files.is_directory(path):
         return _find_in_directory(files, path, format)
@@ -121,6 +124,9 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
 
 def _find_container(files: Files, path: str, format: str) -> Found:
     """Find the file of a container whose format the user gave."""
+    if format == "frozen-graph" and files.is_directory(path):  # a SavedModel, also with variables
+        paths = [files.join(path, name) for name in SAVED_MODEL_NAMES]
+        path = next(filter(files.is_file, paths), path)
     if not files.is_file(path):
         raise CheckpointNotFoundError(
             "no such file", file=path, expected=path, found=describe(files, path)
@@ -348,10 +354,15 @@ def _names_nothing(files: Files, state_path: str) -> bool:
 
 
 def _find_in_saved_model(files: Files, directory: str, format: str | None) -> Found:
-    """Find the variables of a SavedModel."""
+    """Find the variables of a SavedModel, or without any its graph, for the constants in it."""
     folder = files.join(directory, "variables")
     prefix = files.join(folder, "variables")
     found = _find_named(files, prefix, format)
+    if found is None and format is None:
+        for name in SAVED_MODEL_NAMES:
+            path = files.join(directory, name)
+            if files.is_file(path):
+                return Found("frozen-graph", path, (path,))
     if found is None:
         raise CheckpointNotFoundError(
             "this SavedModel has no variables",
