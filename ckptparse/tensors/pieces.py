@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ckptparse.tensors.dtypes import lookup, number_of_array
+from ckptparse.tensors.dtypes import name_of_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,8 @@ class Piece(NamedTuple):
 
     Attributes:
         name: name of the tensor.
-        dtype: TensorFlow's name of its dtype, such as "float32" or "qint8".
+        dtype: TensorFlow's name of its dtype, such as "float32" or "qint8"; numpy's name if
+            TensorFlow has none.
         shape: shape of the whole tensor.
         start: number of elements before the piece.
         values: the elements, in row-major order; an array whose shape has no meaning.
@@ -90,13 +91,11 @@ def cut_array(
         name: name of the tensor.
         array: the array; pieces are views of it.
         piece_nbytes: the maximum number of bytes of a piece.
-        dtype: TensorFlow's name of the dtype; None for the usual one of such arrays.
-
-    Raises:
-        UnsupportedError: TensorFlow has no such dtype.
+        dtype: TensorFlow's name of the dtype; None for the usual one of such arrays, or for numpy's
+            name if TensorFlow has none.
     """
     if dtype is None:
-        dtype = lookup(number_of_array(array.dtype)).name
+        dtype = name_of_array(array.dtype)
     if dtype == "string":
         yield Piece(name, dtype, array.shape, 0, array)
         return
