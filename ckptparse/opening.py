@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import CheckpointNotFoundError
 from ckptparse.formats.bundle import BundleReader
-from ckptparse.formats.containers import CONTAINERS
+from ckptparse.formats.containers import CONTAINERS, ContainerOptions
 from ckptparse.formats.file_names import INDEX_SUFFIX
 from ckptparse.formats.reader import Reader
 from ckptparse.paths.locate import Found, confine, find_checkpoint
@@ -62,7 +62,8 @@ def open_checkpoint(
         format: "v1" or "v2", to choose between two checkpoints with the same prefix.  None prefers
             V2, as TensorFlow does.  For another file, its format: "keras-h5", "keras",
             "frozen-graph", "npz" or "safetensors"; None recognizes it by its first bytes, and a
-            frozen graph by its suffix.
+            frozen graph by its suffix.  "frozen-graph" also reads the constants of a SavedModel
+            that has variables.
         storage_options: options that fsspec passes to the file system of a URL.
         confined: open no file outside one directory: the directory that contains the prefix or file
             `path`, or else the directory `path`.  State files and symbolic links that lead out of
@@ -116,17 +117,9 @@ def open_checkpoint(
         files = confine(files, path, format)
     found = find_checkpoint(files, path, format)
     try:
-        if found.format == "frozen-graph":
-            from ckptparse.formats.frozen_graph import open_frozen_graph
-
-            reader: Reader = open_frozen_graph(
-                files.open(found.prefix),
-                verify=verify,
-                all_constants=all_constants,
-                any_model=format is not None,
-            )
-        else:
-            reader = _open_reader(files, found, verify=verify)
+        reader = _open_reader(files, found, options)
+    except CheckpointNotFoundError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
             "this file disappeared while it was opened", file=found.prefix
@@ -134,12 +127,18 @@ def open_checkpoint(
     return Checkpoint(reader, files, again)
 
 
-def _open_reader(files: Files, found: Found, *, verify: bool) -> Reader:
+def _open_reader(files: Files, found: Found, options: Mapping[str, Any]) -> Reader:
     """Open the files of a checkpoint or of a container.
+
+    Args:
+        files: the file system.
+        found: the checkpoint or container.
+        options: the arguments of `open_checkpoint`.
 
     Raises:
         FileNotFoundError: there is no such file any more.
     """
+    verify = options["verify"]
     if found.format == "v1":
         from ckptparse.formats.saved_slices import SavedSlicesReader  # not for V2
 
@@ -148,7 +147,14 @@ def _open_reader(files: Files, found: Found, *, verify: bool) -> Reader:
         ]
         return SavedSlicesReader(found.prefix, shards, verify=verify)
     if found.format in CONTAINERS:
-        return CONTAINERS[found.format](files.open(found.prefix), verify)
+        return CONTAINERS[found.format](
+            files.open(found.prefix),
+            ContainerOptions(
+                verify=verify,
+                all_constants=options["all_constants"],
+                is_chosen=options["format"] is not None,
+            ),
+        )
     # The index is not mapped, so that bytes cannot change after they were checked.
     index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
     return BundleReader(

@@ -69,6 +69,14 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "keras_saved_model": ("2.13.1",),
         "keras_export": NEWEST,
     },
+    "frozen": {
+        "frozen_conv_net": ("1.15.5",),
+        "frozen_quantized": ("1.15.5",),
+        "saved_model_frozen": ("1.15.5",),
+        "frozen_functions": NEWEST,
+        "saved_model_constants": NEWEST,
+        "constants_dtypes": NEWEST,
+    },
     "assignment": {"init_from_checkpoint": ("1.15.5",), "variables_to_restore": ("1.15.5",)},
     "v1": {
         "v1_dtypes": ERAS,

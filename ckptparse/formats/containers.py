@@ -14,42 +14,62 @@ format              file
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ckptparse.formats.reader import Reader
 from ckptparse.sources import Source
 
 
-def _open_safetensors(source: Source, verify: bool) -> Reader:
+class ContainerOptions(NamedTuple):
+    """Arguments of `open_checkpoint` for containers.
+
+    Attributes:
+        verify: whether to compare the checksum of an array at its first access.
+        all_constants: whether to list all constants of a frozen graph.
+        is_chosen: whether the user gave the format; otherwise the file was recognized.
+    """
+
+    verify: bool
+    all_constants: bool
+    is_chosen: bool
+
+
+def _open_safetensors(source: Source, options: ContainerOptions) -> Reader:
     from ckptparse.formats.safetensors import open_safetensors
 
-    return open_safetensors(source, verify=verify)
+    return open_safetensors(source, verify=options.verify)
 
 
-def _open_npz(source: Source, verify: bool) -> Reader:
+def _open_npz(source: Source, options: ContainerOptions) -> Reader:
     from ckptparse.formats.npz import open_npz
 
-    return open_npz(source, verify=verify)
+    return open_npz(source, verify=options.verify)
 
 
-def _open_frozen_graph(source: Source, verify: bool) -> Reader:
+def _open_frozen_graph(source: Source, options: ContainerOptions) -> Reader:
     from ckptparse.formats.frozen_graph import open_frozen_graph
 
-    return open_frozen_graph(source, verify=verify)
+    return open_frozen_graph(
+        source,
+        verify=options.verify,
+        all_constants=options.all_constants,
+        any_model=options.is_chosen,
+    )
 
 
-def _open_keras_h5(source: Source, verify: bool) -> Reader:
+def _open_keras_h5(source: Source, options: ContainerOptions) -> Reader:
     from ckptparse.formats.keras_h5 import open_keras_h5
 
-    return open_keras_h5(source, verify=verify)
+    return open_keras_h5(source, verify=options.verify)
 
 
-def _open_keras(source: Source, verify: bool) -> Reader:
+def _open_keras(source: Source, options: ContainerOptions) -> Reader:
     from ckptparse.formats.keras import open_keras
 
-    return open_keras(source, verify=verify)
+    return open_keras(source, verify=options.verify)
 
 
-CONTAINERS: dict[str, Callable[[Source, bool], Reader]] = {
+CONTAINERS: dict[str, Callable[[Source, ContainerOptions], Reader]] = {
     "safetensors": _open_safetensors,
     "npz": _open_npz,
     "frozen-graph": _open_frozen_graph,

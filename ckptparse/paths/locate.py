@@ -11,7 +11,8 @@ path                                                  refers to
 ``….-00001-of-00004``, ``….-?????-of-00004``          all V1 shards of that set
 a state file, whatever its name                       its latest checkpoint
 a directory with a state file                         its latest checkpoint
-a SavedModel or TF-Hub directory                      its ``variables/variables``
+a SavedModel or TF-Hub directory, or its              its ``variables/variables``; without them,
+``saved_model.pb`` or ``.pbtxt``                      the constants of its graph
 a directory with ``.index`` and ``.data-…`` in it     the prefix ``dir/``
 a directory with exactly one checkpoint, in it or     that checkpoint
 in one of its directories
