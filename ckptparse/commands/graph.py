@@ -1,4 +1,4 @@
-"""Show the graph of a .meta file or a SavedModel.
+"""Show the graph of a .meta file, a SavedModel or a frozen graph.
 
 Prints the version of TensorFlow that wrote it, its variables (trained or not, moving averages,
 slots of optimizers), collections, signatures and operations.

@@ -20,7 +20,7 @@ _MAX_NAMES = 3
 """Number of tensors that are named for each cause of damage, and of those that were not checked."""
 
 _NOT_KNOWN = "of a type that this version does not know"
-_NO_CHECKSUM = "the file has no checksum of them, so they were only read"
+_NO_CHECKSUM = "the file has no checksum of them; they were only read"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,8 @@ def _print(report: VerifyReport, reason: str) -> None:
         for line in _cause_lines(cause):
             print(line)
     if report.unchecked:
-        print(f"not checked: {_names(report.unchecked)} ({reason})")
+        print(f"not checked: {_names(report.unchecked)}")
+        print(f"  {reason}")
     verdict = "no damage found" if report.unchecked else "all intact"
     if report.damaged:
         verdict = f"{len(report.damaged)} damaged"

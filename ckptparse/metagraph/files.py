@@ -17,7 +17,12 @@ from collections.abc import Iterable, Iterator
 from ckptparse.errors import CheckpointNotFoundError, located
 from ckptparse.formats.file_names import META_SUFFIX, SAVED_MODEL_NAMES
 from ckptparse.metagraph.graph import MetaGraph
-from ckptparse.metagraph.parse import parse_meta_graph, parse_saved_model
+from ckptparse.metagraph.parse import (
+    is_graph_def,
+    parse_graph_def,
+    parse_meta_graph,
+    parse_saved_model,
+)
 from ckptparse.sources import Files
 
 _TEXT = ".pbtxt"
@@ -73,6 +78,9 @@ def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) 
             buffer = source.read(0, source.nbytes)
             if path.endswith(META_SUFFIX):
                 return parse_meta_graph(buffer)
-            return parse_saved_model(buffer, tags, text=path.endswith(_TEXT))
+            text = path.endswith(_TEXT)
+            if tags is None and is_graph_def(buffer, text=text):
+                return parse_graph_def(buffer, text=text)
+            return parse_saved_model(buffer, tags, text=text)
     finally:
         source.close()

@@ -1,13 +1,14 @@
-"""Parse `.meta` files and `saved_model.pb` files.
+"""Parse `.meta` files, `saved_model.pb` files and GraphDefs.
 
 ::
 
     .meta             MetaGraphDef
+    frozen graphs     GraphDef
     saved_model.pb    SavedModel: schema version, MetaGraphDef*
     MetaGraphDef      1 meta info (tags, versions), 2 GraphDef, 3 SaverDef, 4 collections,
                       5 signatures, 7 SavedObjectGraph (TF2)
 
-A SavedModel can also be stored as text (``saved_model.pbtxt``).
+A SavedModel and a GraphDef can also be stored as text (``.pbtxt``).
 
 Source: tensorflow/core/protobuf/{meta_graph,saved_model}.proto and
 tensorflow/python/saved_model/loader_impl.py.
@@ -15,6 +16,7 @@ tensorflow/python/saved_model/loader_impl.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,7 +24,7 @@ from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.limits import max_path_letters
 from ckptparse.messages.pool import load, parse
 from ckptparse.messages.text_format import ease_text, require_sparse
-from ckptparse.messages.wire import Field
+from ckptparse.messages.wire import LENGTH_DELIMITED, Field, iterate_fields
 from ckptparse.metagraph.decode import decode_dtype, decode_partial_shape, iterate_messages
 from ckptparse.metagraph.graph import GraphVariable, MetaGraph, Saver, Signature, TensorSpec
 from ckptparse.metagraph.nodes import scan_graph
@@ -92,11 +94,56 @@ def parse_saved_model(
     )
 
 
-def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
-    """Parse a SavedModel as text and return it serialized."""
-    from google.protobuf import text_format  # imported only for SavedModels as text
+def is_graph_def(buffer: bytes | memoryview, *, text: bool) -> bool:
+    """Return whether the first field of a file is one of a GraphDef, not one of a SavedModel.
 
-    message = load("meta_graph.proto")["SavedModel"]()
+    Raises:
+        CorruptCheckpointError: the first bytes are not a field.
+    """
+    if text:
+        return _GRAPH_AS_TEXT.match(bytes(buffer[:_HEAD_NBYTES])) is not None
+    first = next(iterate_fields(memoryview(buffer), 0, len(buffer)), None)
+    return first is not None and first[:2] in _FIRST_OF_GRAPH
+
+
+_GRAPH_AS_TEXT = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:node|library|versions?)\s*[:{]")
+_HEAD_NBYTES = 1 << 12
+_FIRST_OF_GRAPH = {(1, LENGTH_DELIMITED), (4, LENGTH_DELIMITED)}
+
+
+def parse_graph_def(buffer: bytes | memoryview, *, text: bool = False) -> MetaGraph:
+    """Parse a GraphDef, such as a frozen graph; it has no tags, signatures and collections.
+
+    Args:
+        buffer: all bytes of the file.  With a memory map, constants in the graph are not read.
+        text: whether the file is text.
+
+    Raises:
+        CorruptCheckpointError: the bytes are not a valid GraphDef.
+    """
+    view = _text_to_binary(buffer, "GraphDef") if text else memoryview(buffer)
+    facts = scan_graph(view, [Field(0, LENGTH_DELIMITED, 0, len(view))])
+    return MetaGraph(
+        (),
+        (),
+        "",
+        "",
+        facts.producer,
+        None,
+        (),
+        {},
+        {},
+        dict(sorted(facts.op_counts.items())),
+        dict(sorted(facts.function_op_counts.items())),
+        facts.num_functions,
+    )
+
+
+def _text_to_binary(buffer: bytes | memoryview, name: str = "SavedModel") -> memoryview:
+    """Parse a message as text and return it serialized."""
+    from google.protobuf import text_format  # imported only for graphs as text
+
+    message = load("meta_graph.proto")[name]()
     try:
         plain = bytes(buffer).decode("utf-8")
         require_sparse(plain)
@@ -107,7 +154,7 @@ def _text_to_binary(buffer: bytes | memoryview) -> memoryview:
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
             "invalid protocol buffer as text",
-            expected="a SavedModel",
+            expected=f"a {name}",
             found=str(error)[:_MOST_LETTERS],
         ) from error
     return memoryview(message.SerializeToString())

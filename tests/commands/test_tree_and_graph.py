@@ -12,6 +12,7 @@ import pytest
 from ckptparse import CheckpointNotFoundError, CorruptCheckpointError, open_checkpoint
 from ckptparse.commands import main
 from support.builders import write_bundle
+from support.constants import load_constants
 from support.oracle import load_case
 from support.repository import FIXTURES
 
@@ -236,6 +237,20 @@ class TestGraph:
         assert status == 0
         assert "\nsignature " in out
         assert max(map(len, out.splitlines())) <= 80
+
+    @pytest.mark.parametrize("name", ["frozen_inference_graph.pb", "frozen_inference_graph.pbtxt"])
+    def test_of_a_frozen_graph(self, run, name: str) -> None:
+        status, out, _ = run("graph", FIXTURES / "tf-1.15.5/frozen_conv_net" / name, "--json")
+        shown = json.loads(out)
+        constants = load_constants(f"tf-1.15.5/frozen_conv_net/{name}")
+        assert status == 0
+        assert shown["op_counts"]["Const"] == len(constants)
+        assert shown["op_counts"]["Conv2D"] == 1
+        assert (shown["variables"], shown["tags"]) == ([], [])
+
+    def test_of_functions(self, run) -> None:
+        _, out, _ = run("graph", FIXTURES / "tf-2.21.0/frozen_functions/frozen.pb")
+        assert "2 functions: 8 nodes" in out
 
     def test_none(self, run, tmp_path: Path) -> None:
         status, out, err = run("graph", prefix("tf-2.21.0/keras_adam"))
