@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptparse.errors import CheckpointError, ChecksumError, UnsupportedError
+from ckptparse.errors import CheckpointError, ChecksumError
 from ckptparse.formats.reader import Reader
 from ckptparse.sources import MemorySource, Source
 from ckptparse.sources.ranges import PrefetchedSource
@@ -30,8 +30,11 @@ from ckptparse.tensors.pieces import cut
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHECKED_NBYTES = 1 << 20
+CHECKED_NBYTES = 1 << 20
 """A checksum is computed over this many bytes at a time."""
+
+_KINDS_OF_STRINGS = "OSU"
+"""Kinds of dtypes, as numpy names them, whose arrays are not divided into pieces."""
 
 _PREFETCHED_REQUESTS = 16
 """Arrays that take longer to read than this many requests are not prefetched."""
@@ -98,7 +101,7 @@ class StoredArray(ABC):
             ChecksumError: the bytes are not those that were written.
             CheckpointError: the bytes cannot be read or decoded.
         """
-        for _ in self.read_pieces(source, _CHECKED_NBYTES, check=self.has_checksum):
+        for _ in self.read_pieces(source, CHECKED_NBYTES, check=self.has_checksum):
             pass
 
     def read_pieces(
@@ -106,7 +109,7 @@ class StoredArray(ABC):
     ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the number of elements before each piece, and the piece; see `Reader`."""
         array = self.read(source, ..., check=check)
-        if array.dtype.hasobject:
+        if array.dtype.kind in _KINDS_OF_STRINGS:
             yield 0, array
             return
         for start, index in cut(array.shape, array.itemsize, piece_nbytes):
@@ -168,14 +171,15 @@ class PlainArray(StoredArray):
             return
         crc, stored = self._crc32
         start, stop = self.offset, self.offset + self.nbytes
-        for first in range(start, stop, _CHECKED_NBYTES):
-            crc = zlib.crc32(source.read(first, min(first + _CHECKED_NBYTES, stop)), crc)
+        for first in range(start, stop, CHECKED_NBYTES):
+            crc = zlib.crc32(source.read(first, min(first + CHECKED_NBYTES, stop)), crc)
         require_crc32(crc, stored, start)
 
     def read_pieces(
         self, source: Source, piece_nbytes: int, *, check: bool
     ) -> Iterator[tuple[int, NDArray[Any]]]:
-        if source.mapped or self._fortran_order or self.nbytes <= piece_nbytes:
+        is_whole = self._fortran_order or self.dtype.kind in _KINDS_OF_STRINGS
+        if source.mapped or is_whole or self.nbytes <= piece_nbytes:
             yield from super().read_pieces(source, piece_nbytes, check=check)
             return
         crc, stored = self._crc32 or (0, 0)
@@ -197,7 +201,7 @@ class RefusedArray(StoredArray):
         dtype_name: str,
         shape: tuple[int, ...],
         span: tuple[int, int],
-        error: Callable[[], UnsupportedError],
+        error: Callable[[], CheckpointError],
     ) -> None:
         """
         Args:
@@ -221,8 +225,8 @@ class RefusedArray(StoredArray):
 
     def check(self, source: Source) -> None:
         start, stop = self.span
-        for first in range(start, stop, _CHECKED_NBYTES):
-            source.read(first, min(first + _CHECKED_NBYTES, stop))
+        for first in range(start, stop, CHECKED_NBYTES):
+            source.read(first, min(first + CHECKED_NBYTES, stop))
 
 
 def _octets(array: NDArray[Any], *, swapped: bool) -> NDArray[Any]:
