@@ -1,4 +1,4 @@
-"""The cases of the fixtures, and the TensorFlow versions that make each of them."""
+"""The cases of the fixtures, and the versions of TensorFlow and others that make each of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from environments import ENVIRONMENTS
 
 CASES = Path(__file__).resolve().parent / "cases"
 
-ALL = tuple(ENVIRONMENTS)
+ALL = tuple(version for version in ENVIRONMENTS if version[0].isdigit())
 GRAPH_MODE = ("0.12.1", "1.15.5")
 KERAS_2 = ("2.4.4", "2.13.1")
 EAGER = ("2.4.4", "2.13.1", "2.21.0")
 ERAS = ("0.12.1", "1.15.5", "2.21.0")
 NEWEST = ("2.21.0",)
 LAST_AND_NEWEST = ("1.15.5", "2.21.0")
+NUMPY = ("numpy-1.16.6", "numpy-2.5.1")
+SAFETENSORS = ("safetensors-0.8.0",)
 
 # Topic (a file in cases/) -> case (a function in that file, and a folder of fixtures) -> versions.
 TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -135,6 +137,18 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "newer_version_bad_consumers": NEWEST,
         "unknown_fields": NEWEST,
     },
+    "npz": {
+        "npz_stored": NUMPY,
+        "npz_compressed": NUMPY,
+        "npz_names": NUMPY,
+        "npz_empty": NUMPY,
+    },
+    "safetensors": {
+        "safetensors_dtypes": SAFETENSORS,
+        "safetensors_names": SAFETENSORS,
+        "safetensors_header": SAFETENSORS,
+        "safetensors_empty": SAFETENSORS,
+    },
 }
 
 
@@ -144,7 +158,7 @@ READING = ("train",)
 
 @dataclass(frozen=True)
 class Case:
-    """One case with one TensorFlow version."""
+    """One case with one version of a library."""
 
     version: str
     topic: str
@@ -153,7 +167,7 @@ class Case:
     @property
     def folder(self) -> str:
         """The folder of its files, below `fixtures/`."""
-        return f"tf-{self.version}/{self.name}"
+        return f"{ENVIRONMENTS[self.version].folder}/{self.name}"
 
     @property
     def generator(self) -> Path:
@@ -163,7 +177,7 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Yield every case, the newest TensorFlow version first."""
-    for version in reversed(ALL):
+    for version in reversed(ENVIRONMENTS):
         for topic, names in TOPICS.items():
             for name, versions in names.items():
                 if version in versions:

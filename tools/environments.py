@@ -1,4 +1,4 @@
-"""Build a virtual environment with pinned packages for each TensorFlow version."""
+"""Build a virtual environment with pinned packages for each version of TensorFlow and others."""
 
 from __future__ import annotations
 
@@ -13,23 +13,32 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / ".environments"
 
 @dataclass(frozen=True)
 class Environment:
-    """A TensorFlow version, its Python version, and the packages that can change what it writes."""
+    """A version of a library, its Python version, and the packages that can change what it writes.
 
-    tensorflow: str
+    The version is "2.21.0" for TensorFlow, and "numpy-2.5.1" for another library.
+    """
+
+    version: str
     python: str
     pins: tuple[str, ...]
 
     @property
+    def folder(self) -> str:
+        """The folder of its fixtures, and of the environment."""
+        return f"tf-{self.version}" if self.version[0].isdigit() else self.version
+
+    @property
     def requirements(self) -> list[str]:
         """The packages to install."""
-        return [f"tensorflow=={self.tensorflow}", *self.pins]
+        library, _, number = self.version.rpartition("-")
+        return [f"{library or 'tensorflow'}=={number}", *self.pins]
 
 
 # Old TensorFlow versions have no upper bounds for their dependencies, and later releases broke
 # them: their pins are releases with which they can be imported. The other pins can change what is
 # written or read.
 ENVIRONMENTS = {
-    environment.tensorflow: environment
+    environment.version: environment
     for environment in (
         Environment("0.12.1", "3.6", ("numpy==1.16.6", "protobuf==3.19.6", "wheel==0.37.1")),
         Environment(
@@ -50,6 +59,9 @@ ENVIRONMENTS = {
                 "python-snappy==0.7.3",
             ),
         ),
+        Environment("numpy-1.16.6", "3.6", ()),
+        Environment("numpy-2.5.1", "3.12", ("ml_dtypes==0.6.0",)),
+        Environment("safetensors-0.8.0", "3.12", ("numpy==2.5.1", "ml_dtypes==0.6.0")),
     )
 }
 
@@ -81,7 +93,7 @@ def build(environment: Environment, environments: Path) -> Path:
     A finished environment has a file with the requirements.  So it is built again after an
     interrupted build, and after a change of a pin.
     """
-    folder = environments / f"tf-{environment.tensorflow}"
+    folder = environments / environment.folder
     finished = folder / "requirements.txt"
     requirements = "\n".join(environment.requirements) + "\n"
     if finished.exists() and finished.read_text() == requirements:

@@ -34,6 +34,7 @@ SETTINGS = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONHASHSEED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TZ": "UTC",  # zip archives have local times
     "TF_ENABLE_ONEDNN_OPTS": "0",
 }
 

@@ -51,7 +51,7 @@ def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, s
 
 
 def format_of(folder: Path) -> str:
-    """Return "v1" or "v2", as its expected.json says; "answers" for a case without that file."""
+    """Return the format, as its expected.json says; "answers" for a case without that file."""
     expected = folder / "expected.json"
     if not expected.exists():
         return "answers"
@@ -76,7 +76,7 @@ def differences() -> Iterator[str]:
             yield f"{shown} has {path.stat().st_size} bytes, {facts['size']} expected"
         elif sha256(path) != facts["sha256"]:
             yield f"{shown} has another SHA-256 than in the manifest"
-    for path in sorted(FIXTURES.glob("tf-*/**/*")):
+    for path in sorted(FIXTURES.glob("*/**/*")):
         if path.is_file() and path not in expected:
             yield f"{path.relative_to(REPOSITORY)} is not in the manifest"
 

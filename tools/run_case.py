@@ -1,4 +1,4 @@
-"""Run one case in a TensorFlow environment: `run_case.py TOPIC CASE REPORT`.
+"""Run one case in an environment: `run_case.py TOPIC CASE REPORT`.
 
 The case writes its files into the working directory. This program writes the facts for the manifest
 into REPORT. Like all files in `cases/` and `harness/`, it runs on Python 3.6 to 3.12.
@@ -10,13 +10,20 @@ import platform
 import sys
 import time
 
-import google.protobuf
 import numpy
-import tensorflow
+
+try:
+    import tensorflow
+except ImportError:  # an environment of another library
+    tensorflow = None
 
 
 def versions():
     """Return the versions of all packages that can change the files."""
+    if tensorflow is None:
+        return other_versions()
+    import google.protobuf
+
     found = {
         "tensorflow": tensorflow.__version__,
         "python": platform.python_version(),
@@ -31,6 +38,15 @@ def versions():
         found["keras"] = keras.__version__
     if "tensorflow_hub" in sys.modules:  # only one case imports it
         found["tensorflow_hub"] = sys.modules["tensorflow_hub"].__version__
+    return found
+
+
+def other_versions():
+    """Return the versions in an environment without TensorFlow."""
+    found = {"python": platform.python_version(), "numpy": numpy.__version__}
+    for name in ("safetensors", "ml_dtypes"):
+        if name in sys.modules:
+            found[name] = sys.modules[name].__version__
     return found
 
 

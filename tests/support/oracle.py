@@ -70,12 +70,12 @@ def load_case(name: str) -> Case:
 
 
 def case_names(format: str = "") -> list[str]:
-    """Cases with expected tensors, "version/name"; all, or those of "v1" or "v2"."""
+    """Cases of TensorFlow with expected tensors, "version/name"; all, or those of one format."""
     manifest = json.loads((FIXTURES / "manifest.json").read_text())
     return sorted(
         name
         for name, case in manifest["cases"].items()
-        if "expected.json" in case["files"] and format in ("", case["format"])
+        if "expected.json" in case["files"] and case["format"] in (format or ("v1", "v2"))
     )
 
 
