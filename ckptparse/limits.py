@@ -120,3 +120,10 @@ MAX_SPLAT_NBYTES = 1 << 30
 Reading them takes no memory, but saving them does take a disk.  TensorFlow stores
 ``tf.constant(0.0, shape=[5000, 5000])`` in 40 bytes; frozen weights are rarely all equal.
 """
+
+MAX_DEFLATE_RATIO = 1032
+"""Inflated data may have 1032 times the bytes of the compressed data.
+
+This is the largest ratio of deflate: two bits stand for 258 bytes.  Weights have a ratio of about
+1.1, zeros one of 1000.
+"""
