@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptparse.errors import CheckpointError, ChecksumError
+from ckptparse.errors import CheckpointError, ChecksumError, UnsupportedError
 from ckptparse.formats.reader import Reader
 from ckptparse.sources import MemorySource, Source
 from ckptparse.sources.ranges import PrefetchedSource

@@ -41,7 +41,7 @@ def find_graph_file(files: Files, path: str) -> str | None:
 
 def _candidates(files: Files, path: str) -> Iterator[str]:
     """Yield the paths where the graph can be, the most likely first."""
-    if path.endswith(_SUFFIXES):
+    if files.split(path)[1].endswith(_SUFFIXES):
         yield path
     for name in SAVED_MODEL_NAMES:
         yield files.join(path, name)
@@ -76,9 +76,10 @@ def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) 
     try:
         with located(file=path):
             buffer = source.read(0, source.nbytes)
-            if path.endswith(META_SUFFIX):
+            name = files.split(path)[1]  # a chained URL ends with the path of an archive
+            if name.endswith(META_SUFFIX):
                 return parse_meta_graph(buffer)
-            text = path.endswith(_TEXT)
+            text = name.endswith(_TEXT)
             if tags is None and is_graph_def(buffer, text=text):
                 return parse_graph_def(buffer, text=text)
             return parse_saved_model(buffer, tags, text=text)
