@@ -127,3 +127,14 @@ MAX_DEFLATE_RATIO = 1032
 This is the largest ratio of deflate: two bits stand for 258 bytes.  Weights have a ratio of about
 1.1, zeros one of 1000.
 """
+
+MAX_NPY_HEADER_NBYTES = 10_000
+MAX_NPY_HEADERS_RATIO = 1
+MAX_FREE_NPY_HEADERS_NBYTES = 1 << 16
+"""The header of an array in an .npz may have 10,000 bytes, the limit of numpy.
+
+All different headers of a file together may have 64 KiB more than the file has bytes.  Deflated
+headers could have a thousand times its bytes.  numpy's headers have 118 bytes, or more for an array
+of records; a member takes at least 76 bytes and twice its name in the archive, and its compressed
+header about 70 bytes.
+"""
