@@ -232,6 +232,7 @@ def _parse(header: str) -> _Object:
             "the header is nested too deeply",
             offset=_LENGTH_NBYTES,
             expected="objects with a dtype, a shape and offsets",
+            found="more nested objects or arrays than Python allows",
         ) from None
     if type(value) is not tuple:
         raise _wrong("the header", "a JSON object", value)
