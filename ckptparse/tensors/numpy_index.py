@@ -142,8 +142,9 @@ class BasicSelection:
         """Return the range that contains the selection, which must not be empty."""
         strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
         ranges = list(zip(self.ranges, strides))
-        start = sum(min(taken) * stride for taken, stride in ranges)
-        last = sum(max(taken) * stride for taken, stride in ranges)
+        # not `min` of the range, which goes through all of it
+        start = sum(min(taken[0], taken[-1]) * stride for taken, stride in ranges)
+        last = sum(max(taken[0], taken[-1]) * stride for taken, stride in ranges)
         return Span(
             start,
             last + 1,

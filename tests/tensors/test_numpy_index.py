@@ -366,3 +366,11 @@ def test_span_is_the_least_range_that_holds_the_selection(
 def test_span_of_known_indices(index: Any, span: tuple[int, int, int, Shape]) -> None:
     items = index if isinstance(index, tuple) else (index,)
     assert BasicSelection(items, (2, 3, 4)).span((2, 3, 4)) == span
+
+
+@pytest.mark.parametrize("step", [1, -1], ids=["forwards", "backwards"])
+def test_span_of_many_elements_takes_no_time_for_each(step: int) -> None:
+    """It would take hours."""
+    size = 2**50
+    span = BasicSelection((slice(None, None, step),), (size,)).span((size,))
+    assert (span.start, span.stop) == (0, size)
