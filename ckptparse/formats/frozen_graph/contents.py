@@ -14,11 +14,11 @@ Range = tuple[int, int]
 _SCHEMA_VERSION, _META_GRAPH = 1, 2
 _GRAPH = 2
 
-_FIRST_KINDS = {
-    *((number, LENGTH_DELIMITED) for number in (1, 2, 4)),
-    *((number, VARINT) for number in (1, 3)),
+_FIRST_BYTES = {
+    *(number << 3 | LENGTH_DELIMITED for number in (1, 2, 4)),
+    *(number << 3 | VARINT for number in (1, 3)),
 }
-"""Number and wire type of the fields of a GraphDef and of a SavedModel."""
+"""The tags of the fields of a GraphDef and of a SavedModel."""
 
 _MOST_FIELDS = 10_000
 """Fields that are looked at to say what a file is."""
@@ -57,7 +57,7 @@ def describe(buffer: Buffer, nbytes: int) -> str | None:
     if nbytes >= 8 and bytes(buffer[4:8]) == b"TFL3":
         return "a TensorFlow Lite model"
     kinds = set(islice(_kinds(buffer, nbytes), _MOST_FIELDS))
-    if nbytes and not kinds & _FIRST_KINDS:
+    if nbytes and buffer[0] not in _FIRST_BYTES:
         return "a file of another format"
     numbers = {number for number, _ in kinds}
     if (1, VARINT) in kinds:  # a version, as a SavedModel has

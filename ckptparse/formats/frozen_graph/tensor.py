@@ -297,47 +297,53 @@ class _Decoded(StoredArray):
         return self._tensor.values.nbytes if self.dtype.hasobject else super().nbytes
 
     def read(self, source: Source, index: Index, *, check: bool) -> NDArray[Any]:
-        tensor = self._tensor
-        require_shape(tensor.shape, tensor.numpy_dtype.itemsize)
-        buffer = source.read(*tensor.span)
-        try:
-            whole = self._decode(buffer)
-        except CheckpointError as error:
-            error.offset = tensor.offset  # it is an offset in the values, not in the file
-            raise
-        part = take(whole.reshape(tensor.shape), index)
+        part = take(self._decode_from(source).reshape(self.shape), index)
         part.flags.writeable = False
         return part
 
+    def _decode_from(self, source: Source) -> NDArray[Any]:
+        """Return what `_decode` makes of the bytes of the TensorProto in a file."""
+        require_shape(self.shape, self.dtype.itemsize)
+        buffer = source.read(*self._tensor.span)
+        try:
+            return self._decode(buffer)
+        except CheckpointError as error:
+            error.offset = self._tensor.offset  # it is an offset in the values, not in the file
+            raise
+
     def _decode(self, buffer: bytes | memoryview) -> NDArray[Any]:
         """Return all elements, given the bytes of the TensorProto."""
+        values = self._decode_values(buffer)
+        count = len(values)
+        if count == self.size:
+            return values
+        whole = np.empty(self.size, self.dtype)
+        whole[:count] = values
+        whole[count:] = values[-1] if count else b"" if self.dtype.hasobject else 0
+        return whole
+
+    def _decode_values(self, buffer: bytes | memoryview) -> NDArray[Any]:
+        """Return the values that are stored, given the bytes of the TensorProto."""
         tensor = self._tensor
         payloads = find_values(buffer, [(0, len(buffer))], tensor.dtype)
         count = count_values(payloads, tensor.dtype)
         _require_count(tensor, count)
-        values = decode_values(payloads, tensor.dtype, count)
-        if count == tensor.size:
-            return values
-        whole = np.empty(tensor.size, tensor.numpy_dtype)
-        whole[:count] = values
-        whole[count:] = values[-1] if count else b"" if tensor.dtype == STRING else 0
-        return whole
+        return decode_values(payloads, tensor.dtype, count)
 
 
 class _Splat(_Decoded):
     """A constant whose elements are all the same number, which takes no memory for each."""
 
     def read(self, source: Source, index: Index, *, check: bool) -> NDArray[Any]:
-        require_shape(self.shape, self.dtype.itemsize)
-        buffer = source.read(*self._tensor.span)
-        payloads = find_values(buffer, [(0, len(buffer))], self._tensor.dtype)
-        value = np.zeros((), self.dtype)
-        if payloads and len(payloads[0]):
-            value[...] = decode_values(payloads, self._tensor.dtype, 1)[0]
+        value = self._decode_from(source)
         selection = select_elements(index, self.shape)
         if isinstance(selection, BasicSelection):
             return np.broadcast_to(value, self.shape)[keep_array(index)]
         return np.broadcast_to(value, selection.shape)
+
+    def _decode(self, buffer: bytes | memoryview) -> NDArray[Any]:
+        values = self._decode_values(buffer)
+        return values[0, ...] if len(values) else np.zeros((), self.dtype)
 
 
 class _StringsInContent(_Decoded):
