@@ -138,3 +138,16 @@ headers could have a thousand times its bytes.  numpy's headers have 118 bytes, 
 of records; a member takes at least 76 bytes and twice its name in the archive, and its compressed
 header about 70 bytes.
 """
+
+MAX_HDF5_RATIO = 2
+MAX_FREE_HDF5_NBYTES = 1 << 16
+"""Reading the metadata of an HDF5 file may take twice the bytes of the file, plus 64 KiB.
+
+In files of Keras, each byte of metadata is read once, except the first bytes of a header.
+"""
+
+MAX_HDF5_DEPTH = 100
+"""Groups of an HDF5 file may be nested 100 deep.
+
+Keras 3 writes two groups for each model inside a model, and two for a layer.
+"""
