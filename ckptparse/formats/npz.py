@@ -406,8 +406,17 @@ def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
         raise _invalid("True or False as fortran_order", text[:80])
     if type(shape) is not tuple or not {int}.issuperset(map(type, shape)):
         raise _invalid("a tuple of integers as shape", text[:80])
+    if len(shape) > _MOST_DIMENSIONS:
+        raise UnsupportedError(
+            "the array has too many dimensions for numpy",
+            expected=f"at most {_MOST_DIMENSIONS}",
+            found=len(shape),
+        )
     return _make_dtype(descr), shape, fortran_order
 
+
+_MOST_DIMENSIONS = 64
+"""The most that numpy 2 has; numpy 1 has 32."""
 
 _TOKEN = re.compile(
     r"""\s*(?: ('[^'\\\n]*' | "[^"\\\n]*")  # a string without escapes
@@ -431,24 +440,32 @@ class _Tokens:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
+        self._tokens: list[tuple[str, Any]] = []  # the mark, or "" and a value
+        self._places = [0]  # where each token begins
+        for match in _TOKEN.finditer(text):
+            if match.start() != self._places[-1]:
+                break
+            string, number, word, mark = match.groups()
+            if mark is not None:
+                self._tokens.append((mark, None))
+            elif number is not None:
+                self._tokens.append(("", int(number)))
+            else:
+                self._tokens.append(("", word == "True" if string is None else string[1:-1]))
+            self._places.append(match.end())
+        self._next = 0
 
-    def _take(self) -> tuple[str, Any]:
-        """Return the next token: the mark, or "" and its value."""
-        match = _TOKEN.match(self._text, self._at)
-        if match is None:
-            raise _invalid("a Python literal", self._text[self._at : self._at + 40])
-        self._at = match.end()
-        string, number, word, mark = match.groups()
-        if mark is not None:
-            return mark, None
-        if number is not None:
-            return "", int(number)
-        return "", string[1:-1] if string is not None else word == "True"
+    def _left(self) -> str:
+        """Return the beginning of what was not taken, for an error."""
+        at = self._places[self._next]
+        return self._text[at : at + 40].strip()
 
     def take_value(self, depth: int) -> Any:
         """Return the next value: a string, integer, boolean, tuple, list or dict."""
-        mark, value = self._take()
+        if self._next == len(self._tokens):
+            raise _invalid("a Python literal", self._left())
+        mark, value = self._tokens[self._next]
+        self._next += 1
         if not mark:
             return value
         value = self._take_items(mark, depth) if mark in _CLOSING else None
@@ -465,11 +482,11 @@ class _Tokens:
         has_comma = True
         while not self._skip(closing):
             if not has_comma:
-                raise _invalid(f", or {closing}", self._text[self._at : self._at + 40])
+                raise _invalid(f", or {closing}", self._left())
             item = self.take_value(depth + 1)
             if opening == "{":
                 if type(item) is not str or not self._skip(":"):
-                    raise _invalid("a string and a colon", self._text[self._at : self._at + 40])
+                    raise _invalid("a string and a colon", self._left())
                 item = item, self.take_value(depth + 1)
             items.append(item)
             has_comma = self._skip(",")
@@ -479,19 +496,15 @@ class _Tokens:
 
     def _skip(self, mark: str) -> bool:
         """Skip a mark, if it is the next token."""
-        at = self._at
-        while self._text[at : at + 1].isspace():
-            at += 1
-        if self._text[at : at + 1] != mark:
+        if self._next == len(self._tokens) or self._tokens[self._next][0] != mark:
             return False
-        self._at = at + 1
+        self._next += 1
         return True
 
     def require_end(self) -> None:
         """Raise an error if there is anything but spaces after the last value."""
-        rest = self._text[self._at :]
-        if rest.strip():
-            raise _invalid("nothing after the dict", rest.strip()[:40])
+        if self._left():
+            raise _invalid("nothing after the dict", self._left())
 
 
 _FORM = re.compile(r"[<>|=]?[?a-zA-Z]([0-9]{0,10})(?:\[[0-9]{0,9}[a-zA-Z]{1,2}\])?")
