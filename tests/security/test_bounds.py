@@ -7,11 +7,14 @@ that it touches are limited to what is linear in the input.  `python -m benchmar
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -586,3 +589,117 @@ def test_handles_to_nothing_take_little_memory(tmp_path: Path) -> None:
     assert set(run_bounded(write_files(tmp_path, index), "tensors").values()) == {
         "CorruptCheckpointError"
     }
+
+
+# safetensors and .npz files
+
+
+def safetensors(header: str, payload: bytes = b"") -> bytes:
+    text = header.encode()
+    return len(text).to_bytes(8, "little") + text + payload
+
+
+def ignored(value: str) -> str:
+    """The header of a tensor with a field that the library ignores."""
+    return f'{{"a":{{"dtype":"U8","shape":[],"data_offsets":[0,1],"x":{value}}}}}'
+
+
+def repeated(value: str, nbytes: int = 990_000) -> str:
+    return "[" + ",".join([value] * (nbytes // (len(value) + 1))) + "]"
+
+
+ENTRY = '"{}":{{"dtype":"U8","shape":[{}],"data_offsets":[{},{}]}}'
+SAFETENSORS = {
+    "scalars": lambda: safetensors(
+        "{" + ",".join(ENTRY.format(f"{i:x}", "", i, i + 1) for i in range(16_000)) + "}",
+        bytes(16_000),
+    ),
+    "empty tensors": lambda: safetensors(
+        "{" + ",".join(ENTRY.format(f"{i:x}", 0, 0, 0) for i in range(17_000)) + "}"
+    ),
+    "a long name": lambda: safetensors("{" + ENTRY.format("\x7f" * 990_000, "", 0, 1) + "}", b"x"),
+    "escapes": lambda: safetensors("{" + ENTRY.format(r"\u0000" * 160_000, "", 0, 1) + "}", b"x"),
+    "many dimensions": lambda: safetensors(
+        "{" + ENTRY.format("x", "1," * 490_000 + "1", 0, 1) + "}", b"x"
+    ),
+    "large dimensions": lambda: safetensors(
+        "{" + ENTRY.format("x", f"{2**64 - 1}," * 46_000 + "1", 0, 1) + "}", b"x"
+    ),
+    "dimensions of 1, and one of 0": lambda: safetensors(
+        "{" + ENTRY.format("x", "0," + "9" * 19 + ",1" * 480_000, 0, 0) + "}"
+    ),
+    "long integers": lambda: safetensors(ignored(repeated("9" * 4_000)), b"x"),
+    "one long integer": lambda: safetensors(ignored("9" * 990_000), b"x"),
+    "fractions": lambda: safetensors(ignored(repeated("1.5")), b"x"),
+    "empty arrays": lambda: safetensors(ignored(repeated("[]")), b"x"),
+    "nested arrays": lambda: safetensors(ignored(repeated("[[]]")), b"x"),
+    "arrays of one": lambda: safetensors(ignored(repeated("[[1]]")), b"x"),
+    "objects": lambda: safetensors(ignored(repeated('{"a":1}')), b"x"),
+    "objects of objects": lambda: safetensors(ignored(repeated('{"a":{"b":{}}}')), b"x"),
+    "deep arrays": lambda: safetensors(ignored("[" * 990_000), b"x"),
+    "metadata": lambda: safetensors(
+        '{"__metadata__":{' + ",".join(f'"{i:x}":""' for i in range(80_000)) + "}}"
+    ),
+}
+
+
+@pytest.mark.parametrize("make", SAFETENSORS.values(), ids=SAFETENSORS)
+def test_a_safetensors_file_takes_little_work_and_memory(
+    make: Callable[[], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(make())
+    run_bounded(path, "tensors")
+
+
+def npy(descr: str, shape: str = "()", nbytes: int = 1, spaces: int = 0) -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}" + " " * spaces + "\n"
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + bytes(nbytes)
+
+
+def npz(members: Iterator[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """As many members as fit into a megabyte."""
+    stream = io.BytesIO()
+    directory_nbytes = 0
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, contents in members:
+            if stream.tell() + directory_nbytes > 960_000:
+                break
+            archive.writestr(zipfile.ZipInfo(name), contents, method, 9)
+            directory_nbytes += 46 + len(name)
+    return stream.getvalue()
+
+
+def record(i: int) -> str:
+    """The longest description of a dtype; it is another one for each number."""
+    return "[" + f"('x{i}','u1')," + ",".join(f"('{k:x}','i1')" for k in range(640)) + "]"
+
+
+NPZ: dict[str, Callable[[], bytes]] = {
+    "scalars": lambda: npz(((f"{i:x}.npy", npy("'|u1'")) for i in count()), zipfile.ZIP_STORED),
+    "deflated scalars": lambda: npz((f"{i:x}.npy", npy("'|u1'")) for i in count()),
+    "different headers": lambda: npz(
+        (f"{i:x}.npy", npy("'|u1'", f"({i},)", i)) for i in range(100_000)
+    ),
+    "long headers": lambda: npz(
+        (f"{i:x}.npy", npy(f"'|S{i + 1}'", "()", i + 1, 9_900)) for i in count()
+    ),
+    "records": lambda: npz((f"{i:x}.npy", npy(record(i), "()", 641)) for i in count()),
+    "stored records": lambda: npz(
+        ((f"{i:x}.npy", npy(record(i), "()", 641)) for i in count()), zipfile.ZIP_STORED
+    ),
+    "objects": lambda: npz((f"{i:x}.npy", npy("'|O'")) for i in count()),
+    "no arrays": lambda: npz((f"{i:x}.npy", b"") for i in count()),
+    "members that are no arrays": lambda: npz((f"{i:x}", b"") for i in count()),
+    "long names": lambda: npz((f"{i:x}" + "n" * 60_000 + ".npy", npy("'|u1'")) for i in count()),
+    "deep tuples": lambda: npz((f"{i:x}.npy", npy("(" * 9_000)) for i in count()),
+    "commas": lambda: npz((f"{i:x}.npy", npy("'|u1'", "(" + "1," * 4_900 + ")")) for i in count()),
+    "zeros": lambda: npz((f"{i:x}.npy", npy("'|u1'", "(8000000,)", 8_000_000)) for i in range(50)),
+}
+
+
+@pytest.mark.parametrize("make", NPZ.values(), ids=NPZ)
+def test_an_npz_takes_little_work_and_memory(make: Callable[[], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    path.write_bytes(make())
+    run_bounded(path, "tensors")
