@@ -437,8 +437,8 @@ def prefix_of(data: Data, folder: str) -> str:
 def rival_path(prefix: str, form: str) -> str:
     """Return the path of the same tensors in a rival's format.
 
-    It is beside the folder of the checkpoint: a file `.safetensors` or `.npz`, or a folder `.npy`
-    with a file for each tensor (`npy_path`).
+    It is beside the folder of the checkpoint: a file `.safetensors`, `.npz`, `.h5` or `.pb`, or a
+    folder `.npy` with a file for each tensor (`npy_path`).
     """
     return f"{os.path.dirname(prefix)}.{form}"
 

@@ -47,7 +47,7 @@ def _make_rival(data: Data, form: str, setting: Setting) -> None:
         return
     partial = Path(f"{path}.partial-{os.getpid()}")
     try:
-        _write(OWN_PYTHON, form, data, partial)
+        _write(setting.tensorflow if form == "pb" else OWN_PYTHON, form, data, partial)
         partial.rename(path)
     finally:
         if partial.is_dir():

@@ -58,8 +58,8 @@ class Contender:
         tensorflow: whether it needs the interpreter that has TensorFlow.
         floor: whether it is a floor (a part of the work, measured alone) instead of a rival.
         needs: a package that it imports; without the package, the contender is left out.
-        form: the format that it reads instead of the checkpoint: "safetensors", "npy" or "npz".
-            The files are written at the first use.
+        form: the format that it reads instead of the checkpoint: "safetensors", "npy", "npz", "h5"
+            or "pb".  The files are written at the first use.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Write the tensors of one kind of data: ``python -m benchmarks.write FORM KIND SIZE PATH``.
 
-FORM is "checkpoint", which needs TensorFlow, or the format of a rival, which does not.  It runs in
+FORM is "checkpoint" or "pb", which need TensorFlow, or another format, which does not.  It runs in
 a separate process, with an interpreter that has the writer.
 """
 
@@ -111,11 +111,35 @@ def _write_npz(data: Data, path: str) -> None:
         np.savez(file, **{tensor.name: tensor.values() for tensor in data})
 
 
+def _write_h5(data: Data, path: str) -> None:
+    """Write datasets without chunks, as Keras does."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for tensor in data:
+            file[tensor.name] = tensor.values()
+
+
+def _write_pb(data: Data, path: str) -> None:
+    """Write a GraphDef of constants, as freezing a graph makes it."""
+    import tensorflow as tf
+
+    graph = tf.compat.v1.GraphDef()
+    for tensor in data:
+        node = graph.node.add(name=tensor.name, op="Const")
+        node.attr["dtype"].type = tf.as_dtype(tensor.dtype).as_datatype_enum
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(tensor.values()))
+    with open(path, "wb") as stream:
+        stream.write(graph.SerializeToString())
+
+
 _WRITERS: dict[str, Callable[[Data, str], None]] = {
     "checkpoint": _write_checkpoint,
     "safetensors": _write_safetensors,
     "npy": _write_npy,
     "npz": _write_npz,
+    "h5": _write_h5,
+    "pb": _write_pb,
 }
 
 

@@ -16,6 +16,7 @@ from benchmarks.data import (
     Vocabulary,
 )
 from benchmarks.row import Row
+from benchmarks.rows.containers import containers
 from benchmarks.rows.first_tensor import first_tensor
 from benchmarks.rows.listing import listing
 from benchmarks.rows.lookup import lookup
@@ -66,5 +67,6 @@ def all_rows(scale: float) -> dict[str, Row]:
         save_memory("save_10gb_memory", scaled(10_000_000_000)),
         cast_memory("cast_2gb_memory", Equal(scaled(2_000_000_000))),
         average_time("average_5", Equal(scaled(400_000_000))),
+        *containers(scaled),
     ]
     return {row.name: row for row in rows}
