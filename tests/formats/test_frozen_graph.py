@@ -40,6 +40,8 @@ from support.constants import (
 from support.oracle import payload_of
 from support.repository import FIXTURES
 
+FLOAT8_E5M2 = 24
+
 CONV_NET = FIXTURES / "tf-1.15.5/frozen_conv_net"
 FROZEN = CONV_NET / "frozen_inference_graph.pb"
 TEXT = CONV_NET / "frozen_inference_graph.pbtxt"
@@ -335,6 +337,20 @@ def test_one_unpacked_value_is_repeated() -> None:
 def test_content_precedes_values_and_the_last_content_counts() -> None:
     values = bytes_field(5, b"\0\0\x80\x3f") + bytes_field(4, b"\0\0\0\x40" * 2)
     assert read_one(tensor(FLOAT, [2], b"\0" * 8, values)).tolist() == [2, 2]
+
+
+def test_of_several_strings_of_float8_the_last_one_counts() -> None:
+    values = bytes_field(18, b"\x3c\x3c\x3c") + bytes_field(18, b"\x40\x3c")
+    assert read_one(tensor(FLOAT8_E5M2, [2], values=values)).astype("f4").tolist() == [2, 1]
+
+
+def test_only_the_value_of_a_constant_counts() -> None:
+    value, other = [
+        bytes_field(8, tensor(INT32, [2], content)) for content in (b"\1" * 8, b"\2" * 8)
+    ]
+    attrs = attr(b"value", value) + attr(b"values", other) + attr(b"", other)
+    with open_bytes(graph(node(b"x", attrs=attrs))) as ckpt:
+        assert ckpt["x"].tobytes() == b"\1" * 8
 
 
 def test_fields_in_another_order() -> None:

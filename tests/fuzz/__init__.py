@@ -1,1 +1,1 @@
-"""Fuzzing: six targets, and mutators that know what the bytes mean; see README.md."""
+"""Fuzzing: seven targets, and mutators that know what the bytes mean; see README.md."""

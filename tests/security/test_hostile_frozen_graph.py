@@ -84,6 +84,10 @@ test_shapes = each_case(
         "known rank": (tensor(FLOAT, varint_field(3, 0) + tensor_shape([2]), bytes(8)),
                        Right({"x": [0, 0]})),
         "255 dimensions": (tensor(shape=[1] * 255), BAD_SHAPE),
+        "many dimensions": (
+            tensor(shape=[1] * 9999),
+            Refused(OPEN, "at most 254 dimensions\n  found: 255", of_index=True),
+        ),
         "2**63 elements": (tensor(shape=[2**62, 2]), BAD_SHAPE),
         "2**63 elements and none": (tensor(shape=[2**62, 2, 0]), BAD_SHAPE),
         "not a message": (tensor(shape=b"\xff"), Refused(OPEN, "invalid varint", of_index=True)),
@@ -141,6 +145,16 @@ test_values = each_case(
                            Right({"x": [True, False]})),
     },
 )  # fmt: skip
+
+
+def test_errors_say_where_the_constant_is(tmp_path: Path) -> None:
+    proto = tensor(INT32, [2], values=bytes_field(7, b"\xff" * 12 + b"\1"))
+    path = write_tensor(tmp_path, proto)
+    with open_checkpoint(path) as ckpt, pytest.raises(CorruptCheckpointError) as error:
+        ckpt["x"]
+    assert (error.value.file, error.value.tensor) == (str(path), "x")
+    assert error.value.offset == path.read_bytes().index(proto)
+
 
 test_dtypes = each_case(
     write_tensor,
