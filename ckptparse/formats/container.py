@@ -140,7 +140,8 @@ class PlainArray(StoredArray):
                 none), and the stored CRC-32 of all; None if there is none.
         """
         super().__init__(dtype, shape)
-        self.offset: int = offset
+        self._start = offset
+        self.offset = None if swapped else offset
         self.span = offset, offset + self.nbytes
         self.has_checksum = crc32 is not None
         self._fortran_order = fortran_order and len(shape) > 1
@@ -152,7 +153,7 @@ class PlainArray(StoredArray):
 
     def read(self, source: Source, index: Index, *, check: bool) -> NDArray[Any]:
         require_shape(self.shape, self.dtype.itemsize)
-        start, stop = self.offset, self.offset + self.nbytes
+        start, stop = self._start, self._start + self.nbytes
         if check:
             if not source.mapped:  # the bytes that are checked are those that are returned
                 source = MemorySource(source.name, source.read(start, stop), start)
@@ -170,7 +171,7 @@ class PlainArray(StoredArray):
             super().check(source)
             return
         crc, stored = self._crc32
-        start, stop = self.offset, self.offset + self.nbytes
+        start, stop = self._start, self._start + self.nbytes
         for first in range(start, stop, CHECKED_NBYTES):
             crc = zlib.crc32(source.read(first, min(first + CHECKED_NBYTES, stop)), crc)
         require_crc32(crc, stored, start)
@@ -189,7 +190,7 @@ class PlainArray(StoredArray):
             if check:
                 crc = zlib.crc32(_octets(rows, swapped=self._swapped), crc)
                 if start + rows.size == self.size:
-                    require_crc32(crc, stored, self.offset)
+                    require_crc32(crc, stored, self._start)
             yield start, rows
 
 
