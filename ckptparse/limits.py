@@ -151,3 +151,10 @@ MAX_HDF5_DEPTH = 100
 
 Keras 3 writes two groups for each model inside a model, and two for a layer.
 """
+
+MAX_CONFIG_NBYTES = 1 << 26
+MAX_CONFIG_DEPTH = 100
+"""The configuration of a Keras model may have 64 MiB, and may be nested 100 deep.
+
+That of a large model has a few megabytes.  A layer takes ten levels, and each model around it four.
+"""

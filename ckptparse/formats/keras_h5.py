@@ -156,30 +156,32 @@ def open_keras_h5(source: Source, *, verify: bool) -> Reader:
         CorruptCheckpointError: the structures of the file contradict each other.
         UnsupportedError: the file has a form of HDF5 that Keras does not write.
     """
-    return make_reader("keras-h5", source, verify=verify)
+    arrays, roles = list_arrays(source)
+    return ContainerReader("keras-h5", source, arrays, verify=verify, roles=roles)
 
 
-def make_reader(format: str, source: Source, *, verify: bool) -> ContainerReader:
-    """Return a reader of an HDF5 file; see `open_keras_h5`.
+def list_arrays(source: Source) -> tuple[dict[bytes, StoredArray], dict[str, Role]]:
+    """Return the arrays of an HDF5 file by name, in order, and their roles.
 
     Args:
-        format: name of the format.
         source: the file.
-        verify: whether to compare checksums.
+
+    Raises:
+        CorruptCheckpointError: as `open_keras_h5`.
+        UnsupportedError: as `open_keras_h5`.
     """
     with located(file=source.name):
-        file = open_hdf5(source, sort_numbers)
+        file = open_hdf5(source, sort_links)
         paths = order_paths(file)
         arrays = {path: _make_array(file, file.datasets[path]) for path in paths}
-        roles = {decode_name(path): find_role(path) for path in paths}
-    return ContainerReader(format, source, arrays, verify=verify, roles=roles)
+    return arrays, {decode_name(path): find_role(path) for path in paths}
 
 
-def sort_numbers(links: list[Link]) -> list[Link]:
-    """Return the members of a group; if all names are numbers, sorted as numbers."""
+def sort_links(links: list[Link]) -> list[Link]:
+    """Return the members of a group sorted by name; as numbers, if all names are numbers."""
     if all(link.name.isdigit() and len(link.name) < 10 for link in links):
         return sorted(links, key=lambda link: int(link.name))
-    return links
+    return sorted(links)
 
 
 def _make_array(file: HDF5File, dataset: Dataset) -> StoredArray:
@@ -190,7 +192,7 @@ def _make_array(file: HDF5File, dataset: Dataset) -> StoredArray:
     dtype = type.dtype
     if type.is_opaque:
         name = file.strings(dataset.attributes, b"dtype") or [b"bfloat16"]
-        if type.itemsize != 2 or name != [b"bfloat16"]:
+        if name != [b"bfloat16"]:
             return _refuse(dataset, None)
         dtype = bfloat16()
     if layout.offset is not None:

@@ -54,9 +54,9 @@ class StoredType(NamedTuple):
 
     Attributes:
         itemsize: number of bytes of an element.
-        dtype: the numpy dtype in this machine's byte order; None if it is not an array's.
+        dtype: the numpy dtype in this machine's byte order; None if there is none.
         is_swapped: whether the file has the other byte order.
-        is_opaque: whether the file does not say what the elements are.
+        is_opaque: whether HDF5 does not know what the elements are, two bytes each.
         string: "fixed" or "variable" for strings, else "".
         words: what it is, for errors.
     """
@@ -90,8 +90,8 @@ def read_type(fields: Fields) -> StoredType:
         dtype = _float_dtype(fields, bits, itemsize)
     elif kind == _STRING:
         string = "fixed"
-    elif kind == _OPAQUE and itemsize:
-        dtype = np.dtype(f"V{itemsize}")
+    elif kind == _OPAQUE and itemsize == 2:
+        dtype = np.dtype("V2")
     elif kind == _ENUMERATION and _is_bool(fields, bits & 0xFFFF, first >> 4):
         dtype = np.dtype(np.bool_)
     elif kind == _VARIABLE and bits & 15 == 1 and itemsize == 16:
