@@ -17,6 +17,7 @@ EAGER = ("2.4.4", "2.13.1", "2.21.0")
 ERAS = ("0.12.1", "1.15.5", "2.21.0")
 NEWEST = ("2.21.0",)
 LAST_AND_NEWEST = ("1.15.5", "2.21.0")
+KERAS_FILES = ("keras-2.2.4", "2.13.1", "2.21.0")
 NUMPY = ("numpy-1.16.6", "numpy-2.5.1")
 SAFETENSORS = ("safetensors-0.8.0",)
 
@@ -30,6 +31,12 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "sharded_saver": GRAPH_MODE,
     },
     "keras": {"keras_save_weights": KERAS_2, "keras_checkpoint": NEWEST},
+    "keras_files": {
+        "keras_h5": KERAS_FILES,
+        "keras_dtypes": NEWEST,
+        "keras_layouts": NEWEST,
+        "keras_long_names": ("keras-2.2.4",),
+    },
     "slices": {
         "slices": NEWEST,
         "slices_dtypes": NEWEST,

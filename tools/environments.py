@@ -47,7 +47,11 @@ ENVIRONMENTS = {
             ("numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0", "tensorflow-hub==0.7.0"),
         ),
         Environment("2.4.4", "3.8", ("numpy==1.19.5", "protobuf==3.20.3", "h5py==2.10.0")),
-        Environment("2.13.1", "3.11", ("numpy==1.24.3", "protobuf==4.25.8", "keras==2.13.1")),
+        Environment(
+            "2.13.1",
+            "3.11",
+            ("numpy==1.24.3", "protobuf==4.25.8", "keras==2.13.1", "h5py==3.14.0"),
+        ),
         Environment(
             "2.21.0",
             "3.12",
@@ -55,9 +59,15 @@ ENVIRONMENTS = {
                 "numpy==2.5.1",
                 "protobuf==7.36.2",
                 "keras==3.15.1",
+                "h5py==3.14.0",
                 "ml_dtypes==0.6.0",
                 "python-snappy==0.7.3",
             ),
+        ),
+        Environment(
+            "keras-2.2.4",
+            "3.7",
+            ("tensorflow==1.15.5", "numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0"),
         ),
         Environment("numpy-1.16.6", "3.6", ()),
         Environment("numpy-2.5.1", "3.12", ("ml_dtypes==0.6.0",)),

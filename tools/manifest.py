@@ -51,7 +51,12 @@ def describe(folder: Path, generator: Path, purpose: str, made_with: dict[str, s
 
 
 def format_of(folder: Path) -> str:
-    """Return the format, as its expected.json says; "answers" for a case without that file."""
+    """Return the format, as its expected.json says.
+
+    "keras" for a case with expected_keras.json, "answers" for a case without any such file.
+    """
+    if (folder / "expected_keras.json").exists():
+        return "keras"
     expected = folder / "expected.json"
     if not expected.exists():
         return "answers"

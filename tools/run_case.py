@@ -36,6 +36,8 @@ def versions():
         keras = getattr(tensorflow, "keras", None)
     if keras is not None:
         found["keras"] = keras.__version__
+    if "harness.keras_files" in sys.modules:  # other cases import it, but write no HDF5 files
+        found["h5py"] = sys.modules["h5py"].__version__
     if "tensorflow_hub" in sys.modules:  # only one case imports it
         found["tensorflow_hub"] = sys.modules["tensorflow_hub"].__version__
     return found
