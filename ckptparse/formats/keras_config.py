@@ -92,7 +92,7 @@ def describe_h5(source: Source) -> KerasDescription:
         >>> source = LocalFiles(mmap=True).open("fixtures/tf-2.13.1/keras_h5/model.h5")
         >>> description = describe_h5(source)
         >>> description.keras_version, description.class_name, description.optimizer
-        ('2.13.1', 'Functional', 'Custom>Adam')
+        ('2.13.1', 'Functional', 'Custom>SGD')
         >>> [layer.name for layer in description.layers]
         ['steps', 'rnn', 'encoder', 'head']
     """
@@ -181,7 +181,9 @@ def load_json(text: bytes, what: str) -> dict[str, Any]:
         depth += (first in (b"[", b"{")) - (first in (b"]", b"}"))
         if depth > MAX_CONFIG_DEPTH:
             raise CorruptCheckpointError(
-                f"{what} is nested too deeply", expected=f"at most {MAX_CONFIG_DEPTH} levels"
+                f"{what} is nested too deeply",
+                expected=f"at most {MAX_CONFIG_DEPTH} levels",
+                found="more",
             )
     try:
         found = json.loads(text.decode("utf-8", "replace"), parse_int=_parse_int)
@@ -245,7 +247,7 @@ def _name_variables(file: HDF5File, letters_left: int) -> dict[str, str]:
             continue
         letters_left -= len(name)
         if letters_left < 0:
-            raise CorruptCheckpointError("the names of the variables are too long")
+            raise CorruptCheckpointError("the names of the variables are too long", found="more")
         names[decode_name(path)] = decode_name(name)
     return names
 

@@ -135,18 +135,26 @@ def _find_objects(source: Source, order: Callable[[list[Link]], list[Link]] | No
                 "groups are nested too deeply",
                 offset=address,
                 expected=f"at most {MAX_HDF5_DEPTH} levels",
+                found="more",
             )
         found.groups[path] = _read_attributes(messages)
         links = list(read_links(metadata, messages))
         names = {link.name for link in links}
         if len(names) < len(links) or any(not name or b"/" in name for name in names):
             raise CorruptCheckpointError(
-                "names of a group's members are not unique, empty or have a slash", offset=address
+                "names of a group's members are not unique, empty or have a slash",
+                offset=address,
+                found=f"{len(links)} members",
             )
         above = path + b"/" if path else b""
         letters_left -= sum(len(above) + len(name) for name in names)
         if letters_left < 0:
-            raise CorruptCheckpointError("the paths of the HDF5 file are too long", offset=address)
+            raise CorruptCheckpointError(
+                "the paths of the HDF5 file are too long",
+                offset=address,
+                expected=f"at most {max_path_letters(source.nbytes)} bytes in all",
+                found="more",
+            )
         links = order(links) if order else links
         waiting += [(above + link.name, link.address, depth + 1) for link in reversed(links)]
     _require_disjoint(found.datasets)
@@ -182,7 +190,11 @@ def _read_dataset(metadata: Metadata, messages: list[Message]) -> Dataset:
         type = read_type(_body(by_type, DATATYPE))
         shape = read_shape(_body(by_type, DATASPACE))
         if EXTERNAL_FILES in by_type:
-            raise UnsupportedError("the elements of this dataset are in another file")
+            raise UnsupportedError(
+                "the elements of this dataset are in another file",
+                expected="elements in this file",
+                found="a list of external files",
+            )
         if shape is None or type.dtype is None:
             raise UnsupportedError(
                 "this dataset cannot be read as an array",
@@ -207,7 +219,10 @@ def _body(by_type: dict[int, Message], type: int) -> Fields:
         )
     if message.is_shared:
         raise UnsupportedError(
-            "a dataset refers to a type that is stored elsewhere", offset=message.body.offset
+            "a dataset refers to a type that is stored elsewhere",
+            offset=message.body.offset,
+            expected="a type of its own",
+            found="a shared message",
         )
     return message.body
 

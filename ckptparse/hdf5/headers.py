@@ -138,7 +138,9 @@ def _read_version_2(metadata: Metadata, address: int) -> Iterator[Message]:
         if start != address:
             block.expect(b"OCHK", "a block of an object header")
         if end < num_skipped:
-            raise CorruptCheckpointError("a block of an object header is too short", offset=start)
+            raise CorruptCheckpointError(
+                "a block of an object header is too short", offset=start, found=f"{nbytes} bytes"
+            )
         checked = Fields(block.data, start)
         checked.take(end)
         require_lookup3(block.data[:end], checked, "an object header")

@@ -124,7 +124,10 @@ def _require_written(start: int, found: int, nbytes: int, offset: int) -> int:
 
 def _never_written(offset: int) -> UnsupportedError:
     return UnsupportedError(
-        "elements of this dataset were never written", offset=offset, expected="all elements"
+        "elements of this dataset were never written",
+        offset=offset,
+        expected="all elements",
+        found="fewer",
     )
 
 
