@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import zlib
 from pathlib import Path
 
 import pytest
-from test_sources import SourceSuite
 
 import ckptparse.sources.inflated as inflated
 from ckptparse.errors import (
@@ -21,6 +21,8 @@ from ckptparse.limits import MAX_DEFLATE_RATIO
 from ckptparse.sources import MemorySource, Source
 from ckptparse.sources.inflated import GZIP, RAW, InflatedSource
 from support.builders import CountingSource
+from support.children import output_of
+from support.source_suite import SourceSuite
 
 WORDS = random.Random(1).randbytes(9_000) + bytes(20_000) + b"weights" * 3_000
 """50,000 bytes, some of which compress well."""
@@ -261,3 +263,36 @@ def test_the_largest_ratio_of_deflate_is_allowed() -> None:
     assert 1028 < nbytes / len(compressed) < MAX_DEFLATE_RATIO
     source = inflate(compressed, nbytes)
     assert bytes(source.read(nbytes - 5, nbytes)) == bytes(5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_reads_while_a_thread_of_its_parent_does() -> None:
+    code = """
+        import os, threading, zlib
+        from ckptparse.sources import MemorySource
+        from ckptparse.sources.inflated import GZIP, InflatedSource
+
+        contents = os.urandom(3 << 20)
+        compressor = zlib.compressobj(wbits=GZIP)
+        stream = compressor.compress(contents) + compressor.flush()
+        outer = MemorySource("outer", stream)
+        source = InflatedSource(outer, 0, len(stream), len(contents), "inner", wbits=GZIP)
+        source.read(0, 2 << 20)
+        is_locked, may_end = threading.Event(), threading.Event()
+
+        def hold():
+            with source._lock:
+                is_locked.set()
+                may_end.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        is_locked.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if source.read(100, 1 << 21) == contents[100 : 1 << 21] else 1)
+        may_end.set()
+        thread.join()
+        print(os.waitpid(child, 0)[1])
+    """
+    assert output_of(code) == ["0"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_sources import CONTENTS, NBYTES, SourceSuite
 
 from ckptparse.errors import TruncatedError
 from ckptparse.sources import LocalFiles, MemorySource, Source
 from ckptparse.sources.part import PartSource
 from support.builders import CountingSource
+from support.source_suite import CONTENTS, NBYTES, SourceSuite
 
 BEFORE, AFTER = b"before", b"after it"
 
