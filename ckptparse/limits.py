@@ -158,3 +158,25 @@ MAX_CONFIG_DEPTH = 100
 
 That of a large model has a few megabytes.  A layer takes ten levels, and each model around it four.
 """
+
+MIN_MEMBER_NBYTES = 16
+MAX_FREE_MEMBERS = 1 << 10
+"""A tar archive may have one header for each 16 bytes of the file, plus 1,024.
+
+A header has 512 bytes; gzip makes about 50 of it.  An empty file in a row of them takes 20.
+"""
+
+MAX_EXTENDED_HEADER_NBYTES = 1 << 20
+"""An extended header of a tar archive may have 1 MiB; those of real archives have about 100 bytes."""
+
+MAX_MEMBER_NAMES_RATIO = 16
+"""All names in a tar archive may have 16 bytes for each byte of the file, plus 1 MiB.
+
+A name is in a header of its own, which takes 20 compressed bytes or more.
+"""
+
+MAX_ARCHIVE_DEPTH = 32
+"""A file in an archive may be in 32 directories, one in the other; real archives have about 3."""
+
+MAX_ARCHIVE_DIRECTORIES = 1_000
+"""An archive is searched for a checkpoint if it has no more directories than this."""

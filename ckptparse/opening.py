@@ -12,7 +12,8 @@ from ckptparse.formats.bundle import BundleReader
 from ckptparse.formats.containers import CONTAINERS, ContainerOptions
 from ckptparse.formats.file_names import INDEX_SUFFIX
 from ckptparse.formats.reader import Reader
-from ckptparse.paths.locate import Found, confine, find_checkpoint
+from ckptparse.formats.recognize import ARCHIVE
+from ckptparse.paths.locate import Found, confine, find_archive_path, find_checkpoint
 from ckptparse.sources import MOST_KEPT_OPEN, Files, files_for, is_url
 
 FORMATS = ("v2", "v1", *CONTAINERS)
@@ -47,10 +48,11 @@ def open_checkpoint(
             - a ``checkpoint`` state file or its directory, for the latest checkpoint;
             - the directory of a SavedModel or a TF-Hub module;
             - a directory that contains exactly one checkpoint;
-            - a `.weights.h5`, `.h5` or `.keras` file of Keras (extra `keras`), a frozen graph
-              (`.pb`, `.pbtxt`), an `.npz` or a `.safetensors` file;
-            - a `.tar`, `.tar.gz`, `.tgz` or `.zip` archive that contains exactly one of these, or
-              the path of one inside of an archive: ``models.zip/model.ckpt``.
+            - a `.weights.h5`, `.h5` or `.keras` file of Keras, a frozen graph (`.pb`, `.pbtxt`), an
+              `.npz` or a `.safetensors` file;
+            - a `.zip`, `.tar`, `.tar.gz` or `.tgz` archive that contains exactly one of these, or a
+              path into the archive, such as ``models.zip/inner/model.ckpt``.  Nothing is unpacked
+              to the disk.  Opening a `.tar.gz` archive inflates it once.
 
         verify: compare the bytes of a tensor with their stored checksum at the first access.  With
             False, a mapped file is read only when an array over it is used.  Indexes and tables of
@@ -113,9 +115,7 @@ def open_checkpoint(
     }
     again = _open_again, (path if is_url(path) else os.path.abspath(path), options)
     files = files_for(path, mmap=mmap, storage_options=storage_options)
-    if confined:
-        files = confine(files, path, format)
-    found = find_checkpoint(files, path, format)
+    files, found = _find(files, path, format, confined=confined)
     try:
         reader = _open_reader(files, found, options)
     except CheckpointNotFoundError:
@@ -125,6 +125,26 @@ def open_checkpoint(
             "this file disappeared while it was opened", file=found.prefix
         ) from error
     return Checkpoint(reader, files, again)
+
+
+def _find(files: Files, path: str, format: str | None, *, confined: bool) -> tuple[Files, Found]:
+    """Find the checkpoint that a path refers to, and the file system or archive that it is in."""
+    inside = confine(files, path, format) if confined else files
+    try:
+        found = find_checkpoint(inside, path, format)
+    except CheckpointNotFoundError:
+        archive_path = find_archive_path(files, path)
+        if archive_path is None:
+            raise
+    else:
+        if found.format != ARCHIVE:
+            return inside, found
+        directory, name = files.split(path)
+        archive_path = path if name else directory  # without a slash at the end
+    from ckptparse.paths.archives import find_in_archive, open_archive_at  # not for other files
+
+    archive = open_archive_at(files, archive_path, confined=confined)
+    return archive, find_in_archive(archive, path, format)
 
 
 def _open_reader(files: Files, found: Found, options: Mapping[str, Any]) -> Reader:
@@ -202,12 +222,17 @@ def read_graph(
     from ckptparse.metagraph import find_graph_file, read_graph_file
 
     files = files_for(path, mmap=True)
-    if confined:
-        files = confine(files, path)
-    found = find_graph_file(files, path)
+    inside: Files = confine(files, path) if confined else files
+    found = find_graph_file(inside, path)
+    archive_path = find_archive_path(files, path) if found is None else None
+    if archive_path is not None:
+        from ckptparse.paths.archives import open_archive_at
+
+        inside = open_archive_at(files, archive_path, confined=confined)
+        found = find_graph_file(inside, path)
     if found is None:
         with open_checkpoint(path, confined=confined) as ckpt:
-            found = find_graph_file(files, ckpt.path)
+            found = find_graph_file(inside, ckpt.path)
     if found is None:
         raise CheckpointNotFoundError(
             "there is no graph beside this checkpoint",
@@ -215,4 +240,4 @@ def read_graph(
             expected="a .meta file, or a SavedModel's saved_model.pb",
             found="neither",
         )
-    return found, read_graph_file(files, found, tags)
+    return found, read_graph_file(inside, found, tags)

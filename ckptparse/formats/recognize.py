@@ -21,6 +21,14 @@ _MAGIC_AS_UTF8 = bytes.fromhex("57 efbfbd efbfbd efbfbd 24 75 47 efbfbd")
 _MOST_FIRST_NBYTES = 64
 """Longer than any of `_BY_FIRST_BYTES`."""
 
+ARCHIVE = "archive"
+"""What `find_container` returns for a zip, tar or gzip file that may contain a checkpoint."""
+
+_EMPTY_ZIP = b"PK\x05\x06"
+_GZIP = b"\x1f\x8b"
+_TAR = b"ustar"
+_TAR_AT = 257
+
 _BY_FIRST_BYTES = (
     (_GIT_LFS, "a git-lfs pointer (the file itself was never downloaded: git lfs pull)"),
     (b"404: Not Found", "the text of a failed download, '404: Not Found'"),
@@ -29,7 +37,12 @@ _BY_FIRST_BYTES = (
     (b"<html", "an HTML page, probably of a failed download"),
     (_HDF5, "an HDF5 file (Keras .h5)"),
     (_ZIP, "a zip archive (a .keras file, a PyTorch file or an .npz)"),
-    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (_GZIP, "a gzip archive: unpack it first"),
+    (b"BZh", "a bzip2 archive: unpack it first"),
+    (b"\xfd7zXZ\0", "an xz archive: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive: unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
+    (b"Rar!\x1a\x07", "a RAR archive: unpack it first"),
     (b"\x93NUMPY", "a numpy .npy file"),
     (b"\x80\x02", "a pickle"),
     (b"model_checkpoint_path:", "a `checkpoint` state file"),
@@ -42,19 +55,23 @@ _GRAPH_SUFFIXES = (".pb", ".pbtxt")
 def find_container(source: Source) -> str | None:
     """Return the format of a container by its first bytes, or its name if they say nothing.
 
-    None for a table, and for any other file.
+    `ARCHIVE` for an archive: what it contains tells whether it is a container.  None for a table,
+    and for any other file.
 
     Raises:
         UnreadableError: the operating system or the storage refuses.
     """
-    head = bytes(source.read(0, min(source.nbytes, _MOST_FIRST_NBYTES)))
+    head = bytes(source.read(0, min(source.nbytes, _TAR_AT + len(_TAR))))
     tail = bytes(source.read(max(source.nbytes - len(MAGIC), 0), source.nbytes))
     if tail == MAGIC:
         return None
     if head.startswith(_HDF5):
         return "keras-h5"
-    if head.startswith(_ZIP):
-        return "keras" if source.name.endswith(".keras") else "npz"
+    if head.startswith((_ZIP, _EMPTY_ZIP)):
+        suffix = source.name[source.name.rfind(".") :]
+        return {".keras": "keras", ".npz": "npz"}.get(suffix, ARCHIVE)
+    if head.startswith(_GZIP) or head[_TAR_AT:] == _TAR:
+        return ARCHIVE
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= source.nbytes - 8:
         return "safetensors"
     return "frozen-graph" if source.name.endswith(_GRAPH_SUFFIXES) else None

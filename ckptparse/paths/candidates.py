@@ -40,7 +40,7 @@ def list_candidates(files: Files, directory: str) -> list[str]:
         UnreadableError: the directory cannot be listed.
     """
     names = files.list_names(directory)
-    found = [files.join(directory, name) for name in _find_prefixes(files, directory, names)]
+    found = [files.join(directory, name) for name in find_prefixes(files, directory, names)]
     if found:
         return found
     folders = files.list_directories(directory)
@@ -55,13 +55,13 @@ def list_candidates(files: Files, directory: str) -> list[str]:
         except UnreadableError:
             continue
         if _MARKS.isdisjoint(names):
-            found += [files.join(below, name) for name in _find_prefixes(files, below, names)]
+            found += [files.join(below, name) for name in find_prefixes(files, below, names)]
         else:
             found.append(below)
     return found
 
 
-def _find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
+def find_prefixes(files: Files, directory: str, names: list[str]) -> list[str]:
     """Return the names of checkpoints among `names`: V2 prefixes, V1 sets and V1 files, sorted."""
     known = set(names)
     prefixes = set()
@@ -116,7 +116,7 @@ def find_nearest(files: Files, path: str) -> str | None:
         names = files.list_names(folder) if files.is_directory(folder) else []
     except UnreadableError:
         return None
-    near = _nearest_first(name, _find_prefixes(files, folder, names[:_MAX_NAMES]), 1)
+    near = _nearest_first(name, find_prefixes(files, folder, names[:_MAX_NAMES]), 1)
     return files.join(folder, near[0]) if near else None
 
 
@@ -133,7 +133,7 @@ def _list(files: Files, folder: str, wanted: str) -> str:
         names = files.list_names(folder)
     except UnreadableError as error:
         return f"the directory cannot be listed ({error.message})"
-    prefixes = _find_prefixes(files, folder, names[:_MAX_NAMES])
+    prefixes = find_prefixes(files, folder, names[:_MAX_NAMES])
     if not prefixes:
         shown = ", ".join(names[:_MAX_LISTED]) + (" ..." if len(names) > _MAX_LISTED else "")
         return f"the directory holds no checkpoint, only {shown}" if names else "an empty directory"

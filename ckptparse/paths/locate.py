@@ -48,7 +48,7 @@ from ckptparse.formats.file_names import (
     V2_PART,
     shard_suffix,
 )
-from ckptparse.formats.recognize import find_container
+from ckptparse.formats.recognize import ARCHIVE, find_container
 from ckptparse.paths.candidates import describe, find_nearest, list_candidates
 from ckptparse.paths.state_file import is_state_file, last_part, read_state
 from ckptparse.sources import Files
@@ -65,7 +65,8 @@ class Found(NamedTuple):
     """A checkpoint that exists.
 
     Attributes:
-        format: "v1", "v2", or the format of a container.
+        format: "v1", "v2", the format of a container, or `ARCHIVE` for a file that has to be
+            searched by `ckptparse.paths.archives`.
         prefix: the common beginning of the paths of its files.
         shards: paths of all files of a V1 checkpoint, in order, or of the container; () for V2.
     """
@@ -115,6 +116,7 @@ def find_checkpoint(files: Files, path: str, format: str | None = None) -> Found
             folder, name = files.split(path)
             if name in SAVED_MODEL_NAMES:
                 return _find_in_saved_model(files, folder, format)
+        if kind == ARCHIVE or (kind in CONTAINERS and format is None):
             return found._replace(format=kind)
     if found is None and files.is_directory(path):
         return _find_in_directory(files, path, format)
@@ -132,7 +134,8 @@ def _find_container(files: Files, path: str, format: str) -> Found:
         raise CheckpointNotFoundError(
             "no such file", file=path, expected=path, found=describe(files, path)
         )
-    return Found(format, path, (path,))
+    is_archive = _kind_of(files, path) == ARCHIVE
+    return Found(ARCHIVE if is_archive else format, path, (path,))
 
 
 _STATE = "state"
@@ -152,6 +155,20 @@ def _kind_of(files: Files, path: str) -> str | None:
         return _STATE if is_state_file(source) else find_container(source)
     finally:
         source.close()
+
+
+def find_archive_path(files: Files, path: str) -> str | None:
+    """Return the leading part of a path that is an archive, or the path itself; None without one.
+
+    Raises:
+        UnreadableError: the operating system or the storage refuses.
+    """
+    while path and not files.is_directory(path):
+        if files.is_file(path):
+            return path if _kind_of(files, path) == ARCHIVE else None
+        parent, _ = files.split(path)
+        path = "" if parent == path else parent
+    return None
 
 
 def _not_found(files: Files, path: str, format: str | None) -> CheckpointNotFoundError:

@@ -11,7 +11,7 @@ Source: crc32_combine of zlib, which does the same for CRC-32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from ckptparse.encoding.crc32c import crc32c
@@ -74,11 +74,16 @@ def crc32c_of_range(
         piece_start = piece_stop - piece_nbytes if i else start
         return crc32c_between(piece_start, piece_stop)
 
-    from ckptparse.sources.parallel import run_on_all_cores
+    crcs: Iterable[int]
+    if getattr(source, "is_inflated", False):  # it is read in order, so that it is inflated once
+        crcs = map(crc32c_of_piece, range(count))
+    else:
+        from ckptparse.sources.parallel import run_on_all_cores
 
+        crcs = run_on_all_cores(crc32c_of_piece, count)
     factor = _power_of_x(8 * piece_nbytes)
     whole = 0
-    for crc in run_on_all_cores(crc32c_of_piece, count):
+    for crc in crcs:
         whole = _multiply(whole, factor) ^ crc
     return whole
 
