@@ -167,7 +167,7 @@ A header has 512 bytes; gzip makes about 50 of it.  An empty file in a row of th
 """
 
 MAX_EXTENDED_HEADER_NBYTES = 1 << 20
-"""An extended header of a tar archive may have 1 MiB; those of real archives have about 100 bytes."""
+"""An extended header of a tar archive may have 1 MiB; those of real archives have 100 bytes."""
 
 MAX_MEMBER_NAMES_RATIO = 16
 """All names in a tar archive may have 16 bytes for each byte of the file, plus 1 MiB.
