@@ -156,11 +156,12 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "safetensors_header": SAFETENSORS,
         "safetensors_empty": SAFETENSORS,
     },
+    "archives": {"archives": NEWEST},
 }
 
 
 # These topics read fixtures of other topics, so their cases are made last.
-READING = ("train",)
+READING = ("train", "archives")
 
 
 @dataclass(frozen=True)
