@@ -29,9 +29,9 @@ class ContainerOptions(NamedTuple):
         is_chosen: whether the user gave the format; otherwise the file was recognized.
     """
 
-    verify: bool
-    all_constants: bool
-    is_chosen: bool
+    verify: bool = True
+    all_constants: bool = False
+    is_chosen: bool = False
 
 
 def _open_safetensors(source: Source, options: ContainerOptions) -> Reader:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ckptparse import Checkpoint, open_checkpoint
-from ckptparse.formats.containers import CONTAINERS
+from ckptparse.formats.containers import CONTAINERS, ContainerOptions
 from support.builders import CountingSource
 from support.counting_files import counted
 from support.hostile import allocating_at_most
@@ -50,7 +50,7 @@ def npz_compressed() -> bytes:
 def read_by_listing(format: str, contents: bytes, *, mapped: bool) -> list[tuple[int, int]]:
     """The ranges that opening and listing read."""
     source = CountingSource(contents, mapped=mapped)
-    ckpt = Checkpoint(CONTAINERS[format](source, True))
+    ckpt = Checkpoint(CONTAINERS[format](source, ContainerOptions()))
     assert list(ckpt) == list(ARRAYS)
     assert [info.shape for info in ckpt.infos()] == [(25_000,)] * NUM_ARRAYS
     assert ckpt.forms().names == list(ARRAYS)

@@ -41,6 +41,37 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("MAX_PATH_LETTERS_RATIO", "16 characters for each byte"),
         ("MAX_FREE_PATH_LETTERS", "at least a million"),
     ),
+    "the header of a `.safetensors`": (("MAX_SAFETENSORS_HEADER_NBYTES", "100,000,000 bytes"),),
+    "values that a constant": (
+        ("MAX_PADDED_RATIO", "16 times"),
+        ("MAX_FREE_PADDED_NBYTES", "8 MiB"),
+        ("MAX_SPLAT_NBYTES", "1,024 MiB"),
+    ),
+    "data that is inflated": (("MAX_DEFLATE_RATIO", "1,032 times"),),
+    "headers of the arrays": (
+        ("MAX_NPY_HEADER_NBYTES", "10,000 bytes"),
+        ("MAX_NPY_HEADERS_RATIO", "the size of the file"),
+        ("MAX_FREE_NPY_HEADERS_NBYTES", "64 KiB"),
+    ),
+    "the metadata of an HDF5": (
+        ("MAX_HDF5_RATIO", "2 times"),
+        ("MAX_FREE_HDF5_NBYTES", "64 KiB"),
+        ("MAX_HDF5_DEPTH", "100 deep"),
+    ),
+    "the configuration of a Keras": (
+        ("MAX_CONFIG_NBYTES", "64 MiB"),
+        ("MAX_CONFIG_DEPTH", "100 deep"),
+    ),
+    "headers of a tar": (
+        ("MIN_MEMBER_NBYTES", "one for each 16 bytes"),
+        ("MAX_FREE_MEMBERS", "plus 1,024"),
+        ("MAX_EXTENDED_HEADER_NBYTES", "1 MiB"),
+        ("MAX_MEMBER_NAMES_RATIO", "16 bytes for each byte"),
+    ),
+    "directories of an archive": (
+        ("MAX_ARCHIVE_DEPTH", "32 directories deep"),
+        ("MAX_ARCHIVE_DIRECTORIES", "more than 1,000"),
+    ),
     "a report of `verify`": (
         ("MAX_INDEX_ERRORS", "10,000 damaged entries"),
         ("MAX_DAMAGED_TENSORS", "50,000 damaged tensors"),

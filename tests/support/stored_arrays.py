@@ -24,7 +24,7 @@ from ckptparse import (
     open_checkpoint,
     save_checkpoint,
 )
-from ckptparse.formats.containers import CONTAINERS
+from ckptparse.formats.containers import CONTAINERS, ContainerOptions
 from ckptparse.sources import MemorySource
 from support.repository import FIXTURES
 
@@ -103,7 +103,7 @@ def open_checked(case: StoredCase) -> Checkpoint:
 
 def open_in_memory(case: StoredCase) -> Checkpoint:
     source = MemorySource(str(case.path), case.path.read_bytes())
-    return Checkpoint(CONTAINERS[case.format](source, True))
+    return Checkpoint(CONTAINERS[case.format](source, ContainerOptions()))
 
 
 def open_remote(case: StoredCase) -> Checkpoint:
