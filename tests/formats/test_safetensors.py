@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ckptparse import UnsupportedError, open_checkpoint
+from ckptparse.formats import safetensors
 from support.stored_arrays import ContainerContract, StoredCase, cases, load_stored
 
 DTYPES = load_stored("safetensors-0.8.0/safetensors_dtypes")
@@ -51,3 +52,39 @@ def test_recognised_without_a_suffix(tmp_path: Path) -> None:
     path.write_bytes(DTYPES.path.read_bytes())
     with open_checkpoint(path) as ckpt:
         assert ckpt.format == "safetensors"
+
+
+def header_of(path: Path) -> str:
+    contents = path.read_bytes()
+    return contents[8 : 8 + int.from_bytes(contents[:8], "little")].decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_plain"), [("dtypes", True), ("names", False), ("empty", False)]
+)
+def test_headers_of_the_library_are_read_in_one_step_or_as_json(name: str, is_plain: bool) -> None:
+    """Names with escapes, and no tensors, are read as JSON."""
+    header = header_of(load_stored(f"safetensors-0.8.0/safetensors_{name}").path)
+    assert (safetensors._read_plain(header) is not None) == is_plain
+    assert safetensors._read_tensors(header, 0) == safetensors._read_json(header, 0)
+
+
+METADATA = {
+    "{}": True,
+    '{"a":"b"}': True,
+    '{"a":"b","c":""}': True,
+    '{"a":"b",}': False,
+    '{,"a":"b"}': False,
+    '{"a":"b""c":"d"}': False,
+    '{"a":1}': False,
+    '{"a":"\\n"}': False,
+    "null": False,
+}
+
+
+@pytest.mark.parametrize("text", METADATA)
+def test_metadata_before_the_tensors(text: str) -> None:
+    tensor = '"x":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}'
+    plain = safetensors._read_plain(f'{{"__metadata__":{text},{tensor}}}')
+    assert (plain is not None) == METADATA[text]
+    assert plain in (None, [(0, 24, "x", "F32", (2, 3))])

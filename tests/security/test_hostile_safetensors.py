@@ -46,6 +46,14 @@ def write(folder: Path, text: bytes) -> Path:
     return write_file(folder, len(text).to_bytes(8, "little") + text + PAYLOAD)
 
 
+def write_compact(folder: Path, text: bytes) -> Path:
+    """The same without spaces, as the library writes headers."""
+    return write(folder, text.replace(b", ", b",").replace(b": ", b":"))
+
+
+both = pytest.mark.parametrize("write", [write, write_compact], ids=["spaces", "compact"])
+
+
 def refused(words: str, error_class: Any = CorruptCheckpointError, offset: Any = ...) -> Refused:
     return Refused(OPEN, words, error_class, suffix="", offset=offset)
 
@@ -56,111 +64,121 @@ NO_OFFSETS = refused("data_offsets is not valid")
 NO_SIZE = refused("the size of a tensor contradicts its shape")
 GAP = refused("overlap, or have gaps")
 TWICE = refused("a name twice")
-METADATA = refused("__metadata__ is not valid")
+NO_METADATA = refused("__metadata__ is not valid")
 
 SOUND = header()
 
-test_headers = each_case(
-    write,
-    {
-        "as written": (SOUND, RIGHT),
-        "spaces after it": (SOUND + b"   ", RIGHT),
-        "line feeds after it": (SOUND + b"\r\n\t", RIGHT),
-        "a NUL after it": (SOUND + b"\0", NO_JSON),
-        "two objects": (SOUND + SOUND, NO_JSON),
-        "an open object": (SOUND[:-1], NO_JSON),
-        "half of it": (SOUND[:40], NO_JSON),
-        "a comma too much": (SOUND[:-1] + b",}", NO_JSON),
-        "a comment": (SOUND[:-1] + b"/**/}", NO_JSON),
-        "not UTF-8": (SOUND.replace(b'"y"', b'"\xff"'), refused("not UTF-8")),
-        "UTF-8 of a surrogate": (SOUND.replace(b'"y"', b'"\xed\xa0\x80"'), refused("not UTF-8")),
-        "UTF-16": (b"{\0" + SOUND.decode().encode("utf-16-le")[2:], NO_JSON),
-        "a control character": (SOUND.replace(b'"y"', b'"\x1f"'), NO_JSON),
-        "a lone surrogate": (SOUND.replace(b'"y"', rb'"\ud800"'), refused("not Unicode")),
-        "an unknown escape": (SOUND.replace(b'"y"', rb'"\q"'), NO_JSON),
-        "an escaped name": (SOUND.replace(b'"y"', rb'"\u0079"'), RIGHT),
-        "NaN": (SOUND.replace(b"[1]", b"[NaN]"), NO_JSON),
-        "Infinity": (SOUND.replace(b"[1]", b"[Infinity]"), NO_JSON),
-        "a name twice": (SOUND.replace(b'"y"', b'"x"'), TWICE),
-        "a name twice, once escaped": (SOUND.replace(b'"y"', rb'"\u0078"'), TWICE),
-        "nested arrays": (with_x(b"[" * 100_000), refused("nested too deeply|not JSON")),
-        "nested objects": (with_x(b'{"a":' * 100_000), refused("nested too deeply|not JSON")),
-        "a long integer": (header().replace(b"[1]", b"[" + b"1" * 500_000 + b"]"), refused("")),
-        "a long fraction": (header().replace(b"[1]", b"[1." + b"1" * 500_000 + b"]"), refused("")),
-    },
-)
+HEADERS: dict[str, Any] = {
+    "as written": (SOUND, RIGHT),
+    "spaces after it": (SOUND + b"   ", RIGHT),
+    "line feeds after it": (SOUND + b"\r\n\t", RIGHT),
+    "a NUL after it": (SOUND + b"\0", NO_JSON),
+    "two objects": (SOUND + SOUND, NO_JSON),
+    "an open object": (SOUND[:-1], NO_JSON),
+    "half of it": (SOUND[:40], NO_JSON),
+    "a comma too much": (SOUND[:-1] + b",}", NO_JSON),
+    "a comment": (SOUND[:-1] + b"/**/}", NO_JSON),
+    "not UTF-8": (SOUND.replace(b'"y"', b'"\xff"'), refused("not UTF-8")),
+    "UTF-8 of a surrogate": (SOUND.replace(b'"y"', b'"\xed\xa0\x80"'), refused("not UTF-8")),
+    "UTF-16": (b"{\0" + SOUND.decode().encode("utf-16-le")[2:], NO_JSON),
+    "a control character": (SOUND.replace(b'"y"', b'"\x1f"'), NO_JSON),
+    "a lone surrogate": (SOUND.replace(b'"y"', rb'"\ud800"'), refused("not Unicode")),
+    "an unknown escape": (SOUND.replace(b'"y"', rb'"\q"'), NO_JSON),
+    "an escaped name": (SOUND.replace(b'"y"', rb'"\u0079"'), RIGHT),
+    "NaN": (SOUND.replace(b"[1]", b"[NaN]"), NO_JSON),
+    "Infinity": (SOUND.replace(b"[1]", b"[Infinity]"), NO_JSON),
+    "a name twice": (SOUND.replace(b'"y"', b'"x"'), TWICE),
+    "a name twice, once escaped": (SOUND.replace(b'"y"', rb'"\u0078"'), TWICE),
+    "nested arrays": (with_x(b"[" * 100_000), refused("nested too deeply|not JSON")),
+    "nested objects": (with_x(b'{"a":' * 100_000), refused("nested too deeply|not JSON")),
+    "a long integer": (header().replace(b"[1]", b"[" + b"1" * 500_000 + b"]"), refused("")),
+    "a long fraction": (header().replace(b"[1]", b"[1." + b"1" * 500_000 + b"]"), refused("")),
+}
 
-test_metadata = each_case(
-    write,
-    {
-        "none": (SOUND, RIGHT),
-        "null": (SOUND[:-1] + b',"__metadata__":null}', RIGHT),
-        "empty": (SOUND[:-1] + b',"__metadata__":{}}', RIGHT),
-        "texts": (SOUND[:-1] + b',"__metadata__":{"a":"b","":""}}', RIGHT),
-        "a name twice in it": (SOUND[:-1] + b',"__metadata__":{"a":"b","a":"c"}}', RIGHT),
-        "twice": (SOUND[:-1] + b',"__metadata__":{},"__metadata__":{}}', TWICE),
-        "a number": (SOUND[:-1] + b',"__metadata__":1}', METADATA),
-        "an array": (SOUND[:-1] + b',"__metadata__":[]}', METADATA),
-        "a number in it": (SOUND[:-1] + b',"__metadata__":{"a":1}}', METADATA),
-        "a fraction in it": (SOUND[:-1] + b',"__metadata__":{"a":1.5}}', METADATA),
-        "an object in it": (SOUND[:-1] + b',"__metadata__":{"a":{}}}', METADATA),
-        "a tensor": (SOUND[:-1] + b',"__metadata__":%s}' % json.dumps(X).encode(), METADATA),
-    },
-)
+METADATA: dict[str, Any] = {
+    "none": (SOUND, RIGHT),
+    "null": (SOUND[:-1] + b',"__metadata__":null}', RIGHT),
+    "empty": (SOUND[:-1] + b',"__metadata__":{}}', RIGHT),
+    "texts": (SOUND[:-1] + b',"__metadata__":{"a":"b","":""}}', RIGHT),
+    "a name twice in it": (SOUND[:-1] + b',"__metadata__":{"a":"b","a":"c"}}', RIGHT),
+    "twice": (SOUND[:-1] + b',"__metadata__":{},"__metadata__":{}}', TWICE),
+    "a number": (SOUND[:-1] + b',"__metadata__":1}', NO_METADATA),
+    "an array": (SOUND[:-1] + b',"__metadata__":[]}', NO_METADATA),
+    "a number in it": (SOUND[:-1] + b',"__metadata__":{"a":1}}', NO_METADATA),
+    "a fraction in it": (SOUND[:-1] + b',"__metadata__":{"a":1.5}}', NO_METADATA),
+    "an object in it": (SOUND[:-1] + b',"__metadata__":{"a":{}}}', NO_METADATA),
+    "a tensor": (SOUND[:-1] + b',"__metadata__":%s}' % json.dumps(X).encode(), NO_METADATA),
+}
 
-test_tensors = each_case(
-    write,
-    {
-        "a field that is ignored": (header(other={"a": [1.5, None, [True]]}), RIGHT),
-        "fields in another order": (with_x(BACKWARDS), RIGHT),
-        "no object": (with_x(b"1"), refused("a tensor of the header is not valid")),
-        "null": (with_x(b"null"), refused("a tensor of the header is not valid")),
-        "an array": (with_x(b'["U8",[3],[0,3]]'), refused("a tensor of the header is not valid")),
-        "an empty object": (with_x(b"{}"), refused("the dtype is not valid")),
-        "a field twice": (header().replace(b'"shape"', b'"dtype":"U8","shape"', 1), TWICE),
-        "no dtype": (header(dtype=None), refused("the dtype is not valid")),
-        "a number as dtype": (header(dtype=1), refused("the dtype is not valid")),
-        "an object as dtype": (header(dtype={"U8": None}), refused("the dtype is not valid")),
-        "an unknown dtype": (header(dtype="u8"), refused("dtype of a tensor", UnsupportedError)),
-        "a dtype of 2 bytes": (header(dtype="U16"), NO_SIZE),
-        "no shape": (header(shape=None), NO_COUNT),
-        "a number as shape": (header(shape=3), NO_COUNT),
-        "an object as shape": (header(shape={"3": 3}), NO_COUNT),
-        "a negative size": (header(shape=[-3]), NO_COUNT),
-        "two negative sizes": (header(shape=[-3, -1]), NO_COUNT),
-        "true as a size": (header(shape=[3, True]), NO_COUNT),
-        "a fraction as a size": (header(shape=[3.0]), NO_COUNT),
-        "an exponent": (header().replace(b"[3]", b"[3e0]", 1), NO_COUNT),
-        "a text as a size": (header(shape=["3"]), NO_COUNT),
-        "null as a size": (header().replace(b"[3]", b"[null]", 1), NO_COUNT),
-        "an array as a size": (header(shape=[[3]]), NO_COUNT),
-        "a size of 2**64": (header(shape=[3, 2**64]), NO_COUNT),
-        "one less": (header(shape=[2]), NO_SIZE),
-        "one more": (header(shape=[4]), NO_SIZE),
-        "2**64 elements": (header(shape=[2**32, 2**32]), refused("too many elements")),
-        "2**64 bits": (header(shape=[2**61]), refused("too many elements")),
-        "2**64 elements times 0": (header(shape=[2**63, 2, 0]), refused("too many elements")),
-        "wraps to the size": (header(shape=[2**64 - 1, 2**64 - 3]), refused("too many elements")),
-        "no offsets": (header(data_offsets=None), NO_OFFSETS),
-        "one offset": (header(data_offsets=[0]), NO_OFFSETS),
-        "three offsets": (header(data_offsets=[0, 3, 3]), NO_OFFSETS),
-        "an object as offsets": (header(data_offsets={"0": 3}), NO_OFFSETS),
-        "a negative offset": (header(data_offsets=[-1, 2]), NO_OFFSETS),
-        "a fraction as an offset": (header(data_offsets=[0, 3.5]), NO_OFFSETS),
-        "true as an offset": (header(data_offsets=[False, 3]), NO_OFFSETS),
-        "an offset of 2**64": (header(data_offsets=[2**64 - 3, 2**64]), NO_OFFSETS),
-        "an end of 2**64-1": (header(data_offsets=[2**64 - 4, 2**64 - 1]), GAP),
-        "offsets in the other order": (header(data_offsets=[3, 0]), NO_SIZE),
-        "a gap before it": (header(data_offsets=[1, 4]), GAP),
-        "the same bytes": (header(shape=[1], data_offsets=[3, 4]), GAP),
-        "overlapping": (header(shape=[4], data_offsets=[0, 4]), GAP),
-        "a gap after it": (header(shape=[2], data_offsets=[0, 2]), GAP),
-        "half a byte": (
-            header(dtype="F4", shape=[7], data_offsets=[0, 3]),
-            refused("inside a byte"),
-        ),
-    },
-)
+TENSORS: dict[str, Any] = {
+    "a field that is ignored": (header(other={"a": [1.5, None, [True]]}), RIGHT),
+    "fields in another order": (with_x(BACKWARDS), RIGHT),
+    "no object": (with_x(b"1"), refused("a tensor of the header is not valid")),
+    "null": (with_x(b"null"), refused("a tensor of the header is not valid")),
+    "an array": (with_x(b'["U8",[3],[0,3]]'), refused("a tensor of the header is not valid")),
+    "an empty object": (with_x(b"{}"), refused("the dtype is not valid")),
+    "a field twice": (header().replace(b'"shape"', b'"dtype":"U8","shape"', 1), TWICE),
+    "no dtype": (header(dtype=None), refused("the dtype is not valid")),
+    "a number as dtype": (header(dtype=1), refused("the dtype is not valid")),
+    "an object as dtype": (header(dtype={"U8": None}), refused("the dtype is not valid")),
+    "an unknown dtype": (header(dtype="u8"), refused("dtype of a tensor", UnsupportedError)),
+    "a dtype of 2 bytes": (header(dtype="U16"), NO_SIZE),
+    "no shape": (header(shape=None), NO_COUNT),
+    "a number as shape": (header(shape=3), NO_COUNT),
+    "an object as shape": (header(shape={"3": 3}), NO_COUNT),
+    "a negative size": (header(shape=[-3]), NO_COUNT),
+    "two negative sizes": (header(shape=[-3, -1]), NO_COUNT),
+    "true as a size": (header(shape=[3, True]), NO_COUNT),
+    "a fraction as a size": (header(shape=[3.0]), NO_COUNT),
+    "an exponent": (header().replace(b"[3]", b"[3e0]", 1), NO_COUNT),
+    "a text as a size": (header(shape=["3"]), NO_COUNT),
+    "null as a size": (header().replace(b"[3]", b"[null]", 1), NO_COUNT),
+    "an array as a size": (header(shape=[[3]]), NO_COUNT),
+    "a size of 2**64": (header(shape=[3, 2**64]), NO_COUNT),
+    "one less": (header(shape=[2]), NO_SIZE),
+    "one more": (header(shape=[4]), NO_SIZE),
+    "2**64 elements": (header(shape=[2**32, 2**32]), refused("too many elements")),
+    "2**64 bits": (header(shape=[2**61]), refused("too many elements")),
+    "2**64 elements times 0": (header(shape=[2**63, 2, 0]), refused("too many elements")),
+    "wraps to the size": (header(shape=[2**64 - 1, 2**64 - 3]), refused("too many elements")),
+    "no offsets": (header(data_offsets=None), NO_OFFSETS),
+    "one offset": (header(data_offsets=[0]), NO_OFFSETS),
+    "three offsets": (header(data_offsets=[0, 3, 3]), NO_OFFSETS),
+    "an object as offsets": (header(data_offsets={"0": 3}), NO_OFFSETS),
+    "a negative offset": (header(data_offsets=[-1, 2]), NO_OFFSETS),
+    "a fraction as an offset": (header(data_offsets=[0, 3.5]), NO_OFFSETS),
+    "true as an offset": (header(data_offsets=[False, 3]), NO_OFFSETS),
+    "an offset of 2**64": (header(data_offsets=[2**64 - 3, 2**64]), NO_OFFSETS),
+    "an end of 2**64-1": (header(data_offsets=[2**64 - 4, 2**64 - 1]), GAP),
+    "offsets in the other order": (header(data_offsets=[3, 0]), NO_SIZE),
+    "a gap before it": (header(data_offsets=[1, 4]), GAP),
+    "the same bytes": (header(shape=[1], data_offsets=[3, 4]), GAP),
+    "overlapping": (header(shape=[4], data_offsets=[0, 4]), GAP),
+    "a gap after it": (header(shape=[2], data_offsets=[0, 2]), GAP),
+    "half a byte": (
+        header(dtype="F4", shape=[7], data_offsets=[0, 3]),
+        refused("inside a byte"),
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize(("text", "outcome"), HEADERS.values(), ids=HEADERS)
+def test_headers(text: bytes, outcome: Any, write: Any, tmp_path: Path) -> None:
+    outcome.check(write(tmp_path, text))
+
+
+@both
+@pytest.mark.parametrize(("text", "outcome"), METADATA.values(), ids=METADATA)
+def test_metadata(text: bytes, outcome: Any, write: Any, tmp_path: Path) -> None:
+    outcome.check(write(tmp_path, text))
+
+
+@both
+@pytest.mark.parametrize(("text", "outcome"), TENSORS.values(), ids=TENSORS)
+def test_tensors(text: bytes, outcome: Any, write: Any, tmp_path: Path) -> None:
+    outcome.check(write(tmp_path, text))
+
 
 test_files = each_case(
     write_file,
