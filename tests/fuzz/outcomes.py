@@ -61,6 +61,8 @@ def equal(one: Any, other: Any) -> bool:
         return False
     if one.size > 1 and not any(one.strides) and not any(other.strides):  # one repeated value
         one, other = one.flat[:1], other.flat[:1]
+    if one.dtype.names is not None:  # the bytes between fields have no meaning
+        return all(equal(one[name], other[name]) for name in one.dtype.names)
     if one.dtype == object:
         return bool(one.ravel().tolist() == other.ravel().tolist())
     return one.tobytes() == other.tobytes()

@@ -9,7 +9,10 @@ from typing import Protocol
 
 from fuzz.noise import Noise
 
-NAMES = ("table", "bundle", "saved_slices", "state", "object_graph", "meta_graph", "frozen_graph")
+NAMES = (
+    *("table", "bundle", "saved_slices", "state", "object_graph", "meta_graph"),
+    *("frozen_graph", "safetensors", "npz"),
+)
 
 
 class Target(Protocol):
