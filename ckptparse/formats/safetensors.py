@@ -24,8 +24,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
+from math import prod
 from operator import itemgetter, sub
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -41,7 +42,7 @@ from ckptparse.formats.container import ContainerReader, PlainArray, RefusedArra
 from ckptparse.limits import MAX_SAFETENSORS_HEADER_NBYTES
 from ckptparse.sources import Source
 from ckptparse.tensors.dtypes import name_of_array
-from ckptparse.tensors.info import TensorForms
+from ckptparse.tensors.info import TensorForms, TensorInfo
 
 _LENGTH_NBYTES = 8
 
@@ -80,14 +81,11 @@ _Object = tuple[tuple[str, Any], ...]
 """A JSON object as the pairs of its members, so that repeated names are noticed."""
 
 
-class _Tensor(NamedTuple):
-    """A tensor of the header; `start` and `stop` count from the end of the header."""
+_Tensor = tuple[int, int, str, str, tuple[int, ...]]
+"""Start and stop, from the end of the header; name; name of the dtype; shape.
 
-    start: int
-    stop: int
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+A tuple without names, because making named ones takes a fifth of the time of a listing.
+"""
 
 
 def open_safetensors(source: Source, *, verify: bool) -> SafetensorsReader:
@@ -112,8 +110,8 @@ class SafetensorsReader(ContainerReader):
         self._start, header = _read_header(source)
         self.index_nbytes = self._start
         tensors = _read_tensors(header, self._start)
-        _require_file_nbytes(source, self._start + (tensors[-1].stop if tensors else 0))
-        self._tensors = {tensor.name.encode(): tensor for tensor in tensors}
+        _require_file_nbytes(source, self._start + (tensors[-1][1] if tensors else 0))
+        self._tensors = {tensor[2].encode(): tensor for tensor in tensors}
 
     def keys(self) -> list[bytes]:
         """Return the names of all tensors as bytes, in the order of their elements."""
@@ -124,22 +122,47 @@ class SafetensorsReader(ContainerReader):
         tensor = self._tensors.get(key)
         if tensor is None:
             return None
-        start, stop = self._start + tensor.start, self._start + tensor.stop
-        if tensor.dtype in _BITS_OF_PACKED:
-            error = partial(_packed_error, tensor.dtype)
-            return RefusedArray(tensor.dtype, tensor.shape, (start, stop), error)
-        dtype = _dtype_of(tensor.dtype)
-        return PlainArray(dtype, tensor.shape, start, swapped=sys.byteorder == "big")
+        start, stop, _, dtype, shape = tensor
+        if dtype in _BITS_OF_PACKED:
+            span = self._start + start, self._start + stop
+            return RefusedArray(dtype, shape, span, partial(_packed_error, dtype))
+        is_big = sys.byteorder == "big"
+        return PlainArray(_dtype_of(dtype), shape, self._start + start, swapped=is_big)
+
+    def infos(self) -> list[TensorInfo]:
+        """Return `info` of all tensors, in a third of the time of one after the other."""
+        is_view = self._source.mapped and sys.byteorder == "little"
+        dtypes: dict[str, tuple[np.dtype[Any], str, bool]] = {}
+        infos = []
+        for start, stop, name, dtype, shape in self._tensors.values():
+            if dtype not in dtypes:
+                is_packed = dtype in _BITS_OF_PACKED
+                numpy_dtype = np.dtype(object) if is_packed else _dtype_of(dtype)
+                dtypes[dtype] = numpy_dtype, _dtype_name(dtype), is_view and not is_packed
+            numpy_dtype, dtype_name, is_mapped = dtypes[dtype]
+            infos.append(
+                TensorInfo(
+                    name,
+                    numpy_dtype,
+                    dtype_name,
+                    shape,
+                    prod(shape),
+                    stop - start,
+                    (),
+                    is_mapped and stop > start,
+                    self.path,
+                    self._start + start,
+                )
+            )
+        return infos
 
     def forms(self) -> TensorForms:
         """Return names, shapes and dtypes of all tensors as three lists."""
-        tensors = self._tensors.values()
-        dtype_names = {dtype: _dtype_name(dtype) for dtype in {each.dtype for each in tensors}}
-        return TensorForms(
-            [tensor.name for tensor in tensors],
-            [tensor.shape for tensor in tensors],
-            [dtype_names[tensor.dtype] for tensor in tensors],
-        )
+        if not self._tensors:
+            return TensorForms([], [], [])
+        _, _, names, dtypes, shapes = zip(*self._tensors.values())
+        dtype_names = {dtype: _dtype_name(dtype) for dtype in set(dtypes)}
+        return TensorForms(list(names), list(shapes), [dtype_names[dtype] for dtype in dtypes])
 
 
 def _read_header(source: Source) -> tuple[int, str]:
@@ -303,7 +326,7 @@ def _require_metadata(value: object) -> None:
 _COUNT = "(?:0|[1-9][0-9]{0,19})"
 _PLAIN = re.compile(
     r'"([^"\\\x00-\x1f]*)":\{"dtype":"([A-Z0-9_]+)",'
-    rf'"shape":\[((?:{_COUNT}(?:,{_COUNT})*)?)\],"data_offsets":\[({_COUNT}),({_COUNT})\]\}},'
+    rf'"shape":\[((?:{_COUNT}(?:,{_COUNT}){{0,63}})?)\],"data_offsets":\[({_COUNT}),({_COUNT})\]\}},'
 )
 _PLAIN_LETTERS = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
 """The letters of a tensor that are the same in all."""
@@ -343,7 +366,7 @@ def _read_plain(header: str) -> list[_Tensor] | None:
     in_order = starts == (0, *stops[:-1])
     if not in_order or tuple(map(sub, stops, starts)) != sizes or stops[-1] > _MAX_COUNT:
         return None
-    return list(map(_Tensor._make, zip(starts, stops, names, dtypes, tuples)))
+    return list(zip(starts, stops, names, dtypes, tuples))
 
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'
@@ -390,16 +413,16 @@ def _read_json(header: str, base: int) -> list[_Tensor]:
             raise
     tensors.sort(key=itemgetter(0, 1))  # old versions of the library wrote them sorted by name
     end = 0
-    for tensor in tensors:
-        if tensor.start != end:
+    for start, stop, name, _, _ in tensors:
+        if start != end:
             raise CorruptCheckpointError(
                 "the bytes of tensors overlap, or have gaps between them",
-                offset=base + tensor.start,
-                tensor=tensor.name,
+                offset=base + start,
+                tensor=name,
                 expected=f"data_offsets that begin at {end}, where the previous tensor ends",
-                found=f"[{tensor.start}, {tensor.stop}]",
+                found=f"[{start}, {stop}]",
             )
-        end = tensor.stop
+        end = stop
     return tensors
 
 
@@ -436,7 +459,7 @@ def _read_tensor(name: str, value: object) -> _Tensor:
         )
     if not name.isascii():
         _require_unicode(name)
-    return _Tensor(start, stop, name, dtype, tuple(shape))
+    return start, stop, name, dtype, tuple(shape)
 
 
 def _are_counts(values: Sequence[object]) -> bool:
