@@ -239,6 +239,14 @@ def test_it_is_a_checkpoint_in_every_way() -> None:
     assert array.shape == (5,)
 
 
+@pytest.mark.parametrize("path", [FROZEN, TEXT], ids=["binary", "text"])
+def test_the_graph_has_no_variables(path: Path) -> None:
+    with open_checkpoint(path) as ckpt:
+        assert ckpt.meta_graph is not None
+        assert (ckpt.meta_graph.variables, ckpt.meta_graph.tags) == ((), ())
+        assert ckpt.meta_graph.op_counts["Conv2D"] == 1
+
+
 def pickle_copy(ckpt: Checkpoint) -> Checkpoint:
     copied: Checkpoint = pickle.loads(pickle.dumps(ckpt))
     return copied
@@ -270,6 +278,8 @@ class TestSavedModels:
             with open_checkpoint(path) as ckpt:
                 assert ckpt.format == "frozen-graph"
                 assert ckpt.path == str(self.FROZEN / "saved_model.pb")
+                assert ckpt.meta_graph is not None
+                assert ckpt.meta_graph.tags == ("serve",)
                 assert "dense/kernel" in ckpt
 
     def test_with_variables_these_are_opened_unless_the_format_is_given(self) -> None:
