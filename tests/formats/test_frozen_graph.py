@@ -467,6 +467,9 @@ def test_a_graph_without_large_constants_says_what_it_has(tmp_path: Path) -> Non
         open_checkpoint(path)
     assert "all_constants=True" in str(error.value)
     assert "2 nodes: 1 variables, and 1 constants" in str(error.value)
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(NotACheckpointError, match="git lfs pull"):
+        open_checkpoint(path)
     path.write_text("no graph at all\n")
     with pytest.raises(NotACheckpointError, match="this is not a graph"):
         open_checkpoint(path)

@@ -13,6 +13,7 @@ GRAPH = "frozen_inference_graph"
 def frozen_conv_net():
     """A network with batch norm, frozen with its moving averages, beside its checkpoint."""
     with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(0)  # the averages begin with the initial values
         make_network(is_training=True)
         average = v1.train.ExponentialMovingAverage(0.5)
         update = average.apply(v1.trainable_variables())

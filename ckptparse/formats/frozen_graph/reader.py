@@ -74,6 +74,7 @@ class _Graph:
         self.is_text = is_text(source)
         self._nbytes = source.nbytes
         if self.is_text:
+            _require_no_other(name_foreign_format(source))
             text = bytes(source.read(0, source.nbytes))
             source = MemorySource(source.name, text_to_binary(text))
         self.source = source
@@ -125,10 +126,15 @@ class _Graph:
 
     def _require_graph(self) -> None:
         """Raise NotACheckpointError if the file seems to be of another format."""
-        what = name_foreign_format(self.source) or describe(self._buffer, self.source.nbytes)
-        if what is not None:
-            raise NotACheckpointError(
-                f"this is not a frozen graph but {what}",
-                expected="a GraphDef, or a SavedModel without variables",
-                found=what,
-            ) from None
+        what = name_foreign_format(self.source)
+        _require_no_other(what or describe(self._buffer, self.source.nbytes))
+
+
+def _require_no_other(what: str | None) -> None:
+    """Raise NotACheckpointError if the format of a file is known and another one."""
+    if what is not None:
+        raise NotACheckpointError(
+            f"this is not a frozen graph but {what}",
+            expected="a GraphDef, or a SavedModel without variables",
+            found=what,
+        ) from None
