@@ -516,6 +516,9 @@ class Checkpoint(TensorMapping):
         """
         if self._open_reader is not None:
             self._open_reader.close()
+            close_archive = getattr(self._storage, "close", None)
+            if close_archive is not None:
+                close_archive()
             self._open_reader = None
 
     def __enter__(self) -> Checkpoint:

@@ -133,7 +133,7 @@ def _find(files: Files, path: str, format: str | None, *, confined: bool) -> tup
     try:
         found = find_checkpoint(inside, path, format)
     except CheckpointNotFoundError:
-        archive_path = find_archive_path(files, path)
+        archive_path = find_archive_path(files, path, confined=confined)
         if archive_path is None:
             raise
     else:
@@ -224,15 +224,18 @@ def read_graph(
     files = files_for(path, mmap=True)
     inside: Files = confine(files, path) if confined else files
     found = find_graph_file(inside, path)
-    archive_path = find_archive_path(files, path) if found is None else None
-    if archive_path is not None:
-        from ckptparse.paths.archives import open_archive_at
-
-        inside = open_archive_at(files, archive_path, confined=confined)
-        found = find_graph_file(inside, path)
     if found is None:
-        with open_checkpoint(path, confined=confined) as ckpt:
-            found = find_graph_file(inside, ckpt.path)
+        archive_path = find_archive_path(files, path, confined=confined)
+        if archive_path is not None:
+            from ckptparse.paths.archives import find_in_archive, open_archive_at
+
+            inside = archive = open_archive_at(files, archive_path, confined=confined)
+            found = find_graph_file(archive, path)
+            if found is None:
+                found = find_graph_file(archive, find_in_archive(archive, path, None).prefix)
+        else:
+            with open_checkpoint(path, confined=confined) as ckpt:
+                found = find_graph_file(inside, ckpt.path)
     if found is None:
         raise CheckpointNotFoundError(
             "there is no graph beside this checkpoint",

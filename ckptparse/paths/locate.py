@@ -37,6 +37,7 @@ from ckptparse.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
     MissingShardError,
+    UnreadableError,
 )
 from ckptparse.formats.containers import CONTAINERS
 from ckptparse.formats.file_names import (
@@ -157,16 +158,30 @@ def _kind_of(files: Files, path: str) -> str | None:
         source.close()
 
 
-def find_archive_path(files: Files, path: str) -> str | None:
+def find_archive_path(files: Files, path: str, *, confined: bool) -> str | None:
     """Return the leading part of a path that is an archive, or the path itself; None without one.
+
+    Args:
+        files: the file system, not confined.
+        path: the user's path.
+        confined: whether an archive must be in the directory of its path.  A link to a place
+            outside is not followed, and the place not queried.
 
     Raises:
         UnreadableError: the operating system or the storage refuses.
     """
-    while path and not files.is_directory(path):
-        if files.is_file(path):
-            return path if _kind_of(files, path) == ARCHIVE else None
+    while path:
         parent, _ = files.split(path)
+        beside = files.within(parent) if confined else files
+        try:
+            if beside.is_directory(path):
+                return None
+            if beside.is_file(path):
+                return path if _kind_of(beside, path) == ARCHIVE else None
+        except UnreadableError:
+            if confined:
+                return None
+            raise
         path = "" if parent == path else parent
     return None
 

@@ -301,6 +301,11 @@ class ArchiveFiles:
             self._kept.append(inflated)
         return PartSource(inflated, 0, inflated.nbytes, path)
 
+    def close(self) -> None:
+        """Close the archive; nothing can be opened or read any more."""
+        self._kept.clear()
+        self._source.close()
+
 
 def _normalize(name: str) -> str | None:
     """Return the name of a member without needless parts; None if it is not reachable."""

@@ -28,6 +28,8 @@ from ckptparse import (
     save_checkpoint,
 )
 from ckptparse.opening import read_graph
+from support.children import output_of
+from support.counting import DESCRIPTORS, num_descriptors
 from support.repository import ROOT
 
 FIXTURES = ROOT / "fixtures"
@@ -367,7 +369,50 @@ def test_confined_reading_follows_no_link_to_an_archive(tmp_path: Path, name: st
         assert len(ckpt) == 34
     for inner in ("", "/vgg", "/vgg/model.ckpt"):
         error = error_of(f"{inside}/{name}{inner}", confined=True)
-        assert type(error) is UnreadableError
+        assert type(error) is (CheckpointNotFoundError if inner else UnreadableError)
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
+def test_closing_a_checkpoint_closes_its_archive(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path, name, VGG_FILES)
+    before = num_descriptors()
+    for mmap in (True, False):
+        ckpt = open_checkpoint(path, mmap=mmap)
+        array = ckpt["vgg_16/mean_rgb"]
+        ckpt.close()
+        del array
+        assert num_descriptors() == before
+        with pytest.raises(ValueError, match="closed"):
+            ckpt["vgg_16/mean_rgb"]
+
+
+@pytest.mark.parametrize("confined", [True, False])
+def test_other_files_are_not_touched(tmp_path: Path, name: str, confined: bool) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = make(folder, name, VGG_FILES)
+    code = """
+        import os, sys
+
+        touched = set()
+
+        def note(event, arguments):
+            if event in ("open", "os.listdir", "os.scandir") and arguments[0] is not None:
+                touched.add(os.fsdecode(arguments[0]) if isinstance(arguments[0], str) else "")
+
+        from ckptparse import open_checkpoint
+        import ckptparse.paths.archives, ckptparse.formats.saved_slices
+
+        with open_checkpoint(sys.argv[1], mmap=False, confined=True) as ckpt:
+            dict(ckpt.items())
+            ckpt.verify()
+        sys.addaudithook(note)
+        with open_checkpoint(sys.argv[1], confined=sys.argv[2] == "True") as ckpt:
+            dict(ckpt.items())
+            ckpt.verify()
+        print(sorted(touched))
+    """
+    assert output_of(code, path, confined) == [str([path])]
 
 
 def test_a_state_file_does_not_lead_out(tmp_path: Path, name: str) -> None:
