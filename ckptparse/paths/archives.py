@@ -98,8 +98,9 @@ def _find(archive: ArchiveFiles, path: str, format: str | None) -> Found:
     if archive.is_root(path):
         container = _name_zip_format(archive)
         if container is not None and format in (None, container):
-            return Found(container, path, (path,))
-    if not archive.is_directory(path):
+            return Found(container, archive.path, (archive.path,))
+    is_prefix = archive.is_file(archive.append(path, INDEX_SUFFIX))
+    if is_prefix or not archive.is_directory(path):
         return _find_at(archive, path, format)
     candidates = _list_candidates(archive, path, format)
     if len(candidates) == 1:

@@ -264,12 +264,15 @@ class ArchiveFiles:
         return "/".join(reversed(parts))
 
     def open(self, path: str, *, mapped: bool = True, kept: bool = True) -> Source:
-        """Open a member; see `Files.open`.
+        """Open a member, or a zip archive itself; see `Files.open`.
 
         Raises:
             CheckpointError: also if the member is damaged or of a kind that is not supported.
         """
         inside = self._inside(path)
+        if inside == "" and self.is_zip:
+            whole = self._source
+            return PartSource(whole, 0, whole.nbytes, self.path, mapped=mapped and kept)
         member = None if inside is None else self._members.get(inside)
         if inside is None or member is None:
             if self.is_directory(path):

@@ -28,6 +28,10 @@ from ckptparse import (
     save_checkpoint,
 )
 from ckptparse.opening import read_graph
+from ckptparse.paths.archives import find_in_archive
+from ckptparse.paths.locate import Found
+from ckptparse.sources import LocalFiles
+from ckptparse.sources.archive import open_archive
 from support.children import output_of
 from support.counting import DESCRIPTORS, num_descriptors
 from support.repository import ROOT
@@ -351,6 +355,38 @@ def test_a_gzip_file_of_something_else(tmp_path: Path) -> None:
     error = error_of(str(path))
     assert type(error) is NotACheckpointError
     assert "something else than a tar archive" in error.message
+
+
+@pytest.mark.parametrize(
+    ("names", "format"),
+    [
+        (["a.npy", "b/c.npy"], "npz"),
+        (["config.json", "metadata.json", "model.weights.h5"], "keras"),
+        (["a.npy", "README"], None),
+        (["top/config.json", "top/model.weights"], None),
+    ],
+    ids=["npz", "keras", "no npz", "no keras"],
+)
+def test_zip_files_of_other_formats(tmp_path: Path, names: list[str], format: str | None) -> None:
+    path = tmp_path / "m.zip"
+    write_zip(path, dict.fromkeys(names, b"contents"))
+    archive = open_archive(LocalFiles(mmap=True), str(path))
+    if format is None:
+        with pytest.raises(CheckpointNotFoundError):
+            find_in_archive(archive, str(path), None)
+        return
+    for given in (str(path), f"{path}/"):
+        assert find_in_archive(archive, given, None) == Found(format, str(path), (str(path),))
+        assert find_in_archive(archive, given, format).format == format
+        source = archive.open(given)
+        assert bytes(source.read(0, source.nbytes)) == path.read_bytes()
+        assert source.mapped
+
+
+def test_a_prefix_comes_before_a_directory_of_its_name(tmp_path: Path, name: str) -> None:
+    files = {**renamed(WITHOUT_STATE, "model.ckpt", "m"), "vgg/m/other.ckpt.index": b""}
+    with open_checkpoint(make(tmp_path, name, files) + "/vgg/m") as ckpt:
+        assert len(ckpt) == 34
 
 
 def test_directories_are_not_searched_for_archives(tmp_path: Path, name: str) -> None:
