@@ -111,15 +111,22 @@ class SafetensorsReader(ContainerReader):
         self.index_nbytes = self._start
         tensors = _read_tensors(header, self._start)
         _require_file_nbytes(source, self._start + (tensors[-1][1] if tensors else 0))
-        self._tensors = {tensor[2].encode(): tensor for tensor in tensors}
+        self._tensors = tensors
+        self._by_key: dict[bytes, _Tensor] | None = None
+
+    def _tensors_by_key(self) -> dict[bytes, _Tensor]:
+        """Return the tensors by name, made at first need: `infos` and `forms` do without."""
+        if self._by_key is None:
+            self._by_key = {tensor[2].encode(): tensor for tensor in self._tensors}
+        return self._by_key
 
     def keys(self) -> list[bytes]:
         """Return the names of all tensors as bytes, in the order of their elements."""
-        return list(self._tensors)
+        return list(self._tensors_by_key())
 
     def find(self, key: bytes) -> StoredArray | None:
         """Return an array; None if there is none of that name.  Reads nothing."""
-        tensor = self._tensors.get(key)
+        tensor = self._tensors_by_key().get(key)
         if tensor is None:
             return None
         start, stop, _, dtype, shape = tensor
@@ -134,7 +141,7 @@ class SafetensorsReader(ContainerReader):
         is_view = self._source.mapped and sys.byteorder == "little"
         dtypes: dict[str, tuple[np.dtype[Any], str, bool]] = {}
         infos = []
-        for start, stop, name, dtype, shape in self._tensors.values():
+        for start, stop, name, dtype, shape in self._tensors:
             if dtype not in dtypes:
                 is_packed = dtype in _BITS_OF_PACKED
                 numpy_dtype = np.dtype(object) if is_packed else _dtype_of(dtype)
@@ -160,7 +167,7 @@ class SafetensorsReader(ContainerReader):
         """Return names, shapes and dtypes of all tensors as three lists."""
         if not self._tensors:
             return TensorForms([], [], [])
-        _, _, names, dtypes, shapes = zip(*self._tensors.values())
+        _, _, names, dtypes, shapes = zip(*self._tensors)
         dtype_names = {dtype: _dtype_name(dtype) for dtype in set(dtypes)}
         return TensorForms(list(names), list(shapes), [dtype_names[dtype] for dtype in dtypes])
 
@@ -325,10 +332,16 @@ def _require_metadata(value: object) -> None:
 
 _COUNT = "(?:0|[1-9][0-9]{0,19})"
 _PLAIN = re.compile(
-    r'"([^"\\\x00-\x1f]*)":\{"dtype":"([A-Z0-9_]+)",'
-    rf'"shape":\[((?:{_COUNT}(?:,{_COUNT}){{0,63}})?)\],"data_offsets":\[({_COUNT}),({_COUNT})\]\}},'
+    r'"([^"\\\x00-\x1f]*)":\{"dtype":"'
+    rf'([A-Z0-9_]+","shape":\[(?:{_COUNT}(?:,{_COUNT}){{0,63}})?)\],'
+    rf'"data_offsets":\[({_COUNT}),({_COUNT})\]\}},'
 )
-_PLAIN_LETTERS = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
+"""A tensor: its name; its form, which is dtype and shape; start and stop."""
+
+_BETWEEN = '","shape":['
+"""What is between the dtype and the shape of a form."""
+
+_PLAIN_LETTERS = len('"":{"dtype":"],"data_offsets":[,]},')
 """The letters of a tensor that are the same in all."""
 
 _METADATA = '"__metadata__":'
@@ -352,21 +365,21 @@ def _read_plain(header: str) -> list[_Tensor] | None:
     found = _PLAIN.findall(text)
     if not found:
         return None
-    names, dtypes, shapes, *offsets = zip(*found)
-    letters = sum(map(len, chain(names, dtypes, shapes, *offsets)))
+    names, forms, *offsets = zip(*found)
+    letters = sum(map(len, chain(names, forms, *offsets)))
     if letters + len(found) * _PLAIN_LETTERS != len(text):  # there is something between matches
         return None
     if len({*names, "__metadata__"}) <= len(names):
         return None
-    forms = {form: _read_form(*form) for form in set(zip(dtypes, shapes))}
-    if None in forms.values():
+    known = {form: _read_form(form) for form in set(forms)}
+    if None in known.values():
         return None
-    sizes, tuples = zip(*map(forms.__getitem__, zip(dtypes, shapes)))
+    dtypes, shapes, sizes = zip(*map(known.__getitem__, forms))
     starts, stops = (tuple(map(int, each)) for each in offsets)
     in_order = starts == (0, *stops[:-1])
     if not in_order or tuple(map(sub, stops, starts)) != sizes or stops[-1] > _MAX_COUNT:
         return None
-    return list(zip(starts, stops, names, dtypes, tuples))
+    return list(zip(starts, stops, names, dtypes, shapes))
 
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'
@@ -374,13 +387,14 @@ _METADATA_TEXT = re.compile(rf"{_METADATA}\{{(?:{_TEXT}:{_TEXT}(?:,{_TEXT}:{_TEX
 """Metadata without escapes."""
 
 
-def _read_form(dtype: str, shape: str) -> tuple[int, tuple[int, ...]] | None:
-    """Return the number of bytes of a tensor, and its shape; None if they are not valid."""
-    sizes = list(map(int, shape.split(","))) if shape else []
-    if dtype not in _BITS or not _are_counts(sizes):
+def _read_form(form: str) -> tuple[str, tuple[int, ...], int] | None:
+    """Return the dtype, shape and number of bytes of a tensor; None if they are not valid."""
+    dtype, _, text = form.partition(_BETWEEN)
+    shape = tuple(map(int, text.split(","))) if text else ()
+    if dtype not in _BITS or not _are_counts(shape):
         return None
     try:
-        return _count_bytes(sizes, _BITS[dtype]), tuple(sizes)
+        return dtype, shape, _count_bytes(shape, _BITS[dtype])
     except CorruptCheckpointError:
         return None
 
@@ -470,7 +484,7 @@ def _are_counts(values: Sequence[object]) -> bool:
     return False
 
 
-def _count_bytes(shape: list[int], bits: int) -> int:
+def _count_bytes(shape: Sequence[int], bits: int) -> int:
     """Return the number of bytes of a tensor; products are checked as the library does."""
     count = 1
     for size in shape:
@@ -483,7 +497,7 @@ def _count_bytes(shape: list[int], bits: int) -> int:
             "a tensor has too many elements",
             offset=_LENGTH_NBYTES,
             expected="fewer than 2**64 bits",
-            found=f"{shape[:40]}",
+            found=f"{list(shape[:40])}",
         )
     if count % 8:
         raise CorruptCheckpointError(
