@@ -21,13 +21,16 @@ from ckptparse.hdf5.fields import Fields
 
 _NULL = 2
 
+_MOST_AXES = 32
+"""The limit of the HDF5 library."""
+
 
 def read_shape(fields: Fields) -> tuple[int, ...] | None:
     """Return the shape that a message describes; None for a dataspace without elements.
 
     Raises:
         CorruptCheckpointError: the message is too short.
-        UnsupportedError: it has an unknown version.
+        UnsupportedError: it has an unknown version, or more axes than HDF5 allows.
     """
     offset = fields.offset
     version, rank = fields.number(1), fields.number(1)
@@ -40,5 +43,9 @@ def read_shape(fields: Fields) -> tuple[int, ...] | None:
     else:
         raise UnsupportedError(
             "unknown version of a dataspace", offset=offset, expected="1 or 2", found=version
+        )
+    if rank > _MOST_AXES:
+        raise UnsupportedError(
+            "a dataspace has too many axes", offset=offset, expected="at most 32", found=rank
         )
     return tuple(fields.number(8) for _ in range(rank))

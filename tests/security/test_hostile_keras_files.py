@@ -224,6 +224,7 @@ test_datasets = each_case(
             with_dataset(space=dataspace([3], version=9)),
             Unsupported("dataspace", unchecked=True),
         ),
+        "33 axes": (with_dataset(shape=[1] * 33), Unsupported("too many axes", unchecked=True)),
         "external": (with_dataset(more=[message(7, bytes(16))]), Unsupported("file", True)),
         "layout 9": (with_dataset(layout=contiguous(0, 3, version=9)), Unsupported("form", True)),
         "never written": (
