@@ -1,9 +1,10 @@
-"""What safetensors and ``.npz`` files cost: bytes read for a listing, requests, memory."""
+"""What safetensors, ``.npz`` and HDF5 files cost: bytes read for a listing, requests, memory."""
 
 from __future__ import annotations
 
 import io
 import json
+import struct
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from ckptparse import Checkpoint, open_checkpoint
 from ckptparse.formats.containers import CONTAINERS, ContainerOptions
 from support.builders import CountingSource
 from support.counting_files import counted
+from support.hdf5 import HDF5Builder, attribute, fixed_string, message
 from support.hostile import allocating_at_most
 
 MIB = 1 << 20
@@ -45,6 +47,18 @@ def npz_compressed() -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, **ARRAYS)
     return stream.getvalue()
+
+
+def hdf5(file: HDF5Builder) -> bytes:
+    float32 = bytes([0x11, 0x20, 31, 0]) + struct.pack("<IHHBBBBI", 4, 0, 32, 23, 8, 0, 23, 127)
+    groups = []
+    for name, array in sorted(ARRAYS.items()):
+        made = file.dataset(array.tobytes(), array.shape, type=float32)
+        listed = message(0x0C, attribute(b"weight_names", fixed_string(6), [1], b"kernel"))
+        groups.append((name.split("/")[0].encode(), file.group([(b"kernel", made)], listed)))
+    layers = b"".join(b"layer_%-4d" % i for i in range(NUM_ARRAYS)).replace(b" ", b"\0")
+    names = message(0x0C, attribute(b"layer_names", fixed_string(10), [NUM_ARRAYS], layers))
+    return file.file(file.group(groups, names))
 
 
 def read_by_listing(format: str, contents: bytes, *, mapped: bool) -> list[tuple[int, int]]:
@@ -90,6 +104,16 @@ def test_listing_npz_reads_the_directory_and_headers(
     # The end record is looked for in the last bytes, which are those of the directory.
     assert all(start >= directory for start, stop in ranges if stop > directory)
     assert sum(stop - start for start, stop in ranges) < NUM_ARRAYS * (first_nbytes + 200) + 500
+
+
+@both
+def test_listing_hdf5_reads_no_elements(mapped: bool) -> None:
+    """Copies are read in pages, so that elements beside the metadata may be read, too."""
+    file = HDF5Builder()
+    contents = hdf5(file)
+    ranges = read_by_listing("keras-h5", contents, mapped=mapped)
+    assert sum(stop - start for start, stop in ranges) < NUM_ARRAYS * (600 if mapped else 8192)
+    assert len(contents) > NUM_ARRAYS * 100_000
 
 
 def test_a_listing_of_2_gib_maps_no_more_than_the_header(tmp_path: Path) -> None:

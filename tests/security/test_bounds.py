@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -41,6 +42,17 @@ from support.builders import (
     varint_field,
 )
 from support.dense import HEADER, dense_block, one_block, write_dense, write_files
+from support.hdf5 import (
+    UNDEFINED,
+    VARIABLE_STRING,
+    HDF5Builder,
+    attribute,
+    chunked,
+    contiguous,
+    filters,
+    fixed_string,
+    message,
+)
 
 pytestmark = [
     pytest.mark.exhaustive,
@@ -702,4 +714,105 @@ NPZ: dict[str, Callable[[], bytes]] = {
 def test_an_npz_takes_little_work_and_memory(make: Callable[[], bytes], tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     path.write_bytes(make())
+    run_bounded(path, "tensors")
+
+
+# HDF5 files of Keras
+
+
+def members(count: int, make: Callable[[], int]) -> list[tuple[bytes, int]]:
+    """Members of a group, each with an object of its own."""
+    return [(b"%04x" % i, make()) for i in range(count)]
+
+
+def hdf5_datasets(file: HDF5Builder) -> int:
+    return file.group(members(5_200, lambda: file.dataset(b"\1")))
+
+
+def hdf5_groups(file: HDF5Builder) -> int:
+    return file.group(members(4_600, lambda: file.group([])))
+
+
+def hdf5_messages(file: HDF5Builder) -> int:
+    """The shortest messages."""
+    return file.group(members(2, lambda: file.header(*[message(0x77, b"")] * 58_000)))
+
+
+def hdf5_attributes(file: HDF5Builder) -> int:
+    short = message(0x0C, attribute(b"n", fixed_string(1), [0], b""))
+    return file.group([], *[short] * 13_000)
+
+
+def hdf5_overlapping_headers(file: HDF5Builder) -> int:
+    head = (b"\1\0\xff\xff" + bytes(4) + (400_000).to_bytes(4, "little")).ljust(16, b"\0")
+    start = file.put(head * 40_000)
+    return file.group([(b"%x" % i, start + 16 * i) for i in range(4_000)])
+
+
+def hdf5_long_name(file: HDF5Builder) -> int:
+    """A long name is part of the paths of all datasets below it."""
+    inner = file.group(members(2_500, lambda: file.dataset(b"\1")))
+    return file.group([(b"n" * 60_000, inner)])
+
+
+def hdf5_lists_of_names(file: HDF5Builder) -> int:
+    """Each of 13 groups lists 15,000 names, and the root lists 15,000 groups."""
+    names = b"".join(b"%04x" % i for i in range(15_000))
+
+    def listed(name: bytes) -> bytes:
+        return message(0x0C, attribute(name, fixed_string(4), [15_000], names))
+
+    def layer() -> int:
+        return file.group(members(1, lambda: file.dataset(b"\1")), listed(b"weight_names"))
+
+    return file.group(members(13, layer), listed(b"layer_names"))
+
+
+def hdf5_repeated_string(file: HDF5Builder) -> int:
+    """4,000 strings that are one object of a heap."""
+    head = (1).to_bytes(8, "little") + (800_000).to_bytes(8, "little")
+    size = (800_032).to_bytes(8, "little")
+    heap = file.put(b"GCOL\1\0\0\0" + size + head + bytes(800_000))
+    string = (800_000).to_bytes(4, "little") + heap.to_bytes(8, "little") + b"\1\0\0\0"
+    names = attribute(b"layer_names", VARIABLE_STRING, [4_000], string * 4_000)
+    return file.group([], message(0x0C, names))
+
+
+def hdf5_chunks(file: HDF5Builder) -> int:
+    """The smallest chunks."""
+    first = file.put(bytes(24_000))
+    root = file.chunks([([i], b"\0", first + i) for i in range(24_000)], 1)
+    return file.group(members(1, lambda: file.dataset(shape=[24_000], layout=chunked(root, [1]))))
+
+
+def hdf5_zeros(file: HDF5Builder) -> int:
+    """50 MB of zeros, compressed."""
+    stored = zlib.compress(bytes(1 << 20), 9)
+    root = file.chunks([([i << 20], stored, None) for i in range(50)], 1)
+    more = [message(0x0B, filters(1))]
+    layout = chunked(root, [1 << 20])
+    return file.group(members(1, lambda: file.dataset(shape=[50 << 20], layout=layout, more=more)))
+
+
+def hdf5_dimensions(file: HDF5Builder) -> int:
+    shape = [2**64 - 1] * 32
+    return file.group(
+        members(1_700, lambda: file.dataset(shape=shape, layout=contiguous(UNDEFINED, 0)))
+    )
+
+
+HDF5 = (
+    *(hdf5_datasets, hdf5_groups, hdf5_messages, hdf5_attributes, hdf5_overlapping_headers),
+    *(hdf5_long_name, hdf5_lists_of_names, hdf5_repeated_string, hdf5_chunks, hdf5_zeros),
+    hdf5_dimensions,
+)
+
+
+@pytest.mark.parametrize("make", HDF5, ids=lambda make: make.__name__)
+def test_an_hdf5_file_takes_little_work_and_memory(
+    make: Callable[[HDF5Builder], int], tmp_path: Path
+) -> None:
+    file = HDF5Builder()
+    path = tmp_path / "m.h5"
+    path.write_bytes(file.file(make(file)))
     run_bounded(path, "tensors")
