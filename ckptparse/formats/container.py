@@ -18,6 +18,7 @@ import numpy as np
 from ckptparse.errors import CheckpointError, ChecksumError, UnsupportedError
 from ckptparse.formats.reader import Reader
 from ckptparse.sources import MemorySource, Source
+from ckptparse.sources.base import require_inside
 from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.dtypes import name_of_array
@@ -154,6 +155,7 @@ class PlainArray(StoredArray):
     def read(self, source: Source, index: Index, *, check: bool) -> NDArray[Any]:
         require_shape(self.shape, self.dtype.itemsize)
         start, stop = self._start, self._start + self.nbytes
+        require_inside(source.name, start, stop, source.nbytes)  # also for an empty part
         if check:
             if not source.mapped:  # the bytes that are checked are those that are returned
                 source = MemorySource(source.name, source.read(start, stop), start)
