@@ -11,7 +11,7 @@ from fuzz.noise import Noise
 
 NAMES = (
     *("table", "bundle", "saved_slices", "state", "object_graph", "meta_graph"),
-    *("frozen_graph", "safetensors", "npz", "archive"),
+    *("frozen_graph", "safetensors", "npz", "archive", "keras_h5"),
 )
 
 
