@@ -117,8 +117,9 @@ TensorFlow omits a run of equal values at the end of a constant if that halves i
 MAX_SPLAT_NBYTES = 1 << 30
 """The elements of the constants with one value, repeated for all elements, may take 1 GiB.
 
-Reading them takes no memory, but saving them does take a disk.  TensorFlow stores
-``tf.constant(0.0, shape=[5000, 5000])`` in 40 bytes; frozen weights are rarely all equal.
+Reading them takes no memory, but saving them writes all of their bytes.  TensorFlow stores
+``tf.constant(0.0, shape=[5000, 5000])``, 100 MB, in a hundred bytes.  Frozen weights are rarely all
+equal.
 """
 
 MAX_DEFLATE_RATIO = 1032

@@ -65,19 +65,30 @@ class Budget:
         Args:
             nbytes: size of the file.
         """
-        self.padded = MAX_FREE_PADDED_NBYTES + MAX_PADDED_RATIO * nbytes
-        self.splats = MAX_SPLAT_NBYTES
+        self._most = {
+            True: MAX_SPLAT_NBYTES,
+            False: MAX_FREE_PADDED_NBYTES + MAX_PADDED_RATIO * nbytes,
+        }
+        self._left = dict(self._most)
 
-    def take(self, nbytes: int, *, is_splat: bool) -> bool:
-        """Subtract what a constant takes, and return True; return False if too little is left."""
-        left = self.splats if is_splat else self.padded
-        if nbytes > left:
-            return False
-        if is_splat:
-            self.splats -= nbytes
-        else:
-            self.padded -= nbytes
-        return True
+    def take(self, nbytes: int, *, is_splat: bool) -> None:
+        """Subtract what a constant takes.
+
+        Args:
+            nbytes: size of its elements that are not stored.
+            is_splat: whether it has one value at most.
+
+        Raises:
+            UnsupportedError: too little is left; nothing is subtracted.
+        """
+        if nbytes > self._left[is_splat]:
+            raise UnsupportedError(
+                "this constant repeats a value too often",
+                expected=f"at most {self._most[is_splat]} bytes of elements that are not stored,"
+                " in all constants of the file",
+                found=f"{nbytes} more bytes" if nbytes <= self._most[is_splat] else nbytes,
+            )
+        self._left[is_splat] -= nbytes
 
 
 class _Values(NamedTuple):
@@ -143,6 +154,7 @@ def decode_tensor(
     try:
         array = _make_array(buffer, tensor, budget)
     except (CorruptCheckpointError, UnsupportedError) as error:
+        error.offset = tensor.offset
         error.forget_frames()
         array = _Refused(tensor, error)
     array.tensorflow_dtype = lookup(tensor.dtype).name
@@ -236,14 +248,7 @@ def _make_array(buffer: Buffer, tensor: _Tensor, budget: Budget) -> StoredArray:
         _require_count(tensor, count)
     is_splat = tensor.dtype != STRING and count is not None and count <= 1
     most = values.nbytes if count is None else count
-    if not budget.take(max(tensor.size - most, 0) * itemsize, is_splat=is_splat):
-        raise UnsupportedError(
-            "this constant repeats a value too often",
-            offset=tensor.offset,
-            expected=f"at most {MAX_SPLAT_NBYTES if is_splat else budget.padded} bytes of elements"
-            " that are not stored, in all constants of the file",
-            found=f"shape {list(tensor.shape)}",
-        )
+    budget.take(max(tensor.size - most, 0) * itemsize, is_splat=is_splat)
     return _Splat(tensor) if is_splat else _Decoded(tensor)
 
 
@@ -252,7 +257,6 @@ def _require_count(tensor: _Tensor, found: float, *, is_exact: bool = False) -> 
     if found > tensor.size or found % 1 or (is_exact and found < tensor.size):
         raise CorruptCheckpointError(
             "invalid values of a constant",
-            offset=tensor.offset,
             expected=f"{'' if is_exact else 'at most '}{tensor.size} of them,"
             f" for the shape {list(tensor.shape)}",
             found=found,
