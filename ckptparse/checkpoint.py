@@ -369,10 +369,31 @@ class Checkpoint(TensorMapping):
 
         Examples:
             >>> from ckptparse import open_checkpoint
-            >>> open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt").metadata
-            {}
+            >>> with open_checkpoint("fixtures/tf-2.13.1/keras_h5/model.h5") as ckpt:
+            ...     metadata = ckpt.metadata
+            >>> metadata["keras_version"], metadata["class_name"]
+            ('2.13.1', 'Functional')
+            >>> [layer["name"] for layer in metadata["layers"]]
+            ['steps', 'rnn', 'encoder', 'head']
         """
         return self._reader.metadata()
+
+    @property
+    def variable_names(self) -> Mapping[str, str]:
+        """Name of a tensor -> name of its variable, as far as a file of Keras tells it.
+
+        {} for all other files.  The object graph of a checkpoint has the names of its variables.
+
+        Raises:
+            CorruptCheckpointError: the names are damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> with open_checkpoint("fixtures/tf-2.21.0/keras_h5/model.keras") as ckpt:
+            ...     ckpt.variable_names["layers/dense/vars/0"]
+            'head/0'
+        """
+        return self._reader.variable_names()
 
     @cached_property
     def object_graph(self) -> ObjectGraph | None:

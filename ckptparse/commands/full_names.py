@@ -2,7 +2,8 @@
 
 A TF2 checkpoint stores a variable under the path of its object (``variables/0/.ATTRIBUTES/
 VARIABLE_VALUE``).  Its name in the program (``sequential/conv2d/kernel``) is stored in the
-checkpoint's object graph, and in the graph of a SavedModel.
+checkpoint's object graph, and in the graph of a SavedModel.  A file of Keras may have names of
+variables, too.
 
 Sources: tensorflow/core/protobuf/trackable_object_graph.proto, ``full_name``;
 saved_object_graph.proto, ``SavedVariable.name``.
@@ -11,6 +12,7 @@ saved_object_graph.proto, ``SavedVariable.name``.
 from __future__ import annotations
 
 from ckptparse.checkpoint import Checkpoint
+from ckptparse.formats.containers import CONTAINERS
 
 _UNNAMED = ("", "Variable")
 """The full names that TensorFlow gives to variables that a program did not name."""
@@ -22,6 +24,8 @@ def read_full_names(ckpt: Checkpoint) -> dict[str, str]:
     Raises:
         CheckpointError: a graph is damaged or cannot be read.
     """
+    if ckpt.format in CONTAINERS:
+        return dict(ckpt.variable_names)
     objects = ckpt.object_graph
     if objects is None:  # TensorFlow 1: the keys are full names
         return {}

@@ -20,9 +20,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import NotACheckpointError, UnsupportedError, located
-from ckptparse.formats.container import ContainerReader, StoredArray, require_crc32
+from ckptparse.formats.container import StoredArray, require_crc32
 from ckptparse.formats.keras_config import KerasDescription, describe_archive
-from ckptparse.formats.keras_h5 import list_arrays
+from ckptparse.formats.keras_h5 import KerasH5Reader, list_arrays
 from ckptparse.formats.reader import Reader
 from ckptparse.limits import MAX_CONFIG_NBYTES
 from ckptparse.sources import Source
@@ -40,7 +40,7 @@ METADATA = "metadata.json"
 _CHECKED_NBYTES = 1 << 20
 
 
-class KerasReader(ContainerReader):
+class KerasReader(KerasH5Reader):
     """An open archive.
 
     Tensors are read from the member with the weights.  If it is stored, their offsets are positions
@@ -61,6 +61,10 @@ class KerasReader(ContainerReader):
         self._archive = archive
         self._member = member
         self._is_compared = False
+
+    def describe(self) -> KerasDescription:
+        """Read what the archive says about its model."""
+        return describe_keras(self._archive)
 
     def info(self, key: bytes, entry: StoredArray) -> TensorInfo:
         """Return the metadata of an array; reads nothing."""

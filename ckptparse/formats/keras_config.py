@@ -75,6 +75,17 @@ class KerasDescription(NamedTuple):
     optimizer_settings: dict[str, Any]
     variable_names: dict[str, str]
 
+    def to_metadata(self) -> dict[str, Any]:
+        """Return what the file says, without names of variables, as plain data."""
+        found = {**self._asdict(), "layers": _to_plain(self.layers)}
+        del found["variable_names"]
+        return {key: value for key, value in found.items() if value not in (None, [], {})}
+
+
+def _to_plain(layers: tuple[KerasLayer, ...]) -> list[dict[str, Any]]:
+    """Return layers as dicts."""
+    return [{**layer._asdict(), "layers": _to_plain(layer.layers)} for layer in layers]
+
 
 def describe_h5(source: Source) -> KerasDescription:
     """Return what an HDF5 file of Keras says about its model.

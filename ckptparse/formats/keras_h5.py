@@ -58,6 +58,8 @@ from ckptparse.tensors.pieces import cut
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ckptparse.formats.keras_config import KerasDescription
+
 MODEL_WEIGHTS = b"model_weights"
 OPTIMIZER_WEIGHTS = b"optimizer_weights"
 _TOP_LEVEL = b"top_level_model_weights"
@@ -157,7 +159,25 @@ def open_keras_h5(source: Source, *, verify: bool) -> Reader:
         UnsupportedError: the file has a form of HDF5 that Keras does not write.
     """
     arrays, roles = list_arrays(source)
-    return ContainerReader("keras-h5", source, arrays, verify=verify, roles=roles)
+    return KerasH5Reader("keras-h5", source, arrays, verify=verify, roles=roles)
+
+
+class KerasH5Reader(ContainerReader):
+    """An open HDF5 file of Keras."""
+
+    def describe(self) -> KerasDescription:
+        """Read what the file says about its model; see `keras_config`."""
+        from ckptparse.formats.keras_config import describe_h5  # imported only for descriptions
+
+        return describe_h5(self._source)
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the file says about its model."""
+        return self.describe().to_metadata()
+
+    def variable_names(self) -> dict[str, str]:
+        """Return the names of variables."""
+        return self.describe().variable_names
 
 
 def list_arrays(source: Source) -> tuple[dict[bytes, StoredArray], dict[str, Role]]:

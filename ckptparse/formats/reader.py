@@ -95,6 +95,10 @@ class Reader(ABC):
         """Return what the file says of itself; see `Checkpoint.metadata`."""
         return {}
 
+    def variable_names(self) -> Mapping[str, str]:
+        """Return the names of variables; see `Checkpoint.variable_names`."""
+        return {}
+
     def verify(self, key: bytes, entry: Entry) -> bool:
         """Check all bytes of a tensor; raises an error if they are damaged.
 

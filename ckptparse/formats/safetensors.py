@@ -120,6 +120,13 @@ class SafetensorsReader(ContainerReader):
             self._by_key = {tensor[2].encode(): tensor for tensor in self._tensors}
         return self._by_key
 
+    def metadata(self) -> dict[str, str]:
+        """Return the member "__metadata__" of the header."""
+        with located(file=self.path):
+            _, header = _read_header(self._source)
+            members = dict(_parse(header))
+            return dict(members.get("__metadata__") or ())
+
     def keys(self) -> list[bytes]:
         """Return the names of all tensors as bytes, in the order of their elements."""
         return list(self._tensors_by_key())
