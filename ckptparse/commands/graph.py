@@ -1,7 +1,8 @@
-"""Show the graph of a .meta file, a SavedModel or a frozen graph.
+"""Show the graph of a .meta file, a SavedModel or a frozen graph, or the layers of a Keras file.
 
 Prints the version of TensorFlow that wrote it, its variables (trained or not, moving averages,
-slots of optimizers), collections, signatures and operations.
+slots of optimizers), collections, signatures and operations.  Of a file of Keras, prints what it
+says of itself: versions, layers, optimizer; of a .safetensors file, its metadata.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
-from ckptparse.commands.arguments import add_json, add_path
+from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.output import align, print_json
 from ckptparse.display.text import count, format_shape, printable
+from ckptparse.errors import CheckpointNotFoundError
 from ckptparse.metagraph import GraphVariable, MetaGraph, TensorSpec
 from ckptparse.opening import read_graph
 
@@ -37,9 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the graph."""
+    """Show the graph, or what another file says of itself."""
     tags = None if arguments.tags is None else list(filter(None, arguments.tags.split(",")))
-    path, graph = read_graph(arguments.path, tags, confined=arguments.confined)
+    try:
+        path, graph = read_graph(arguments.path, tags, confined=arguments.confined)
+    except CheckpointNotFoundError:
+        described = _read_metadata(arguments)
+        if described is None:
+            raise
+        if arguments.json:
+            print_json(described)
+        else:
+            _print_metadata(described)
+        return 0
     if arguments.json:
         print_json(
             {"path": path, **{part.name: getattr(graph, part.name) for part in fields(graph)}}
@@ -47,6 +60,51 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(path, graph)
     return 0
+
+
+def _read_metadata(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """Return path, format and metadata of a file; None if files of its format have none."""
+    try:
+        with open_path(arguments) as ckpt:
+            if ckpt.format not in _WITH_METADATA:
+                return None
+            return {"path": ckpt.path, "format": ckpt.format, "metadata": dict(ckpt.metadata)}
+    except CheckpointNotFoundError:
+        return None
+
+
+_WITH_METADATA = ("keras-h5", "keras", "safetensors", "npz")
+
+
+def _print_metadata(described: Mapping[str, Any]) -> None:
+    """Print what a file says of itself as text."""
+    print(printable(os.path.basename(described["path"])))
+    metadata = dict(described["metadata"])
+    layers = metadata.pop("layers", [])
+    settings = metadata.pop("optimizer_settings", {})
+    rows = [("format", described["format"])]
+    rows += [(key.replace("_", " "), str(value)) for key, value in metadata.items()]
+    _print_rows(rows)
+    if not metadata and not layers:
+        print("  The file has no metadata.")
+    if settings:
+        print("settings of the optimizer")
+        _print_rows([(key, str(value)) for key, value in settings.items() if value is not None])
+    if layers:
+        print(count(_count_layers(layers), "layer"))
+        _print_rows(list(_layer_rows(layers, 0)))
+
+
+def _count_layers(layers: list[dict[str, Any]]) -> int:
+    """Return the number of layers, with those of models inside of the model."""
+    return sum(1 + _count_layers(layer["layers"]) for layer in layers)
+
+
+def _layer_rows(layers: list[dict[str, Any]], depth: int) -> Iterator[tuple[str, ...]]:
+    """Yield class and name of each layer; the layers of a layer are indented below it."""
+    for layer in layers:
+        yield "  " * depth + (layer["class_name"] or "?"), layer["name"]
+        yield from _layer_rows(layer["layers"], depth + 1)
 
 
 def _print(path: str, graph: MetaGraph) -> None:
@@ -84,7 +142,7 @@ def _print(path: str, graph: MetaGraph) -> None:
         _print_ops(count(graph.num_functions, "function"), graph.function_op_counts)
 
 
-def _print_rows(rows: list[tuple[str, ...]]) -> None:
+def _print_rows(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in aligned columns."""
     for line in align(rows, _to_cells, lambda row: printable(row[-1])):
         print(line)

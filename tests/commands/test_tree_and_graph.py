@@ -186,6 +186,19 @@ class TestTreeOfScopes:
         assert run("tree", prefix("tf-2.21.0/header_only"))[:2] == (0, "0 B  0  .\n")
 
 
+class TestTreeOfOtherFiles:
+    def test_layers_are_named(self, run) -> None:
+        _, out, _ = run("tree", FIXTURES / "tf-2.21.0/keras_h5/model.keras")
+        assert "  (head/0)\n" in out
+
+    def test_the_order_is_that_of_the_file(self, run) -> None:
+        path = FIXTURES / "tf-2.13.1/keras_h5/model.h5"
+        rows = json.loads(run("tree", path, "--json")[1])["tree"]
+        layers = [row["path"].rpartition("/")[2] for row in rows if row["depth"] == 2]
+        with open_checkpoint(path) as ckpt:
+            assert layers == list(dict.fromkeys(name.split("/")[1] for name in ckpt))
+
+
 class TestGraph:
     META = FIXTURES / "tf-1.15.5/training_graph/model.ckpt.meta"
 
@@ -251,6 +264,25 @@ class TestGraph:
     def test_of_functions(self, run) -> None:
         _, out, _ = run("graph", FIXTURES / "tf-2.21.0/frozen_functions/frozen.pb")
         assert "2 functions: 8 nodes" in out
+
+    @pytest.mark.parametrize(
+        "name", ["tf-2.13.1/keras_h5/model.h5", "tf-2.21.0/keras_h5/model.keras"]
+    )
+    def test_of_a_keras_model(self, run, name: str) -> None:
+        status, out, _ = run("graph", FIXTURES / name)
+        with open_checkpoint(FIXTURES / name) as ckpt:
+            metadata = ckpt.metadata
+        assert status == 0
+        assert f"  keras version  {metadata['keras_version']}\n" in out
+        assert f"  optimizer      {metadata['optimizer']}\n" in out
+        for layer in metadata["layers"]:
+            assert f"  {layer['name']}\n" in out
+        shown = json.loads(run("graph", FIXTURES / name, "--json")[1])
+        assert shown["metadata"] == metadata
+
+    def test_of_a_file_without_metadata(self, run) -> None:
+        _, out, _ = run("graph", FIXTURES / "numpy-2.5.1/npz_stored/arrays.npz")
+        assert "The file has no metadata." in out
 
     def test_none(self, run, tmp_path: Path) -> None:
         status, out, err = run("graph", prefix("tf-2.21.0/keras_adam"))
