@@ -64,6 +64,7 @@ class PrefetchedSource:
         self.name = source.name
         self.nbytes = source.nbytes
         self.request_nbytes = source.request_nbytes
+        self.is_inflated: bool = getattr(source, "is_inflated", False)
         self._source = source
         self._contents: dict[Range, bytes] = {}
         wanted = sorted(set(ranges))
