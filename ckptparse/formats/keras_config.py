@@ -243,7 +243,8 @@ def _layers(config: object) -> tuple[KerasLayer, ...]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    """Return a text that can be printed: JSON can have surrogates that are no letters."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None
 
 
 # Names of variables

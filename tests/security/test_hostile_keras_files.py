@@ -423,6 +423,14 @@ def test_configurations_with_values_of_other_types(config: Any) -> None:
     assert said.optimizer is None
 
 
+def test_a_name_that_is_no_text() -> None:
+    text = b'{"class_name": "\\ud800x", "config": {"layers": [{"name": "\\udfff"}]}}'
+    said = describe_keras(
+        MemorySource("m.keras", archive(model_weights_h5=SOUND, config_json=text))
+    )
+    assert (said.class_name, said.layers[0].name) == ("?x", "?")
+
+
 def test_long_integers_and_brackets_in_texts() -> None:
     found = load_json(b'{"a": %s, "b": "%s"}' % (b"9" * 100_000, b"[" * 500), "config.json")
     assert found["a"] == float("inf")
