@@ -153,6 +153,13 @@ MAX_HDF5_DEPTH = 100
 Keras 3 writes two groups for each model inside a model, and two for a layer.
 """
 
+MAX_CHUNK_RATIO = 16
+MAX_FREE_CHUNK_NBYTES = 1 << 26
+"""A compressed chunk of an HDF5 dataset may have 64 MiB, or 16 times its stored bytes.
+
+A chunk is in memory as a whole.  Keras writes none; h5py chooses chunks of up to 1 MiB.
+"""
+
 MAX_CONFIG_NBYTES = 1 << 26
 MAX_CONFIG_DEPTH = 100
 """The configuration of a Keras model may have 64 MiB, and may be nested 100 deep.

@@ -29,7 +29,7 @@ from ckptparse.hdf5.fields import UNDEFINED, Fields
 from ckptparse.hdf5.filters import DEFLATE, FLETCHER32
 from ckptparse.hdf5.groups import read_entries
 from ckptparse.hdf5.metadata import Metadata
-from ckptparse.limits import MAX_DEFLATE_RATIO
+from ckptparse.limits import MAX_CHUNK_RATIO, MAX_DEFLATE_RATIO, MAX_FREE_CHUNK_NBYTES
 
 _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
 _CHUNKS = 1
@@ -179,6 +179,14 @@ def _read_chunks(
                 offset=offset,
                 expected=f"bytes for {chunk_nbytes}",
                 found=f"{stored} stored bytes",
+            )
+        if chunk_nbytes > max(MAX_FREE_CHUNK_NBYTES, MAX_CHUNK_RATIO * stored):
+            raise CorruptCheckpointError(
+                "a compressed chunk is too large",
+                offset=offset,
+                expected=f"at most {MAX_FREE_CHUNK_NBYTES} bytes, or {MAX_CHUNK_RATIO} times its"
+                f" {stored} stored bytes",
+                found=chunk_nbytes,
             )
         chunks[place] = Chunk(address, stored, skipped, start)
     if len(chunks) < num_chunks:

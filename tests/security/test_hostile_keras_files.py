@@ -310,6 +310,15 @@ test_chunks = each_case(
             with_chunks([DEFLATED[0], ([2], deflated(b"\3\0")[:-5], None)], numbers=(1,)),
             refused("end too early", CorruptCheckpointError, READ),
         ),
+        "a chunk of 128 MiB": (
+            with_chunks(
+                [([0], deflated(bytes(1 << 27)), None)],
+                shape=(1 << 27,),
+                chunk=(1 << 27,),
+                numbers=(1,),
+            ),
+            refused("a compressed chunk is too large"),
+        ),
         "deflate twice": (with_chunks(DEFLATED, numbers=(1, 1)), Unsupported("filters", True)),
         "lzf": (with_chunks(DEFLATED, numbers=(32000,)), Unsupported("filters", True)),
         "200 filters": (with_chunks(DEFLATED, numbers=(2,) * 200), Unsupported("filter", True)),

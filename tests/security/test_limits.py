@@ -58,6 +58,10 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("MAX_FREE_HDF5_NBYTES", "64 KiB"),
         ("MAX_HDF5_DEPTH", "100 deep"),
     ),
+    "a compressed chunk": (
+        ("MAX_FREE_CHUNK_NBYTES", "64 MiB"),
+        ("MAX_CHUNK_RATIO", "16 times"),
+    ),
     "the configuration of a Keras": (
         ("MAX_CONFIG_NBYTES", "64 MiB"),
         ("MAX_CONFIG_DEPTH", "100 deep"),
