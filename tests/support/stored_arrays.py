@@ -139,6 +139,15 @@ by_opener = pytest.mark.parametrize("opener", OPENERS, ids=lambda opener: opener
 class ContainerContract:
     """The tests; a subclass has a fixture `case`."""
 
+    @pytest.fixture(autouse=True)
+    def leave_nothing_in_memory(self) -> Iterator[None]:
+        """Remove what `open_remote` wrote: other tests look at all files of this file system."""
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        yield
+        for path in [path for path in MemoryFileSystem.store if path.startswith("/stored/")]:
+            del MemoryFileSystem.store[path]
+
     @by_opener
     def test_names_are_those_of_the_library_in_its_order(
         self, case: StoredCase, opener: Opener
