@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,16 +50,6 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     if isinstance(val, (str, bytes)) and len(ascii(val)) > MOST_LETTERS:
         return short(val)
     return None
-
-
-@pytest.fixture(autouse=True)
-def empty_memory() -> Iterator[None]:
-    """Empty fsspec's file system in memory after each test that used it."""
-    yield
-    module = sys.modules.get("fsspec.implementations.memory")
-    if module is not None and module.MemoryFileSystem.store:
-        module.MemoryFileSystem.store.clear()
-        module.MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 def pytest_collection_finish() -> None:

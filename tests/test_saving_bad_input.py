@@ -252,6 +252,7 @@ class TestBadTensors:
 @pytest.fixture
 def memory() -> Iterator[fsspec.AbstractFileSystem]:
     system = fsspec.filesystem("memory")
+    system.rm("/", recursive=True)  # what other tests left
     yield system
     system.rm("/", recursive=True)
 

@@ -293,6 +293,7 @@ class TestReplaced:
 @pytest.fixture
 def memory() -> Iterator[fsspec.AbstractFileSystem]:
     system = fsspec.filesystem("memory")
+    system.rm("/", recursive=True)  # what other tests left
     yield system
     system.rm("/", recursive=True)
 

@@ -442,9 +442,8 @@ class _Tokens:
         self._text = text
         self._tokens: list[tuple[str, Any]] = []  # the mark, or "" and a value
         self._places = [0]  # where each token begins
-        for match in _TOKEN.finditer(text):
-            if match.start() != self._places[-1]:
-                break
+        # Not `finditer`, which would look for a token at every letter of the rest.
+        while match := _TOKEN.match(text, self._places[-1]):
             string, number, word, mark = match.groups()
             if mark is not None:
                 self._tokens.append((mark, None))

@@ -21,6 +21,7 @@ NEW = {"new": np.arange(20_000, dtype="f4"), "text": np.array([b"x"], object)}
 @pytest.fixture(autouse=True)
 def memory() -> Iterator[fsspec.AbstractFileSystem]:
     system = fsspec.filesystem("memory")
+    system.rm("/", recursive=True)  # what other tests left
     yield system
     system.rm("/", recursive=True)
 
