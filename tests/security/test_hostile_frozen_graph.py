@@ -388,6 +388,14 @@ test_texts = each_case(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("text", ["\n", " ", "#\n", "node\n", "\n "], ids=ascii)
+def test_a_text_of_blank_lines_is_searched_once(text: str, tmp_path: Path) -> None:
+    """A pattern that began with any white space took a minute for 100,000 line feeds."""
+    path = write_text(tmp_path, text * 1_000_000)
+    with pytest.raises((NotACheckpointError, CorruptCheckpointError)):
+        open_checkpoint(path)
+
+
 def test_a_text_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "graph.pbtxt"
     path.write_bytes(b"node {\n name: '\xff'\n}\n")

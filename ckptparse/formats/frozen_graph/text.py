@@ -17,7 +17,7 @@ _HEAD_NBYTES = 64
 _GRAPH_FIELDS = rb"node|library|versions?"
 _MODEL_FIELDS = rb"saved_model_schema_version|meta_graphs"
 _BEGINNING = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:%b|%b)\s*[:{]" % (_GRAPH_FIELDS, _MODEL_FIELDS))
-_FIELD = re.compile(rb"^\s*(?:%b|%b)\s*[:{]" % (_GRAPH_FIELDS, _MODEL_FIELDS), re.MULTILINE)
+_FIELD = re.compile(rb"^[ \t]*(?:%b|%b)\s*[:{]" % (_GRAPH_FIELDS, _MODEL_FIELDS), re.MULTILINE)
 _MODEL = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:%b)\s*[:{]" % _MODEL_FIELDS)
 
 _MOST_LETTERS = 200
