@@ -80,7 +80,8 @@ def read_graph_file(files: Files, path: str, tags: Iterable[str] | None = None) 
             if name.endswith(META_SUFFIX):
                 return parse_meta_graph(buffer)
             text = name.endswith(_TEXT)
-            if tags is None and is_graph_def(buffer, text=text):
+            is_model = name in SAVED_MODEL_NAMES or tags is not None
+            if not is_model and is_graph_def(buffer, text=text):
                 return parse_graph_def(buffer, text=text)
             return parse_saved_model(buffer, tags, text=text)
     finally:

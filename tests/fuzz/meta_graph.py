@@ -1,4 +1,7 @@
-"""Target: `.meta`, `saved_model.pb` and `saved_model.pbtxt`; every input is tried as all three."""
+"""Target: `.meta`, `saved_model.pb`, `saved_model.pbtxt` and a GraphDef, binary and as text.
+
+Every input is tried as each of them.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ _PATHS = {
     "/m/model.meta": "/m/model",
     "/s/saved_model.pb": "/s/variables/variables",
     "/t/saved_model.pbtxt": "/t",
+    "/g/graph.pb": "/g/graph.pb",
+    "/g/graph.pbtxt": "/g/graph.pbtxt",
 }
 
 
@@ -39,7 +44,7 @@ def run(data: bytes) -> None:
             for tags in read.value.all_tags[:4]:
                 outcome(lambda f=files[0], p=path, t=tags: read_graph_file(f, p, t))
         outcomes[path] = read
-    meta, model, _ = outcomes.values()
+    meta, model, *_ = outcomes.values()
     if meta.error is None:
         require(parse_meta_graph(data) == meta.value, "of memory another .meta")
     if model.error is None:
