@@ -20,7 +20,6 @@ from ckptparse.formats.bundle.entries import encode_entry, encode_partitioned_en
 from ckptparse.formats.bundle.payload import encode_strings
 from ckptparse.outputs import Output
 from ckptparse.sources.checksum import combine_crc32c
-from ckptparse.tensors.arrays import swap_bytes
 from ckptparse.tensors.dtypes import (
     BOOL,
     STRING,
@@ -29,6 +28,7 @@ from ckptparse.tensors.dtypes import (
     number_of_array,
     numpy_dtype,
 )
+from ckptparse.tensors.octets import IS_LITTLE, to_octets
 from ckptparse.tensors.partitions import Extents, encode_slice_key, is_slice_key
 from ckptparse.tensors.pieces import Piece, is_last
 
@@ -39,13 +39,6 @@ _SMALL_NBYTES = 1 << 16
 """Arrays of at most this many bytes are copied and written together."""
 
 _BUFFER_NBYTES = 1 << 20
-
-_LOW_BITS = {
-    number_of(name): bits
-    for names, bits in ((("int4", "uint4", "float4_e2m1fn"), 0x0F), (("int2", "uint2"), 0x03))
-    for name in names
-}
-"""Numbers of the dtypes whose elements do not use all bits of their byte -> the used bits."""
 
 
 class BundleWriter:
@@ -106,14 +99,14 @@ class BundleWriter:
         nbytes = array.nbytes
         shard_id, offset = self._begin(nbytes)
         if nbytes <= _SMALL_NBYTES:
-            is_plain = dtype.isbuiltin == 1 and number != BOOL and _IS_LITTLE
-            payload = (array if is_plain else _to_octets(array, number)).tobytes()
+            is_plain = dtype.isbuiltin == 1 and number != BOOL and IS_LITTLE
+            payload = (array if is_plain else to_octets(array, number)).tobytes()
             crc = crc32c(payload)
             self._buffered.append(payload)
             self._buffered_nbytes += nbytes
             self.nbytes += nbytes
         else:
-            crc = self._write(_to_octets(array, number))
+            crc = self._write(to_octets(array, number))
         self._enter(key, encode_entry(number, array.shape, shard_id, offset, nbytes, mask(crc)))
 
     def add_piece(self, key: bytes, piece: Piece) -> None:
@@ -140,7 +133,7 @@ class BundleWriter:
             raise _changed(piece, f"{first.dtype} {list(first.shape)}")
         if piece.start != self._size or self._size + values.size > prod(shape):
             raise _changed(piece, f"{prod(shape)} elements, the next one after {self._size}")
-        octets = _to_octets(values, number)
+        octets = to_octets(values, number)
         self._crc = combine_crc32c(self._crc, self._write(octets), octets.nbytes)
         self._size += values.size
         if is_last(piece):
@@ -285,22 +278,6 @@ def _encode(text: str) -> bytes:
         raise InvalidTensorsError(
             "this text cannot be encoded as UTF-8", expected="text or bytes", found=ascii(text)
         ) from error
-
-
-def _to_octets(array: NDArray[Any], number: int) -> NDArray[np.uint8]:
-    """Return the stored bytes of numbers: in row-major order, little-endian, unused bits 0."""
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if not _IS_LITTLE:
-        array = swap_bytes(array)
-    octets = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    if number == BOOL and octets.size and int(octets.max()) > 1:
-        return np.minimum(octets, 1)
-    bits = _LOW_BITS.get(number)
-    return octets if bits is None else octets & np.uint8(bits)
-
-
-_IS_LITTLE = sys.byteorder == "little"
 
 
 def _changed(piece: Piece, expected: str) -> InvalidTensorsError:
