@@ -8,7 +8,8 @@
 >>> weights.shape
 (7, 7, 6, 12)
 
-`save_checkpoint` saves such a mapping, or a dict of arrays, so that TensorFlow restores it.
+`save_checkpoint` saves such a mapping, or a dict of arrays, so that TensorFlow restores it.  `save`
+saves it in other formats, and `convert` converts a checkpoint in one call.
 `ckptparse.train` has the functions of `tf.train` that read checkpoints.  The errors are described
 in `ckptparse.errors`.
 """
@@ -67,10 +68,12 @@ __all__ = [
     "VerifyReport",
     "as_tensorflow",
     "average",
+    "convert",
     "load_into",
     "match",
     "merge",
     "open_checkpoint",
+    "save",
     "save_checkpoint",
     "train",
 ]
@@ -79,6 +82,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from ckptparse import train
     from ckptparse.combining import average, merge
+    from ckptparse.converting import convert, save
     from ckptparse.saving import save_checkpoint
     from ckptparse.train.tensorflow_module import as_tensorflow
     from ckptparse.weights.loading import MismatchError, load_into
@@ -93,6 +97,8 @@ _LOADED_AT_NEED = {
     "match": "ckptparse.weights.matching",
     "average": "ckptparse.combining",
     "merge": "ckptparse.combining",
+    "save": "ckptparse.converting",
+    "convert": "ckptparse.converting",
 }
 """Exported names that are imported at their first use -> their modules."""
 

@@ -320,7 +320,7 @@ def _write(
             else:
                 _write_pieces(writer, tensors.read_pieces(run, PIECE_NBYTES), progress, total)
     else:
-        _write_arrays(writer, _pairs(tensors), partitions, progress, total)
+        _write_arrays(writer, pairs_of(tensors), partitions, progress, total)
 
 
 def _count_nbytes(tensors: Tensors) -> int | None:
@@ -333,7 +333,7 @@ def _count_nbytes(tensors: Tensors) -> int | None:
     return None
 
 
-def _pairs(tensors: Tensors) -> Iterable[tuple[str, Any]]:
+def pairs_of(tensors: Tensors) -> Iterable[tuple[str, Any]]:
     """Return pairs of name and array."""
     if isinstance(tensors, Mapping):
         return ((name, tensors[name]) for name in tensors)
@@ -402,7 +402,7 @@ def _write_arrays(
     for name, value in arrays:
         try:
             key = _key_of(name)
-            array = value if type(value) is np.ndarray else _to_array(value)
+            array = value if type(value) is np.ndarray else require_array(value)
             if name in partitions:
                 left.discard(name)
                 dtype = lookup(number_of_array(array.dtype)).name
@@ -419,7 +419,7 @@ def _write_arrays(
     _require_found(left, names)
 
 
-def _to_array(value: Any) -> NDArray[Any]:
+def require_array(value: Any) -> NDArray[Any]:
     """Return a value as an array.
 
     Raises:

@@ -23,10 +23,12 @@ class Output(Protocol):
     Attributes:
         path: its temporary path.
         nbytes: number of bytes written so far.
+        rewrites: whether bytes that were written can be replaced.
     """
 
     path: str
     nbytes: int
+    rewrites: bool
 
     def write(self, contents: Buffer) -> None:
         """Append bytes.
@@ -41,6 +43,14 @@ class Output(Protocol):
 
         Raises:
             UnwritableError: the operating system or the storage fails.
+        """
+        ...
+
+    def rewrite(self, position: int, contents: Buffer) -> None:
+        """Replace bytes that were written; only if `rewrites`.
+
+        Raises:
+            UnwritableError: the operating system fails.
         """
         ...
 

@@ -136,7 +136,7 @@ class LocalFolder:
             raise unwritable(error, self._join(name)) from error
 
     def left_temporaries(self) -> list[str]:
-        return [name for name in self.names() if is_temporary(name) and _is_left(self._join(name))]
+        return [name for name in self.names() if is_temporary(name) and is_left(self._join(name))]
 
     def other_names(self, name: str) -> list[str]:
         try:
@@ -182,6 +182,8 @@ class LocalFolder:
 class LocalOutput:
     """A local file that is being written; see `Output`."""
 
+    rewrites = True
+
     def __init__(self, path: str, *, sync: bool) -> None:
         self.path = path
         self.nbytes = 0
@@ -214,8 +216,17 @@ class LocalOutput:
         self.nbytes += len(view)
         return crc
 
+    def rewrite(self, position: int, contents: Buffer) -> None:
+        view = memoryview(contents).cast("B")
+        if _PWRITES or self._descriptor is None:
+            self._write_at(position, view)
+            return
+        os.lseek(self._descriptor, position, os.SEEK_SET)
+        self._write_at(position, view)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+
     def _write_at(self, position: int, view: memoryview) -> None:
-        """Write bytes at a position; without `os.pwrite` only at the end."""
+        """Write bytes at a position; without `os.pwrite` where the descriptor is, at the end."""
         descriptor = self._descriptor
         if descriptor is None:
             raise ValueError(f"write to a closed file: {self.path}")
@@ -240,15 +251,16 @@ class LocalOutput:
         except OSError as error:
             raise unwritable(error, self.path) from error
         if fcntl is None:  # Windows does not rename a file that is open
-            self._close()
+            self.close()
 
     def discard(self) -> None:
         with suppress(OSError):
             os.unlink(self.path)
         with suppress(OSError):
-            self._close()  # releases the lock
+            self.close()  # releases the lock
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file, which keeps its name, and release its lock."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -257,8 +269,8 @@ class LocalOutput:
 _PWRITES = hasattr(os, "pwrite")
 
 
-def _is_left(path: str) -> bool:
-    """Return whether the writer of a temporary file has ended; False if this is not known."""
+def is_left(path: str) -> bool:
+    """Return whether the writer of a temporary path has ended; False if this is not known."""
     if fcntl is None:
         return True  # Windows does not remove a file that is open
     try:

@@ -119,6 +119,8 @@ class RemoteFolder:
 class RemoteOutput:
     """A file at a URL that is being uploaded; see `Output`."""
 
+    rewrites = False
+
     def __init__(self, system: Any, path: str) -> None:
         self.path = path
         self.nbytes = 0
@@ -136,6 +138,9 @@ class RemoteOutput:
     def write_checked(self, contents: Buffer) -> int:
         self.write(contents)
         return crc32c(contents)
+
+    def rewrite(self, position: int, contents: Buffer) -> None:
+        raise UnsupportedError("bytes that were uploaded cannot be replaced", file=self.path)
 
     def finish(self) -> None:
         try:

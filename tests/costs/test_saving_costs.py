@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptparse import average, merge, save_checkpoint
+from ckptparse import average, merge, save, save_checkpoint
 from ckptparse.outputs import local
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
@@ -110,6 +110,13 @@ SAVED: dict[str, tuple[Any, int]] = {
         lambda prefix: save_checkpoint(prefix, merge(Generated(SHAPES)).select(dtype="bfloat16")),
         512,
     ),
+    "npz": (lambda prefix: save(f"{prefix}.npz", Generated(SHAPES)), 1024),
+    "npy": (lambda prefix: save(f"{prefix}.npy", Generated(SHAPES)), 1024),
+    "safetensors": (lambda prefix: save(f"{prefix}.safetensors", Generated(SHAPES)), 1024),
+    "safetensors in shards": (
+        lambda prefix: save(f"{prefix}.safetensors", Generated(SHAPES), shard_nbytes=1 << 29),
+        1024,
+    ),
     "average": (
         lambda prefix: save_checkpoint(prefix, average([Generated({"a": SHAPES["a"]})] * 3)),
         512,
@@ -134,6 +141,16 @@ def test_small_tensors_are_written_together(tmp_path: Path, disk: Disk) -> None:
     data, *index = disk.writes
     assert data == (0, 4 * 20_000)
     assert len(index) == 5  # two blocks of entries, an empty one, the index block, the footer
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_small_tensors_of_a_file_are_written_together(
+    tmp_path: Path, disk: Disk, suffix: str
+) -> None:
+    tensors = ((f"t{i:05}", np.float32(i)) for i in range(5_000))
+    save(f"{tmp_path}/m{suffix}", tensors, sync=False)
+    total = max(position + nbytes for position, nbytes in disk.writes)
+    assert len(disk.writes) <= 2 + total // (1 << 20)
 
 
 def test_the_memory_of_a_buffer_does_not_grow(tmp_path: Path, disk: Disk) -> None:

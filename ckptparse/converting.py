@@ -1,0 +1,498 @@
+"""Save tensors in other formats, and convert checkpoints in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckptparse.checkpoint import Checkpoint
+from ckptparse.errors import CheckpointExistsError, InvalidTensorsError, UnsupportedError
+from ckptparse.opening import open_checkpoint
+from ckptparse.sources import is_url
+from ckptparse.tensors.mapping import TensorMapping
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from ckptparse.exports.contents import Contents
+    from ckptparse.outputs import Folder, Output
+    from ckptparse.weights.choice import Layout
+    from ckptparse.weights.renaming import Rename
+    from ckptparse.weights.selection import Pattern
+
+Tensors = Mapping[str, Any] | Iterable[tuple[str, Any]]
+"""Names to arrays, or pairs of them."""
+
+Progress = Callable[[int, int | None], object]
+"""Called with the number of bytes written, and the total number or None."""
+
+SUFFIXES = {".safetensors": "safetensors", ".npz": "npz", ".npy": "npy"}
+"""Suffix of a path -> format."""
+
+FORMATS = ("checkpoint", *dict.fromkeys(SUFFIXES.values()))
+
+_OTHER_SUFFIXES = frozenset(
+    [
+        ".bin",
+        ".csv",
+        ".data",
+        ".gguf",
+        ".gz",
+        ".index",
+        ".json",
+        ".keras",
+        ".mat",
+        ".meta",
+        ".msgpack",
+        ".onnx",
+        ".pb",
+        ".pbtxt",
+        ".pickle",
+        ".pkl",
+        ".tar",
+        ".tflite",
+        ".tgz",
+        ".txt",
+        ".zip",
+    ]
+)
+"""Suffixes of files that are no checkpoint; a checkpoint of such a name would mislead."""
+
+
+def save(
+    path: str | os.PathLike[str],
+    tensors: Tensors,
+    *,
+    format: str | None = None,
+    shard_nbytes: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    sync: bool = True,
+    progress: Progress | None = None,
+) -> str:
+    """Save tensors in the format that the suffix of a path names.
+
+    | format | suffix | |
+    | --- | --- | --- |
+    | "safetensors" | `.safetensors` | a file of the safetensors library, or several with an index |
+    | "npz" | `.npz` | an archive, as of ``numpy.savez`` |
+    | "npy" | `.npy` | a directory with one `.npy` file for each tensor |
+    | "checkpoint" | any other | a checkpoint of TensorFlow; see `save_checkpoint` |
+
+    Tensors are read and written one after the other, large ones piece by piece.  Everything is
+    written under a temporary name, and gets its final name when it is complete.  So an interrupted
+    or failed call leaves what was there before.  No other package is needed.
+
+    All values are saved bit for bit.  A format that does not have the dtype of a tensor is refused
+    before anything is written.  Quantized numbers are saved as the plain integers that they are.
+
+    Args:
+        path: path or URL to save to.  Missing directories are created.
+        tensors: a mapping from names to arrays, such as a `Checkpoint`, a `Selection` or a dict; or
+            an iterable of (name, array) pairs, which is held in memory.
+        format: the name of the format; None for that of the suffix.
+        shard_nbytes: the maximum number of bytes of tensors in a file, for "safetensors" and
+            "checkpoint"; larger tensors get a file of their own.  None writes one file.  With
+            several files, `path` is ``model.safetensors``, and the files are
+            ``model-00001-of-00002.safetensors``, ... and ``model.safetensors.index.json``.
+        metadata: texts that are saved with the tensors, for "safetensors".  None for
+            ``{"format": "np"}``; the library ``transformers`` requires ``{"format": "pt"}``.
+        overwrite: replace what is there.  A directory is replaced only if all its files are `.npy`.
+            Several files of one set are replaced one after the other, after the old index is
+            removed, so that no reader mixes old and new ones.
+        sync: wait until all bytes are on the disk.
+        progress: called during the work with the number of bytes written so far and the total
+            number of bytes.
+
+    Returns:
+        The path.
+
+    Raises:
+        CheckpointExistsError: `overwrite` is False, and there is such a file or directory; or it is
+            True, and there is a directory that is not replaced.
+        UnsupportedError: the format does not have the dtype of a tensor, as `.npz` does not have
+            bfloat16; or files cannot be written there.
+        InvalidTensorsError: there are no tensors; a name is empty, occurs twice or cannot be
+            written in the format; a value cannot be converted to an array; or a tensor changes
+            while it is read.
+        UnwritableError: the operating system or the storage fails.
+        CheckpointError: reading a tensor failed.
+        ValueError: there is no such format, the suffix is that of a format that cannot be written,
+            or the format has no place for `metadata` or cannot be divided by `shard_nbytes`.
+        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from ckptparse import open_checkpoint, save
+        >>> directory = tempfile.mkdtemp()
+        >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+        ...     path = save(f"{directory}/vgg.npz", ckpt.select(include="*/fc?/*"))
+        >>> with np.load(path) as arrays:
+        ...     arrays["vgg_16/fc6/weights"].shape
+        (7, 7, 6, 12)
+    """
+    path = os.fsdecode(path)
+    chosen = find_format(path, format)
+    if shard_nbytes is not None and chosen not in ("safetensors", "checkpoint"):
+        raise ValueError(f"shard_nbytes is for safetensors and checkpoints, not for {chosen}")
+    if shard_nbytes is not None and shard_nbytes < 1:
+        raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
+    if metadata is not None and chosen != "safetensors":
+        raise ValueError(f"{chosen} has no place for metadata")
+    if chosen == "checkpoint":
+        from ckptparse.saving import save_checkpoint
+
+        return save_checkpoint(
+            path,
+            tensors,
+            shard_nbytes=shard_nbytes,
+            overwrite=overwrite,
+            sync=sync,
+            progress=progress,
+        )
+    contents = read_contents(path, tensors, chosen, progress)
+    if chosen == "npy":
+        _save_tree(path, contents, overwrite=overwrite, sync=sync)
+    else:
+        extra = {"format": "np"} if metadata is None else dict(metadata)
+        _save_files(path, contents, chosen, shard_nbytes, extra, overwrite=overwrite, sync=sync)
+    return path
+
+
+def convert(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    destination: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    weights_only: bool = False,
+    moving_averages: bool = False,
+    include: Pattern | Iterable[Pattern] | None = None,
+    exclude: Pattern | Iterable[Pattern] = (),
+    layout: Layout | None = None,
+    rename: Rename | None = None,
+    dtype: DTypeLike | Mapping[Pattern, DTypeLike] | None = None,
+    shard_nbytes: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    sync: bool = True,
+    progress: Progress | None = None,
+) -> str:
+    """Open a checkpoint, choose and change its tensors, and save them in another format.
+
+    The steps are done in the order of the arguments: `include` and `exclude` match the names in the
+    source, as do the rules of `layout`; `dtype` matches the new names.
+
+    Args:
+        source: the path of a checkpoint or of another file that `open_checkpoint` opens; or a
+            mapping from names to arrays.
+        destination: the path to save to; its suffix decides the format, as for `save`.
+        format: the name of the format, as for `save`; None for that of the suffix.
+        weights_only: leave out what only training needs, as `Checkpoint.select` does.
+        moving_averages: give the values of moving averages under the names of their variables, as
+            `Checkpoint.select` does.
+        include: keep only these: a name, a glob whose ``*`` also matches slashes, a compiled
+            regular expression, or several of them.  None keeps all.
+        exclude: remove these; patterns as for `include`.
+        layout: "torch" gives kernels the order of axes that PyTorch has: for a convolution
+            ``[out, in, height, width]``, for a dense layer ``[out, in]``.  The names tell what is a
+            kernel; the page "Converting to other formats" has the rules.
+        rename: old -> new, which are names; scopes, if both end with a slash or are ""; globs, with
+            the text of each ``*`` put in place of those of the new name; or compiled regular
+            expressions, each of whose matches is replaced.  The first one that matches a name
+            renames it; other names are kept.  Or a function of the old name.
+        dtype: cast floating-point tensors, as `Checkpoint.select` does.
+        shard_nbytes: the maximum number of bytes of tensors in a file, as for `save`.
+        metadata: texts that are saved with the tensors, as for `save`.  None saves the name and
+            format of the source and the version of ckptparse, where the format has a place.
+        overwrite: replace what is there, as for `save`.
+        sync: wait until all bytes are on the disk.
+        progress: called during the work with the number of bytes written and the total.
+
+    Returns:
+        The destination.
+
+    Raises:
+        TensorNotFoundError: a name or pattern, other than in `exclude`, matches no tensor.
+        InvalidTensorsError: two tensors would have the same name; see also `save`.
+        UnsupportedError: the format does not have the dtype of a tensor; see `save`.
+        CheckpointError: opening or reading the source, or writing failed.
+        ValueError: an argument has no such value; see `save`.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from ckptparse import convert
+        >>> path = convert(
+        ...     "fixtures/tf-1.15.5/training_graph/model.ckpt",
+        ...     f"{tempfile.mkdtemp()}/weights.npz",
+        ...     weights_only=True,
+        ...     moving_averages=True,
+        ...     layout="torch",
+        ...     rename={"*/kernel": "*.weight", "*/bias": "*.bias"},
+        ... )
+        >>> with np.load(path) as arrays:
+        ...     arrays["conv.weight"].shape
+        (2, 1, 3, 3)
+    """
+    from ckptparse.weights.choice import choose
+
+    destination = os.fsdecode(destination)
+    chosen_format = find_format(destination, format)
+    opened = None if isinstance(source, Mapping) else open_checkpoint(source)
+    try:
+        tensors: Mapping[str, Any] = source if opened is None else opened  # type: ignore[assignment]
+        choice = choose(
+            tensors,
+            weights_only=weights_only,
+            moving_averages=moving_averages,
+            include=include,
+            exclude=exclude,
+            layout=layout,
+            rename=rename,
+            dtype=dtype,
+        )
+        if metadata is None and chosen_format == "safetensors":
+            metadata = describe_source(tensors, layout)
+        return save(
+            destination,
+            choice.tensors,
+            format=chosen_format,
+            shard_nbytes=shard_nbytes,
+            metadata=metadata,
+            overwrite=overwrite,
+            sync=sync,
+            progress=progress,
+        )
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def describe_source(tensors: Mapping[str, Any], layout: str | None) -> dict[str, str]:
+    """Return the metadata of a converted file: where its tensors are from.
+
+    Args:
+        tensors: the source.
+        layout: the layout that was asked for.
+    """
+    import ckptparse
+
+    metadata = {"format": "pt" if layout == "torch" else "np"}
+    if isinstance(tensors, Checkpoint):
+        if tensors.format == "safetensors":
+            metadata |= {
+                key: value for key, value in tensors.metadata.items() if isinstance(value, str)
+            }
+        name = os.path.basename(tensors.path.rstrip("/"))
+        metadata["source"] = name.encode("utf-8", "backslashreplace").decode()
+        metadata["source_format"] = tensors.format
+    return {**metadata, "converted_by": f"ckptparse {ckptparse.__version__}"}
+
+
+def find_format(path: str, format: str | None) -> str:
+    """Return the format to save in.
+
+    Args:
+        path: the path to save to.
+        format: name of a format; None for that of the suffix.
+
+    Raises:
+        ValueError: there is no such format, or the suffix is that of one that cannot be written.
+    """
+    if format is not None:
+        if format not in FORMATS:
+            raise ValueError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
+        return format
+    lower = path.rstrip("/").lower()
+    suffix = os.path.splitext(lower)[1]
+    if suffix in _OTHER_SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise ValueError(
+            f"cannot save in the format of {suffix}: the suffixes are {known}, or none of these for"
+            f' a checkpoint; format="checkpoint" saves one under any name'
+        )
+    return SUFFIXES.get(suffix, "checkpoint")
+
+
+def read_contents(
+    path: str, tensors: Tensors, format: str, progress: Progress | None = None
+) -> Contents:
+    """Return the tensors as they are written to a file.
+
+    Raises:
+        UnsupportedError: the format does not have the dtype of a tensor.
+        InvalidTensorsError: there are no tensors, or the format cannot hold a name or a value.
+    """
+    from ckptparse.exports import npy, npz, safetensors
+    from ckptparse.exports.contents import Contents
+
+    require_writable = {
+        "safetensors": safetensors.require_writable,
+        "npz": npz.require_writable,
+        "npy": npy.require_writable,
+    }[format]
+    contents = Contents(as_mapping(tensors), progress)
+    if not contents.forms:
+        raise InvalidTensorsError("there are no tensors to save", file=path)
+    require_writable(contents)
+    return contents
+
+
+def as_mapping(tensors: Tensors) -> TensorMapping:
+    """Return tensors as a `TensorMapping`.
+
+    Raises:
+        InvalidTensorsError: a name is not a text or is empty, or occurs twice; an item is not a
+            pair; or a value cannot be converted to an array.
+    """
+    from ckptparse.saving import pairs_of, require_array
+    from ckptparse.weights.inputs import as_tensor_mapping
+
+    if isinstance(tensors, TensorMapping):
+        return tensors
+    if isinstance(tensors, Mapping) and type(tensors) is not dict:
+        return as_tensor_mapping(tensors, 0)  # each array is read when it is written
+    arrays: dict[str, Any] = {}
+    for name, value in pairs_of(tensors):
+        if not isinstance(name, str) or not name:
+            raise InvalidTensorsError(
+                "a tensor cannot have this name", tensor=str(name), expected="a text"
+            )
+        if name in arrays:
+            raise InvalidTensorsError("two tensors have this name", tensor=name)
+        try:
+            arrays[name] = require_array(value)
+        except InvalidTensorsError as error:
+            error.locate(tensor=name)
+            raise
+    return as_tensor_mapping(arrays, 0)
+
+
+def _save_tree(path: str, contents: Contents, *, overwrite: bool, sync: bool) -> None:
+    """Save a directory of `.npy` files."""
+    from ckptparse.exports import npy
+    from ckptparse.outputs.tree import LocalTree
+
+    if is_url(path):
+        raise UnsupportedError(
+            "a directory of .npy files cannot be saved at a URL, where directories cannot be"
+            " renamed",
+            file=path,
+            expected="a path; or an .npz file",
+        )
+    tree = LocalTree(path.rstrip("/") or path, npy.SUFFIX, sync=sync)
+    try:
+        tree.prepare(overwrite=overwrite)
+        npy.write(contents, tree.create)
+        tree.publish(overwrite=overwrite)
+    except BaseException:
+        tree.abandon()
+        raise
+    tree.discard()
+
+
+def _save_files(
+    path: str,
+    contents: Contents,
+    format: str,
+    shard_nbytes: int | None,
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool,
+    sync: bool,
+) -> None:
+    """Save one file, or a set of files whose last one completes it."""
+    from ckptparse.exports import npz, safetensors
+    from ckptparse.outputs import folder_for
+
+    folder = folder_for(path, sync=sync)
+    base = path.rpartition("/")[2] if is_url(path) else os.path.basename(path)
+    outputs: list[Output] = []
+
+    def create() -> Output:
+        outputs.append(folder.create())
+        return outputs[-1]
+
+    try:
+        folder.prepare()
+        with folder.lock():
+            _remove_leftovers(folder)
+            _require_place(folder, base, path, format, overwrite=overwrite)
+        if format == "safetensors":
+            files = list(
+                safetensors.write(
+                    contents, base, create, shard_nbytes=shard_nbytes, metadata=metadata
+                )
+            )
+        else:
+            npz.write(contents, create())
+            files = [(base, outputs[0])]
+        with folder.lock():
+            old = _require_place(folder, base, path, format, overwrite=overwrite)
+            _publish(folder, files, old)
+    except BaseException:
+        for output in outputs:
+            output.discard()
+        folder.abandon()
+        raise
+    for output in outputs:
+        output.discard()
+
+
+def _require_place(
+    folder: Folder, base: str, path: str, format: str, *, overwrite: bool
+) -> list[str]:
+    """Return the names of the old files that a new file, or set of files, replaces.
+
+    Raises:
+        CheckpointExistsError: there are some, and `overwrite` is False; or there is a directory.
+    """
+    from ckptparse.exports import safetensors
+
+    names = folder.names()
+    if not base:
+        raise InvalidTensorsError("a file cannot have this name", file=path)
+    old = [base] if base in names else []
+    if format == "safetensors":
+        old += safetensors.find_set(names, base)
+    for name in filter(folder.is_directory, old):
+        raise CheckpointExistsError("there is a directory of this name", file=path, found=name)
+    if old and not overwrite:
+        raise CheckpointExistsError(
+            "there is a file of this name already", file=path,
+            expected="no file of this name, or overwrite=True", found=old[0],
+        )  # fmt: skip
+    return old
+
+
+def _publish(folder: Folder, files: list[tuple[str, Output]], old: list[str]) -> None:
+    """Give complete files their final names, and remove old ones.
+
+    Args:
+        folder: the folder of the files; it must be locked.
+        files: final name and output of each; the last one completes a set.
+        old: names of the files that they replace.
+    """
+    if len(files) > 1 or len(old) > 1:
+        for name in old:  # the old index is the first: without it, the old files are no set
+            folder.remove(name)
+        folder.sync()
+    placed = []
+    try:
+        for name, output in files:
+            folder.replace(output, name)
+            placed.append(name)
+    except BaseException:  # a set without its index is of no use
+        for name in placed:
+            folder.remove(name)
+        raise
+    folder.sync()
+
+
+def _remove_leftovers(folder: Folder) -> None:
+    """Remove the files of writers that were killed, unless they have another name, too."""
+    for name in folder.left_temporaries():
+        if not folder.other_names(name):
+            folder.remove(name)
