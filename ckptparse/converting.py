@@ -136,7 +136,9 @@ def save(
     path = os.fsdecode(path)
     chosen = find_format(path, format)
     if shard_nbytes is not None and chosen not in ("safetensors", "checkpoint"):
-        raise ValueError(f"shard_nbytes is for safetensors and checkpoints, not for {chosen}")
+        raise ValueError(
+            f"{chosen} cannot be divided into files of a size: only safetensors and checkpoints can"
+        )
     if shard_nbytes is not None and shard_nbytes < 1:
         raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
     if metadata is not None and chosen != "safetensors":
@@ -462,7 +464,7 @@ def _require_place(
     if old and not overwrite:
         raise CheckpointExistsError(
             "there is a file of this name already", file=path,
-            expected="no file of this name, or overwrite=True", found=old[0],
+            expected="no file of this name, or overwrite=True (--overwrite)", found=old[0],
         )  # fmt: skip
     return old
 

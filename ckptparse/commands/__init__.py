@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import ckptparse
-from ckptparse.commands import graph, ls, run, show, tree, verify
+from ckptparse.commands import average, convert, graph, ls, merge, run, show, tree, verify
 from ckptparse.commands.output import error_lines
+from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, tree, show, verify, run, graph)
+COMMANDS = (ls, tree, show, verify, convert, average, merge, run, graph)
 
 SUCCESS, FAILURE, ERROR = 0, 1, 2
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return SUCCESS
     except KeyboardInterrupt:
         return 130
-    except (CheckpointError, ImportError, OSError, MemoryError) as error:
+    except (CheckpointError, UsageError, ImportError, OSError, MemoryError) as error:
         is_terminal = sys.stderr is not None and sys.stderr.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
         shown = error if str(error) else MemoryError("out of memory")
@@ -75,7 +76,7 @@ def _build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(
         prog="ckptparse",
-        description="Inspect and verify TensorFlow checkpoints. TensorFlow is not needed.",
+        description="Inspect, verify and convert TensorFlow checkpoints. TensorFlow is not needed.",
         epilog="Exit status: 0 success; 1 no such tensor, or verify found damage; 2 other errors.",
     )
     parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")

@@ -11,6 +11,7 @@ import os
 from fnmatch import fnmatchcase
 
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
+from ckptparse.commands.choosing import add_choice, choose_from, is_chosen
 from ckptparse.commands.output import align, info_to_json, print_json
 from ckptparse.display.text import count, format_nbytes, format_shape, printable
 from ckptparse.tensors.info import TensorInfo
@@ -43,15 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sort by name (layer_2 before layer_10), size (largest first) or dtype"
         " (default: the stored order)",
     )
+    add_choice(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List the tensors; returns 1 if patterns are given and match no name."""
     with open_path(arguments) as ckpt:
-        infos = [info for info in ckpt.infos() if _matches(info.name, arguments.patterns)]
-        infos = _sort(infos, arguments.sort)
         names = read_full_names_of(ckpt)
+        if is_chosen(arguments):
+            choice = choose_from(arguments, ckpt)
+            infos = choice.tensors.infos()
+            names = {new: names[old] for new, old in choice.sources.items() if old in names}
+        else:
+            infos = ckpt.infos()
+        infos = [info for info in infos if _matches(info.name, arguments.patterns)]
+        infos = _sort(infos, arguments.sort)
         size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
         if arguments.json:
             print_json(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.output import error_lines, print_json
+from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import count, format_nbytes, printable
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.formats.containers import CONTAINERS
-from ckptparse.verification import Cause, Damage, Progress, VerifyReport
+from ckptparse.verification import Cause, Damage, VerifyReport
 
 NAME = "verify"
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify the checkpoint; returns 1 if anything is damaged."""
     try:
-        with open_path(arguments) as ckpt, _ProgressBar() as bar:
+        with open_path(arguments) as ckpt, ProgressBar() as bar:
             reason = _NO_CHECKSUM if ckpt.format in CONTAINERS else _NOT_KNOWN
             report = ckpt.verify(arguments.names or None, progress=bar.progress)
     except CorruptCheckpointError as error:  # too damaged to open
@@ -125,29 +125,3 @@ def _to_json(report: VerifyReport) -> dict[str, Any]:
         ),
         "unchecked": report.unchecked,
     }
-
-
-class _ProgressBar:
-    """A progress bar on stderr, if that is a terminal and the extra `cli` is installed."""
-
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
-        self._bar: Any = None
-
-    def __enter__(self) -> _ProgressBar:
-        if sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return self
-            self._bar = tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False)
-            self.progress = self._show
-        return self
-
-    def _show(self, done: int, total: int) -> None:
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

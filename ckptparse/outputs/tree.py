@@ -152,7 +152,7 @@ class LocalTree:
         if not overwrite:
             raise CheckpointExistsError(
                 "there is a file or directory of this name already", file=self.path,
-                expected="none of this name, or overwrite=True",
+                expected="none of this name, or overwrite=True (--overwrite)",
             )  # fmt: skip
         other = next(self._other_files(), None)
         if other is not None:

@@ -91,7 +91,7 @@ def _matched(
                 yield name, changed
     elif old in known:
         yield old, new
-    elif _is_scope(old) and _is_scope(new) and old != new:
+    elif _is_scope(old) and _is_scope(new):
         yield from ((name, new + name[len(old) :]) for name in names if name.startswith(old))
     elif old.endswith("/") or new.endswith("/"):
         raise ValueError(f"{old!r} and {new!r}: a scope becomes a scope, with a slash at both ends")

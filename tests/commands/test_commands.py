@@ -232,7 +232,8 @@ class TestEveryCommand:
         assert max(map(len, out.splitlines())) <= 80
 
     def test_no_such_checkpoint_is_trouble(self, run, command: str, tmp_path: Path) -> None:
-        status, out, err = run(command, tmp_path / "nothing", *(["x"] if command == "show" else []))
+        more = {"show": ["x"], "convert": ["x"], "average": ["-o", "x"], "merge": ["-o", "x"]}
+        status, out, err = run(command, tmp_path / "nothing", *more.get(command, []))
         assert (status, out) == (2, "")
         assert err.startswith("ckptparse: ")
 

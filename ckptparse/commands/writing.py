@@ -1,0 +1,183 @@
+"""The options that say where and how tensors are saved; and the saving, with its report."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ckptparse.commands.arguments import add_json
+from ckptparse.commands.choosing import add_choice, as_usage_errors, choose_from
+from ckptparse.commands.output import align, print_json
+from ckptparse.commands.progress import ProgressBar
+from ckptparse.display.text import count, format_nbytes, format_shape, printable
+from ckptparse.tensors.info import TensorInfo
+from ckptparse.weights.choice import Choice
+
+_UNITS = {"": 1, "b": 1}
+_UNITS |= {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
+_UNITS |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
+
+
+def add_writing(parser: argparse.ArgumentParser) -> None:
+    """Add the options, those of `add_choice` among them."""
+    add_choice(parser)
+    group = parser.add_argument_group("how they are saved")
+    group.add_argument(
+        "--to",
+        metavar="FORMAT",
+        choices=["checkpoint", "safetensors", "npz", "npy"],
+        help="format: checkpoint, safetensors, npz or npy (default: that of the suffix"
+        " .safetensors, .npz or .npy, or else checkpoint)",
+    )
+    group.add_argument(
+        "--layout",
+        choices=["torch"],
+        help="torch: give kernels the order of axes of PyTorch, and list those that change",
+    )
+    group.add_argument(
+        "--shard-size",
+        metavar="SIZE",
+        type=_parse_size,
+        help="several files of at most this size: 2GB, 500MiB",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace what is there")
+    group.add_argument(
+        "--dry-run", action="store_true", help="print what would be saved, and save nothing"
+    )
+    add_json(parser)
+
+
+def write(
+    arguments: argparse.Namespace,
+    tensors: Mapping[str, Any],
+    source: Mapping[str, Any],
+    destination: str,
+) -> int:
+    """Save the chosen tensors, or print the plan; returns the exit status.
+
+    Args:
+        arguments: the arguments.
+        tensors: the tensors to choose from.
+        source: the checkpoint that the metadata names.
+        destination: path to save to.
+
+    Raises:
+        UsageError: an option is wrong.
+        CheckpointError: reading or saving failed.
+    """
+    from ckptparse.converting import describe_source, find_format, read_contents, save
+
+    with as_usage_errors():
+        format = find_format(destination, arguments.to)
+    choice = choose_from(arguments, tensors, arguments.layout)
+    infos = choice.tensors.infos()
+    if arguments.dry_run:
+        if format != "checkpoint":  # an error that saving would raise is raised here, too
+            read_contents(destination, choice.tensors, format)
+        _print_plan(arguments, choice, infos, destination, format)
+        return 0
+    metadata = describe_source(source, arguments.layout) if format == "safetensors" else None
+    with ProgressBar() as bar, as_usage_errors():
+        save(
+            destination,
+            choice.tensors,
+            format=format,
+            shard_nbytes=arguments.shard_size,
+            metadata=metadata,
+            overwrite=arguments.overwrite,
+            progress=bar.progress,
+        )
+    if arguments.json:
+        _print_json(choice, infos, destination, format, saved=True)
+        return 0
+    for line in _change_lines(choice, infos):
+        print(line)
+    print(f"{_total(infos)}: saved in {printable(destination)}")
+    return 0
+
+
+def _print_plan(
+    arguments: argparse.Namespace,
+    choice: Choice,
+    infos: list[TensorInfo],
+    destination: str,
+    format: str,
+) -> None:
+    """Print what would be saved."""
+    if arguments.json:
+        _print_json(choice, infos, destination, format, saved=False)
+        return
+
+    def to_cells(info: TensorInfo) -> tuple[str, ...]:
+        return info.tensorflow_dtype, format_shape(info.shape), format_nbytes(info.nbytes)
+
+    def to_text(info: TensorInfo) -> str:
+        old = choice.sources[info.name]
+        text = printable(old)
+        if info.name != old:
+            text += f" -> {printable(info.name)}"
+        if info.name in choice.changes:
+            text += f"  (axes {','.join(map(str, choice.changes[info.name].axes))})"
+        return text
+
+    for line in align(infos, to_cells, to_text, right=[2]):
+        print(line)
+    print(f"{_total(infos)}: would be saved in {printable(destination)} ({format})")
+
+
+def _change_lines(choice: Choice, infos: list[TensorInfo]) -> list[str]:
+    """Return a line for each tensor whose axes changed."""
+    rows = [(info, choice.changes[info.name]) for info in infos if info.name in choice.changes]
+    return list(
+        align(
+            rows,
+            lambda row: (
+                "axes " + ",".join(map(str, row[1].axes)),
+                format_shape(row[1].shape),
+            ),
+            lambda row: printable(row[0].name),
+        )
+    )
+
+
+def _print_json(
+    choice: Choice, infos: list[TensorInfo], destination: str, format: str, *, saved: bool
+) -> None:
+    """Print what was saved, or would be, as JSON."""
+    print_json(
+        {
+            "destination": destination,
+            "format": format,
+            "saved": saved,
+            "num_tensors": len(infos),
+            "size": sum(info.size for info in infos),
+            "nbytes": sum(info.nbytes for info in infos),
+            "tensors": (
+                {
+                    "source": choice.sources[info.name],
+                    "name": info.name,
+                    "dtype": info.tensorflow_dtype,
+                    "shape": info.shape,
+                    "nbytes": info.nbytes,
+                    "axes": choice.changes[info.name].axes if info.name in choice.changes else None,
+                }
+                for info in infos
+            ),
+        }
+    )
+
+
+def _total(infos: list[TensorInfo]) -> str:
+    """Return the number and size of tensors as text."""
+    size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
+    return f"{count(len(infos), 'tensor')}, {count(size, 'element')}, {format_nbytes(nbytes)}"
+
+
+def _parse_size(text: str) -> int:
+    """Return the number of bytes of a size such as "2GB" or "500 MiB"."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in _UNITS or not float(found[1]) * _UNITS[found[2]] >= 1:
+        raise argparse.ArgumentTypeError(f"expected a size such as 2GB or 500MiB, not {text!r}")
+    return int(float(found[1]) * _UNITS[found[2]])

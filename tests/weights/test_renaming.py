@@ -1,0 +1,84 @@
+"""Rules that rename tensors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ckptparse import InvalidTensorsError, TensorNotFoundError
+from ckptparse.weights.renaming import rename_each
+
+NAMES = ["global_step", "net/a/w", "net/a/b", "net/b/w", "net/c*/w", "network/w"]
+
+RULES: dict[str, tuple[Any, dict[str, str]]] = {
+    "name": ({"net/a/w": "x"}, {"net/a/w": "x"}),
+    "names": ({"net/a/w": "net/a/b", "net/a/b": "net/a/w"},
+              {"net/a/w": "net/a/b", "net/a/b": "net/a/w"}),
+    "scope": ({"net/a/": "x/y/"}, {"net/a/w": "x/y/w", "net/a/b": "x/y/b"}),
+    "out of a scope": ({"net/": ""}, {"net/a/w": "a/w", "net/a/b": "a/b", "net/b/w": "b/w",
+                                      "net/c*/w": "c*/w"}),
+    "into a scope": ({"": "m/"}, {name: f"m/{name}" for name in NAMES}),
+    "glob": ({"net/*/w": "*.weight"}, {"net/a/w": "a.weight", "net/b/w": "b.weight",
+                                       "net/c*/w": "c*.weight"}),
+    "two stars": ({"*/*/b": "b/*"}, {"net/a/b": "b/net"}),
+    "a star is dropped": ({"*/a/w": "w"}, {"net/a/w": "w"}),
+    "a star over a slash": ({"n*w": "x*"}, {"net/a/w": "xet/a/", "net/b/w": "xet/b/",
+                                            "net/c*/w": "xet/c*/", "network/w": "xetwork/"}),
+    "a name with a star": ({"net/c*/w": "c"}, {"net/c*/w": "c"}),
+    "expression": ({re.compile(r"(\w)/w$"): r"\1.w"},
+                   {"net/a/w": "net/a.w", "net/b/w": "net/b.w", "network/w": "network.w"}),
+    "each match": ({re.compile("t"): ""}, {name: name.replace("t", "") for name in NAMES}),
+    "the first rule": ({"net/a/w": "x", "net/a/": "y/", "*/w": "z/*"},
+                       {"net/a/w": "x", "net/a/b": "y/b", "net/b/w": "z/net/b",
+                        "net/c*/w": "z/net/c*", "network/w": "z/network"}),
+    "function": (str.upper, {name: name.upper() for name in NAMES}),
+    "none": ({}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RULES)
+def test_rules(case: str) -> None:
+    rules, changed = RULES[case]
+    assert rename_each(NAMES, rules) == {name: changed.get(name, name) for name in NAMES}
+    assert list(rename_each(NAMES, rules)) == NAMES
+
+
+@pytest.mark.parametrize(
+    "rule", ["net/a", "nets/", "*/v", re.compile("^a"), "w"], ids=lambda rule: str(rule)[:14]
+)
+def test_a_rule_that_matches_nothing(rule: Any) -> None:
+    new = "x/" if isinstance(rule, str) and rule.endswith("/") else "x"
+    with pytest.raises(TensorNotFoundError, match="no tensor to rename"):
+        rename_each(NAMES, {rule: new})
+
+
+def test_the_nearest_names_are_said() -> None:
+    with pytest.raises(TensorNotFoundError, match="similar of 6 names: net/a/w"):
+        rename_each(NAMES, {"nett/a/w": "x"})
+
+
+def test_two_on_one_name() -> None:
+    with pytest.raises(InvalidTensorsError, match="tensor 'w': two tensors") as caught:
+        rename_each(NAMES, {"net/*/w": "w"})
+    assert caught.value.found == "'net/a/w' and 'net/b/w'"
+    with pytest.raises(InvalidTensorsError, match="two tensors"):
+        rename_each(NAMES, {"net/a/w": "global_step"})
+
+
+WRONG: dict[str, tuple[Any, type[Exception]]] = {
+    "scope to name": ({"net/": "x"}, ValueError),
+    "glob to scope": ({"*/w": "x/"}, ValueError),
+    "too many stars": ({"*/a/w": "*/*"}, ValueError),
+    "empty name": ({"global_step": ""}, InvalidTensorsError),
+    "number": ({"global_step": 1}, TypeError),
+    "nothing": (lambda name: None, TypeError),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_rules_that_are_none(case: str) -> None:
+    rules, error = WRONG[case]
+    with pytest.raises(error):
+        rename_each(NAMES, rules)
