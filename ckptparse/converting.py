@@ -27,7 +27,13 @@ Tensors = Mapping[str, Any] | Iterable[tuple[str, Any]]
 Progress = Callable[[int, int | None], object]
 """Called with the number of bytes written, and the total number or None."""
 
-SUFFIXES = {".safetensors": "safetensors", ".npz": "npz", ".npy": "npy"}
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".npz": "npz",
+    ".npy": "npy",
+    ".pt": "pt",
+    ".pth": "pt",
+}
 """Suffix of a path -> format."""
 
 FORMATS = ("checkpoint", *dict.fromkeys(SUFFIXES.values()))
@@ -78,6 +84,7 @@ def save(
     | "safetensors" | `.safetensors` | a file of the safetensors library, or several with an index |
     | "npz" | `.npz` | an archive, as of ``numpy.savez`` |
     | "npy" | `.npy` | a directory with one `.npy` file for each tensor |
+    | "pt" | `.pt`, `.pth` | a dict of tensors, as of ``torch.save`` |
     | "checkpoint" | any other | a checkpoint of TensorFlow; see `save_checkpoint` |
 
     Tensors are read and written one after the other, large ones piece by piece.  Everything is
@@ -327,13 +334,14 @@ def read_contents(
         UnsupportedError: the format does not have the dtype of a tensor.
         InvalidTensorsError: there are no tensors, or the format cannot hold a name or a value.
     """
-    from ckptparse.exports import npy, npz, safetensors
+    from ckptparse.exports import npy, npz, pytorch, safetensors
     from ckptparse.exports.contents import Contents
 
     require_writable = {
         "safetensors": safetensors.require_writable,
         "npz": npz.require_writable,
         "npy": npy.require_writable,
+        "pt": pytorch.require_writable,
     }[format]
     contents = Contents(as_mapping(tensors), progress)
     if not contents.forms:
@@ -406,7 +414,7 @@ def _save_files(
     sync: bool,
 ) -> None:
     """Save one file, or a set of files whose last one completes it."""
-    from ckptparse.exports import npz, safetensors
+    from ckptparse.exports import npz, pytorch, safetensors
     from ckptparse.outputs import folder_for
 
     folder = folder_for(path, sync=sync)
@@ -429,7 +437,7 @@ def _save_files(
                 )
             )
         else:
-            npz.write(contents, create())
+            (pytorch if format == "pt" else npz).write(contents, create())
             files = [(base, outputs[0])]
         with folder.lock():
             old = _require_place(folder, base, path, format, overwrite=overwrite)

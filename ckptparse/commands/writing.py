@@ -27,9 +27,9 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--to",
         metavar="FORMAT",
-        choices=["checkpoint", "safetensors", "npz", "npy"],
-        help="format: checkpoint, safetensors, npz or npy (default: that of the suffix"
-        " .safetensors, .npz or .npy, or else checkpoint)",
+        choices=["checkpoint", "safetensors", "npz", "npy", "pt"],
+        help="format: checkpoint, safetensors, npz, npy or pt (default: that of the suffix"
+        " .safetensors, .npz, .npy, .pt or .pth, or else checkpoint)",
     )
     group.add_argument(
         "--layout",

@@ -111,6 +111,7 @@ SAVED: dict[str, tuple[Any, int]] = {
         512,
     ),
     "npz": (lambda prefix: save(f"{prefix}.npz", Generated(SHAPES)), 1024),
+    "pt": (lambda prefix: save(f"{prefix}.pt", Generated(SHAPES)), 1024),
     "npy": (lambda prefix: save(f"{prefix}.npy", Generated(SHAPES)), 1024),
     "safetensors": (lambda prefix: save(f"{prefix}.safetensors", Generated(SHAPES)), 1024),
     "safetensors in shards": (
@@ -143,14 +144,14 @@ def test_small_tensors_are_written_together(tmp_path: Path, disk: Disk) -> None:
     assert len(index) == 5  # two blocks of entries, an empty one, the index block, the footer
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npz", ".pt", ".safetensors"])
 def test_small_tensors_of_a_file_are_written_together(
     tmp_path: Path, disk: Disk, suffix: str
 ) -> None:
     tensors = ((f"t{i:05}", np.float32(i)) for i in range(5_000))
     save(f"{tmp_path}/m{suffix}", tensors, sync=False)
     total = max(position + nbytes for position, nbytes in disk.writes)
-    assert len(disk.writes) <= 2 + total // (1 << 20)
+    assert len(disk.writes) <= 4 + total // (1 << 20)  # a large member is written by itself
 
 
 def test_the_memory_of_a_buffer_does_not_grow(tmp_path: Path, disk: Disk) -> None:

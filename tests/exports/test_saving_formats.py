@@ -25,7 +25,7 @@ from support.oracle import VGG, load_case
 
 OLD = {"x": np.zeros(4, "f4"), "y/z": np.arange(3)}
 NEW = {"x": np.ones(4, "f4"), "y/z": np.arange(5)}
-PATHS = ["m.safetensors", "m.npz", "m.npy", "m.ckpt"]
+PATHS = ["m.safetensors", "m.npz", "m.npy", "m.pt", "m.ckpt"]
 FILES = [path for path in PATHS if path != "m.ckpt"]
 
 
@@ -123,7 +123,7 @@ class TestEveryFormat:
         assert len(refused) == len(set(refused)) < 4
 
 
-@pytest.mark.parametrize("path", ["m.npz", "m.safetensors"])
+@pytest.mark.parametrize("path", ["m.npz", "m.pt", "m.safetensors"])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_killed_writer(tmp_path: Path, path: str) -> None:
     """At each of its system calls: the old file or the new one is there, whole."""

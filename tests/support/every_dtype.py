@@ -46,6 +46,12 @@ NUMPY_DTYPES = [
 ]
 """Those of numpy itself."""
 
+PYTORCH_DTYPES = [
+    *NUMPY_DTYPES,
+    *["bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz"],
+]
+"""Those of PyTorch 2.14."""
+
 SAFETENSORS_DTYPES = [
     *(name for name in NUMPY_DTYPES if name != "complex128"),
     *["bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz"],
