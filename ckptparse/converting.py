@@ -33,10 +33,15 @@ SUFFIXES = {
     ".npy": "npy",
     ".pt": "pt",
     ".pth": "pt",
+    ".h5": "h5",
+    ".hdf5": "h5",
 }
 """Suffix of a path -> format."""
 
 FORMATS = ("checkpoint", *dict.fromkeys(SUFFIXES.values()))
+
+HAVE_METADATA = ("safetensors", "h5")
+"""Formats that have a place for metadata."""
 
 _OTHER_SUFFIXES = frozenset(
     [
@@ -85,11 +90,12 @@ def save(
     | "npz" | `.npz` | an archive, as of ``numpy.savez`` |
     | "npy" | `.npy` | a directory with one `.npy` file for each tensor |
     | "pt" | `.pt`, `.pth` | a dict of tensors, as of ``torch.save`` |
+    | "h5" | `.h5`, `.hdf5` | a dataset for each tensor, in groups (extra `keras`) |
     | "checkpoint" | any other | a checkpoint of TensorFlow; see `save_checkpoint` |
 
     Tensors are read and written one after the other, large ones piece by piece.  Everything is
     written under a temporary name, and gets its final name when it is complete.  So an interrupted
-    or failed call leaves what was there before.  No other package is needed.
+    or failed call leaves what was there before.  Only "h5" needs another package.
 
     All values are saved bit for bit.  A format that does not have the dtype of a tensor is refused
     before anything is written.  Quantized numbers are saved as the plain integers that they are.
@@ -103,8 +109,9 @@ def save(
             "checkpoint"; larger tensors get a file of their own.  None writes one file.  With
             several files, `path` is ``model.safetensors``, and the files are
             ``model-00001-of-00002.safetensors``, ... and ``model.safetensors.index.json``.
-        metadata: texts that are saved with the tensors, for "safetensors".  None for
-            ``{"format": "np"}``; the library ``transformers`` requires ``{"format": "pt"}``.
+        metadata: texts that are saved with the tensors, for "safetensors" and, as attributes of
+            the file, "h5".  None for none, and for "safetensors" ``{"format": "np"}``; the library
+            ``transformers`` requires ``{"format": "pt"}``.
         overwrite: replace what is there.  A directory is replaced only if all its files are `.npy`.
             Several files of one set are replaced one after the other, after the old index is
             removed, so that no reader mixes old and new ones.
@@ -127,7 +134,8 @@ def save(
         CheckpointError: reading a tensor failed.
         ValueError: there is no such format, the suffix is that of a format that cannot be written,
             or the format has no place for `metadata` or cannot be divided by `shard_nbytes`.
-        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
+        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed; or
+            the format is "h5", and h5py is not installed.
 
     Examples:
         >>> import tempfile
@@ -148,7 +156,7 @@ def save(
         )
     if shard_nbytes is not None and shard_nbytes < 1:
         raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
-    if metadata is not None and chosen != "safetensors":
+    if metadata is not None and chosen not in HAVE_METADATA:
         raise ValueError(f"{chosen} has no place for metadata")
     if chosen == "checkpoint":
         from ckptparse.saving import save_checkpoint
@@ -165,8 +173,9 @@ def save(
     if chosen == "npy":
         _save_tree(path, contents, overwrite=overwrite, sync=sync)
     else:
-        extra = {"format": "np"} if metadata is None else dict(metadata)
-        _save_files(path, contents, chosen, shard_nbytes, extra, overwrite=overwrite, sync=sync)
+        if metadata is None:
+            metadata = {"format": "np"} if chosen == "safetensors" else {}
+        _save_files(path, contents, chosen, shard_nbytes, metadata, overwrite=overwrite, sync=sync)
     return path
 
 
@@ -262,8 +271,8 @@ def convert(
             rename=rename,
             dtype=dtype,
         )
-        if metadata is None and chosen_format == "safetensors":
-            metadata = describe_source(tensors, layout)
+        if metadata is None and chosen_format in HAVE_METADATA:
+            metadata = describe_source(tensors, chosen_format, layout)
         return save(
             destination,
             choice.tensors,
@@ -279,16 +288,19 @@ def convert(
             opened.close()
 
 
-def describe_source(tensors: Mapping[str, Any], layout: str | None) -> dict[str, str]:
+def describe_source(tensors: Mapping[str, Any], format: str, layout: str | None) -> dict[str, str]:
     """Return the metadata of a converted file: where its tensors are from.
 
     Args:
         tensors: the source.
+        format: the format of the converted file.
         layout: the layout that was asked for.
     """
     import ckptparse
 
-    metadata = {"format": "pt" if layout == "torch" else "np"}
+    metadata = {}
+    if format == "safetensors":
+        metadata["format"] = "pt" if layout == "torch" else "np"
     if isinstance(tensors, Checkpoint):
         if tensors.format == "safetensors":
             metadata |= {
@@ -334,7 +346,7 @@ def read_contents(
         UnsupportedError: the format does not have the dtype of a tensor.
         InvalidTensorsError: there are no tensors, or the format cannot hold a name or a value.
     """
-    from ckptparse.exports import npy, npz, pytorch, safetensors
+    from ckptparse.exports import hdf5, npy, npz, pytorch, safetensors
     from ckptparse.exports.contents import Contents
 
     require_writable = {
@@ -342,6 +354,7 @@ def read_contents(
         "npz": npz.require_writable,
         "npy": npy.require_writable,
         "pt": pytorch.require_writable,
+        "h5": hdf5.require_writable,
     }[format]
     contents = Contents(as_mapping(tensors), progress)
     if not contents.forms:
@@ -414,9 +427,15 @@ def _save_files(
     sync: bool,
 ) -> None:
     """Save one file, or a set of files whose last one completes it."""
-    from ckptparse.exports import npz, pytorch, safetensors
+    from ckptparse.exports import hdf5, npz, pytorch, safetensors
     from ckptparse.outputs import folder_for
 
+    if format == "h5" and is_url(path):
+        raise UnsupportedError(
+            "an .h5 file cannot be saved at a URL, because its bytes are not written in order",
+            file=path,
+            expected="a path; or another format",
+        )
     folder = folder_for(path, sync=sync)
     base = path.rpartition("/")[2] if is_url(path) else os.path.basename(path)
     outputs: list[Output] = []
@@ -437,7 +456,11 @@ def _save_files(
                 )
             )
         else:
-            (pytorch if format == "pt" else npz).write(contents, create())
+            output = create()
+            if format == "h5":
+                hdf5.write(contents, output, metadata)
+            else:
+                (pytorch if format == "pt" else npz).write(contents, output)
             files = [(base, outputs[0])]
         with folder.lock():
             old = _require_place(folder, base, path, format, overwrite=overwrite)

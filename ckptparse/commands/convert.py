@@ -1,7 +1,7 @@
 """Convert a checkpoint to another format, or to another checkpoint.
 
 The suffix of DST decides the format: .safetensors, .npz, .npy (a directory with a file for each
-tensor), .pt or .pth (PyTorch); any other name is the prefix of a checkpoint.
+tensor), .pt (PyTorch) or .h5; any other name is the prefix of a checkpoint.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--to",
         metavar="FORMAT",
-        choices=["checkpoint", "safetensors", "npz", "npy", "pt"],
-        help="format: checkpoint, safetensors, npz, npy or pt (default: that of the suffix"
-        " .safetensors, .npz, .npy, .pt or .pth, or else checkpoint)",
+        choices=["checkpoint", "safetensors", "npz", "npy", "pt", "h5"],
+        help="format: checkpoint, safetensors, npz, npy, pt or h5 (default: that of the suffix"
+        " .safetensors, .npz, .npy, .pt or .h5, or else checkpoint)",
     )
     group.add_argument(
         "--layout",
@@ -67,7 +67,13 @@ def write(
         UsageError: an option is wrong.
         CheckpointError: reading or saving failed.
     """
-    from ckptparse.converting import describe_source, find_format, read_contents, save
+    from ckptparse.converting import (
+        HAVE_METADATA,
+        describe_source,
+        find_format,
+        read_contents,
+        save,
+    )
 
     with as_usage_errors():
         format = find_format(destination, arguments.to)
@@ -78,7 +84,9 @@ def write(
             read_contents(destination, choice.tensors, format)
         _print_plan(arguments, choice, infos, destination, format)
         return 0
-    metadata = describe_source(source, arguments.layout) if format == "safetensors" else None
+    metadata = (
+        describe_source(source, format, arguments.layout) if format in HAVE_METADATA else None
+    )
     with ProgressBar() as bar, as_usage_errors():
         save(
             destination,

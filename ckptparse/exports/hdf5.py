@@ -1,0 +1,125 @@
+"""Write `.h5` files: HDF5 with a dataset for each tensor, in groups for the scopes (extra `keras`).
+
+h5py creates the groups and the datasets, whose elements lie in the file one after the other, and
+says where.  Then the elements are written there piece by piece, without h5py.  Metadata becomes
+attributes of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckptparse.errors import InvalidTensorsError
+from ckptparse.exports.contents import Contents
+from ckptparse.exports.npy import DTYPES
+from ckptparse.outputs import Output
+from ckptparse.outputs.base import unwritable
+
+SUFFIXES = (".h5", ".hdf5")
+
+
+def require_writable(contents: Contents) -> None:
+    """Check that the format can hold all tensors.
+
+    Raises:
+        UnsupportedError: h5py does not have the dtype of a tensor.
+        InvalidTensorsError: a dataset cannot have the name, or a name is the scope of another.
+        ImportError: h5py is not installed.
+    """
+    _import_h5py()
+    contents.require_dtypes(DTYPES, "an .h5 file")
+    scopes: dict[str, str] = {}
+    for name in contents.forms:
+        parts = name.split("/")
+        if not _is_text(name) or "\0" in name or "" in parts or "." in parts:
+            raise InvalidTensorsError(
+                "a dataset in an .h5 file cannot have this name",
+                tensor=name,
+                expected="text in UTF-8 without NUL, and no empty part or . between slashes:"
+                " rename it",
+            )
+        for number in range(1, len(parts)):
+            scopes.setdefault("/".join(parts[:number]), name)
+    for name in contents.forms:
+        if name in scopes:
+            raise InvalidTensorsError(
+                "in an .h5 file, a tensor cannot have the name of a scope",
+                tensor=name,
+                expected="another name for one of them: rename it",
+                found=repr(scopes[name]),
+            )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write(contents: Contents, output: Output, metadata: Mapping[str, str]) -> None:
+    """Write a file.
+
+    Args:
+        contents: the tensors, which `require_writable` accepted.
+        output: an output that `rewrites`; its path is that of a local file.
+        metadata: the attributes of the file.
+
+    Raises:
+        UnwritableError: the operating system fails.
+        CheckpointError: reading a tensor failed.
+    """
+    places = _create(output.path, contents, metadata)
+    for form, octets in contents.read_each(contents.forms):
+        position = places.get(form.name, 0)
+        for part in octets:
+            if part.nbytes:
+                output.rewrite(position, part)
+            position += part.nbytes
+    output.finish()
+
+
+def _create(path: str, contents: Contents, metadata: Mapping[str, str]) -> dict[str, int]:
+    """Create a file with datasets whose elements are not written yet.
+
+    Returns:
+        Name -> position of the elements of each dataset that has any.
+    """
+    h5py = _import_h5py()
+    places = {}
+    try:
+        # The output has locked the file already.
+        with h5py.File(path, "w", locking=False) as file:
+            for key, value in metadata.items():
+                file.attrs[key] = value
+            for form in contents.forms.values():
+                layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+                layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+                dataset = file.create_dataset(
+                    form.name, form.shape, form.numpy_dtype.newbyteorder("<"), dcpl=layout
+                )
+                if form.nbytes:
+                    if not form.shape:  # h5py gives a scalar its place when it is written
+                        dataset[()] = 0
+                    places[form.name] = dataset.id.get_offset()
+    except OSError as error:
+        raise unwritable(error, path) from error
+    return places
+
+
+def _import_h5py() -> Any:
+    """Return the module h5py.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            "to save .h5 files, install h5py: pip install 'ckptparse[keras]'"
+        ) from error
+    return h5py

@@ -1,0 +1,106 @@
+"""`.h5` files, as h5py reads them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ckptparse import InvalidTensorsError, UnsupportedError, convert, open_checkpoint, save
+from ckptparse.commands import main
+from support.contents import contents
+from support.every_dtype import NUMPY_DTYPES, arrays_of
+from support.oracle import VGG, expected_array
+
+ARRAYS = {**arrays_of(NUMPY_DTYPES), "large": np.arange(5_000_000.0), "é\n/..": np.ones((2, 3))}
+
+
+def test_without_h5py(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r"ckptparse\[keras\]"):
+        save(tmp_path / "m.h5", ARRAYS)
+    assert main(["convert", str(VGG.prefix), str(tmp_path / "m.h5")]) == 2
+    assert "pip install 'ckptparse[keras]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestWithH5py:
+    h5py = property(lambda self: pytest.importorskip("h5py", reason="h5py is not installed"))
+
+    def test_every_dtype(self, tmp_path: Path) -> None:
+        h5py = self.h5py
+        save(tmp_path / "m.h5", ARRAYS)
+        with h5py.File(tmp_path / "m.h5") as file:
+            for name, array in ARRAYS.items():
+                assert (file[name].dtype, file[name].shape) == (array.dtype, array.shape)
+                assert file[name][()].tobytes() == array.tobytes()
+            assert dict(file.attrs) == {}
+            names: list[str] = []
+            file.visititems(
+                lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+            )
+        assert sorted(names) == sorted(ARRAYS)
+
+    def test_a_checkpoint_and_metadata(self, tmp_path: Path) -> None:
+        h5py = self.h5py
+        convert(VGG.prefix, tmp_path / "m.h5")
+        with h5py.File(tmp_path / "m.h5") as file:
+            for tensor in VGG.tensors:
+                assert np.array_equal(file[tensor.name][()], expected_array(VGG, tensor.name))
+            metadata = dict(file.attrs)
+        assert metadata.pop("converted_by").startswith("ckptparse ")
+        assert metadata == {"source": "model.ckpt", "source_format": "v2"}
+
+    def test_replacing_and_refusing(self, tmp_path: Path) -> None:
+        h5py = self.h5py
+        path = tmp_path / "m.h5"
+        save(path, {"x": np.zeros(4)})
+        before = contents(tmp_path)
+        with pytest.raises(FileExistsError):
+            save(path, {"x": np.ones(4)})
+        with pytest.raises(KeyboardInterrupt):
+            save(path, {"x": np.ones(4)}, overwrite=True, progress=_interrupt)
+        assert contents(tmp_path) == before
+        save(path, {"x": np.ones(4)}, overwrite=True)
+        assert [p.name for p in tmp_path.iterdir()] == ["m.h5"]
+        with h5py.File(path) as file:
+            assert file["x"][()].tolist() == [1, 1, 1, 1]
+
+    def test_the_same_call_gives_the_same_bytes(self, tmp_path: Path) -> None:
+        assert self.h5py
+        for name in ("a.h5", "b.h5"):
+            with open_checkpoint(VGG.prefix) as ckpt:
+                save(tmp_path / name, ckpt)
+        assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+    @pytest.mark.parametrize("name", ["a//b", "/a", "a/", ".", "a/./b", "a\0b", "\udcff"], ids=repr)
+    def test_names_that_it_cannot_have(self, tmp_path: Path, name: str) -> None:
+        assert self.h5py
+        with pytest.raises(InvalidTensorsError, match="cannot have this name"):
+            save(tmp_path / "m.h5", {name: np.zeros(2)})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_tensor_and_a_scope(self, tmp_path: Path) -> None:
+        assert self.h5py
+        with pytest.raises(InvalidTensorsError, match="name of a scope") as caught:
+            save(tmp_path / "m.h5", {"a/b": np.zeros(2), "a": np.zeros(2)})
+        assert (caught.value.tensor, caught.value.found) == ("a", "'a/b'")
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e5m2", "int4"])
+    def test_dtypes_that_it_lacks(self, tmp_path: Path, dtype: str) -> None:
+        assert self.h5py
+        with pytest.raises(UnsupportedError, match=f"an .h5 file cannot hold {dtype}"):
+            save(tmp_path / "m.h5", arrays_of([dtype]))
+
+    def test_urls_are_refused(self) -> None:
+        assert self.h5py
+        with pytest.raises(UnsupportedError, match="not written in order"):
+            save("memory://test_hdf5/m.h5", {"x": np.zeros(2)})
+
+
+def _interrupt(done: int, total: int | None) -> None:
+    raise KeyboardInterrupt
