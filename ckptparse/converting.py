@@ -199,6 +199,8 @@ def convert(
 ) -> str:
     """Open a checkpoint, choose and change its tensors, and save them in another format.
 
+    The object graph that TensorFlow 2 saves as a tensor of strings is saved in checkpoints only.
+
     The steps are done in the order of the arguments: `include` and `exclude` match the names in the
     source, as do the rules of `layout`; `dtype` matches the new names.
 
@@ -270,6 +272,7 @@ def convert(
             layout=layout,
             rename=rename,
             dtype=dtype,
+            object_graph=chosen_format == "checkpoint",
         )
         if metadata is None and chosen_format in HAVE_METADATA:
             metadata = describe_source(tensors, chosen_format, layout)

@@ -61,7 +61,11 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_from(
-    arguments: argparse.Namespace, tensors: Mapping[str, Any], layout: str | None = None
+    arguments: argparse.Namespace,
+    tensors: Mapping[str, Any],
+    layout: str | None = None,
+    *,
+    object_graph: bool = True,
 ) -> Choice:
     """Return the tensors that the options of `add_choice` choose.
 
@@ -69,6 +73,7 @@ def choose_from(
         arguments: the arguments.
         tensors: the tensors to choose from.
         layout: the layout, as for `convert`.
+        object_graph: whether the tensor with the object graph may be among them.
 
     Raises:
         UsageError: an option is wrong.
@@ -86,6 +91,7 @@ def choose_from(
             layout=layout,  # type: ignore[arg-type]  # `choose` checks it
             rename=_read_rules(arguments) or None,
             dtype=arguments.dtype,
+            object_graph=object_graph,
         )
 
 

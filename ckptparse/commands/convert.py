@@ -1,7 +1,8 @@
 """Convert a checkpoint to another format, or to another checkpoint.
 
 The suffix of DST decides the format: .safetensors, .npz, .npy (a directory with a file for each
-tensor), .pt (PyTorch) or .h5; any other name is the prefix of a checkpoint.
+tensor), .pt (PyTorch) or .h5; any other name is the prefix of a checkpoint. Only a checkpoint
+gets the object graph of TensorFlow 2.
 """
 
 from __future__ import annotations

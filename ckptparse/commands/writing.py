@@ -77,7 +77,7 @@ def write(
 
     with as_usage_errors():
         format = find_format(destination, arguments.to)
-    choice = choose_from(arguments, tensors, arguments.layout)
+    choice = choose_from(arguments, tensors, arguments.layout, object_graph=format == "checkpoint")
     infos = choice.tensors.infos()
     if arguments.dry_run:
         if format != "checkpoint":  # an error that saving would raise is raised here, too

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ckptparse.tensors.names import OBJECT_GRAPH
 from ckptparse.weights.inputs import as_tensor_mapping
 from ckptparse.weights.layout import Change, TorchLayout
 from ckptparse.weights.renaming import Rename, rename_each
@@ -41,8 +43,11 @@ def choose(
     layout: Layout | None = None,
     rename: Rename | None = None,
     dtype: DTypeLike | Mapping[Pattern, DTypeLike] | None = None,
+    object_graph: bool = True,
 ) -> Choice:
     """Return a lazy mapping of some of the tensors; `convert` describes the arguments.
+
+    The tensor with the object graph of TensorFlow 2 is left out if `object_graph` is False.
 
     Raises:
         TensorNotFoundError: a pattern of `include`, `rename` or `dtype` matches no tensor.
@@ -52,6 +57,11 @@ def choose(
     """
     if layout not in (None, "torch"):
         raise ValueError(f'layout is None or "torch", not {layout!r}')
+    if not object_graph:
+        exclude = [
+            *([exclude] if isinstance(exclude, (str, re.Pattern)) else exclude),
+            OBJECT_GRAPH,
+        ]
     chosen = select(
         as_tensor_mapping(tensors, 0),
         weights_only=weights_only,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from ckptparse import open_checkpoint, save_checkpoint
 from ckptparse.commands import main
 from support.contents import contents
 from support.oracle import VGG, expected_array, load_case
+from support.repository import ROOT
 
 TRAINED = load_case("tf-1.15.5/training_graph")
 AVERAGE = "conv/kernel/ExponentialMovingAverage"
@@ -259,3 +262,44 @@ class TestLs:
         status, out, err = run("ls", VGG.prefix, "--include", "fc6*")
         assert (status, out) == (1, "")
         assert "fc6" in err
+
+
+def test_the_object_graph_is_for_checkpoints(run, tmp_path: Path) -> None:
+    keras = load_case("tf-2.21.0/keras_adam").prefix
+    assert run("convert", keras, tmp_path / "m.npz")[0] == 0
+    assert run("convert", keras, tmp_path / "m")[0] == 0
+    with open_checkpoint(keras) as ckpt, np.load(tmp_path / "m.npz") as arrays:
+        assert set(ckpt) - set(arrays.files) == {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+        assert set(open_checkpoint(tmp_path / "m")) == set(ckpt)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGPIPE there")
+def test_head_closes_the_pipe(tmp_path: Path) -> None:
+    many = load_case("tf-2.21.0/many").prefix
+    command = f"'{sys.executable}' -m ckptparse convert '{many}' x.npz --dry-run | head -1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, check=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGINT to send there")
+@pytest.mark.parametrize("name", ["m.npz", "m.npy", "m.safetensors"])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, name: str) -> None:
+    """A child sends it to itself after the first piece was written."""
+    code = f"""
+import os, signal, sys
+import numpy as np
+from ckptparse import save_checkpoint
+from ckptparse.commands import main
+from ckptparse.commands.progress import ProgressBar
+save_checkpoint({str(tmp_path / "big")!r}, {{"a": np.zeros(1 << 22), "b": np.ones(3)}})
+ProgressBar.__enter__ = lambda bar: setattr(
+    bar, "progress", lambda *_: os.kill(os.getpid(), signal.SIGINT)) or bar
+sys.exit(main(["convert", {str(tmp_path / "big")!r}, {str(tmp_path / "out" / name)!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert not (tmp_path / "out").exists()
