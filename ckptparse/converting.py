@@ -150,14 +150,7 @@ def save(
     """
     path = os.fsdecode(path)
     chosen = find_format(path, format)
-    if shard_nbytes is not None and chosen not in ("safetensors", "checkpoint"):
-        raise ValueError(
-            f"{chosen} cannot be divided into files of a size: only safetensors and checkpoints can"
-        )
-    if shard_nbytes is not None and shard_nbytes < 1:
-        raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
-    if metadata is not None and chosen not in HAVE_METADATA:
-        raise ValueError(f"{chosen} has no place for metadata")
+    require_options(chosen, shard_nbytes, metadata)
     if chosen == "checkpoint":
         from ckptparse.saving import save_checkpoint
 
@@ -338,6 +331,24 @@ def find_format(path: str, format: str | None) -> str:
             f' a checkpoint; format="checkpoint" saves one under any name'
         )
     return SUFFIXES.get(suffix, "checkpoint")
+
+
+def require_options(
+    format: str, shard_nbytes: int | None, metadata: Mapping[str, str] | None
+) -> None:
+    """Check that a format has the options that were given; None for those that were not.
+
+    Raises:
+        ValueError: it cannot be divided into several files, or has no place for metadata.
+    """
+    if shard_nbytes is not None and format not in ("safetensors", "checkpoint"):
+        raise ValueError(
+            f"{format} cannot be divided into files of a size: only safetensors and checkpoints can"
+        )
+    if shard_nbytes is not None and shard_nbytes < 1:
+        raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
+    if metadata is not None and format not in HAVE_METADATA:
+        raise ValueError(f"{format} has no place for metadata")
 
 
 def read_contents(

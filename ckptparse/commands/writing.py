@@ -72,17 +72,25 @@ def write(
         describe_source,
         find_format,
         read_contents,
+        require_options,
         save,
     )
+    from ckptparse.exports.safetensors import plan
 
     with as_usage_errors():
         format = find_format(destination, arguments.to)
     choice = choose_from(arguments, tensors, arguments.layout, object_graph=format == "checkpoint")
     infos = choice.tensors.infos()
     if arguments.dry_run:
+        note = format
         if format != "checkpoint":  # an error that saving would raise is raised here, too
-            read_contents(destination, choice.tensors, format)
-        _print_plan(arguments, choice, infos, destination, format)
+            with as_usage_errors():
+                require_options(format, arguments.shard_size, None)
+            contents = read_contents(destination, choice.tensors, format)
+            if format == "safetensors":
+                num_files = len(plan(contents, destination, arguments.shard_size))
+                note += f", {count(num_files, 'file')}"
+        _print_plan(arguments, choice, infos, destination, format, note)
         return 0
     metadata = (
         describe_source(source, format, arguments.layout) if format in HAVE_METADATA else None
@@ -112,6 +120,7 @@ def _print_plan(
     infos: list[TensorInfo],
     destination: str,
     format: str,
+    note: str,
 ) -> None:
     """Print what would be saved."""
     if arguments.json:
@@ -132,7 +141,7 @@ def _print_plan(
 
     for line in align(infos, to_cells, to_text, right=[2]):
         print(line)
-    print(f"{_total(infos)}: would be saved in {printable(destination)} ({format})")
+    print(f"{_total(infos)}: would be saved in {printable(destination)} ({note})")
 
 
 def _change_lines(choice: Choice, infos: list[TensorInfo]) -> list[str]:

@@ -17,7 +17,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # there is no other value for a missing module
 
-_TEMPORARY = re.compile(r"ckptparse-[0-9a-f]{16}\.tempdir")
+_OLD = "old"
+"""Added to the temporary name of a directory for the old one that it replaces."""
+
+_TEMPORARY = re.compile(rf"ckptparse-[0-9a-f]{{16}}\.tempdir({_OLD})?")
 
 
 class LocalTree:
@@ -115,7 +118,7 @@ class LocalTree:
         self._close_file()
         for parts in self._made if self._sync else ():
             LocalFolder(os.path.join(self._temporary, *parts, "x"), sync=True).sync()
-        old = self._temporary + "old"
+        old = self._temporary + _OLD
         with self._folder.lock():
             self._require_place(overwrite=overwrite)
             is_there = os.path.lexists(self._final)
@@ -180,10 +183,14 @@ class LocalTree:
     def _remove_leftovers(self) -> None:
         """Remove the temporary directories of processes that have ended.
 
-        An old directory that was moved aside is kept: it may be the only one.
+        If both a new and an old directory of a process are there, it was killed between the two
+        renames: both are kept, because the old one is the only one that ever had a name.
         """
-        for name in self._folder.names() if fcntl is not None else ():
-            if _TEMPORARY.fullmatch(name):
-                path = os.path.join(os.path.dirname(self._final), name)
-                if is_left(path):
-                    shutil.rmtree(path, ignore_errors=True)
+        names = set(self._folder.names()) if fcntl is not None else set()
+        for name in names:
+            if not _TEMPORARY.fullmatch(name):
+                continue
+            new, old = name.removesuffix(_OLD), name.removesuffix(_OLD) + _OLD
+            path = os.path.join(os.path.dirname(self._final), name)
+            if not {new, old} <= names and is_left(path):
+                shutil.rmtree(path, ignore_errors=True)

@@ -118,6 +118,15 @@ class TestConvert:
         ]
         assert contents(tmp_path) == {}
 
+    @pytest.mark.parametrize(
+        ("size", "files"), [([], "1 file"), (["--shard-size", "20KB"], "2 files")]
+    )
+    def test_a_dry_run_counts_files(self, run, tmp_path: Path, size: list[str], files: str) -> None:
+        path = tmp_path / "m.safetensors"
+        _, out, _ = run("convert", VGG.prefix, path, "--dry-run", *size)
+        assert out.endswith(f"would be saved in {path} (safetensors, {files})\n")
+        assert contents(tmp_path) == {}
+
     def test_an_old_file(self, run, tmp_path: Path) -> None:
         (tmp_path / "m.npz").write_text("old")
         status, out, err = run("convert", VGG.prefix, tmp_path / "m.npz")
@@ -156,6 +165,7 @@ WRONG: dict[str, tuple[int, str, list[str]]] = {
     "dtype": (2, "no such dtype", ["m.npz", "--dtype", "float17"]),
     "integer": (2, "cannot cast to int8", ["m.npz", "--dtype", "int8"]),
     "shards": (2, "npz cannot be divided", ["m.npz", "--shard-size", "2GB"]),
+    "shards, dry": (2, "npz cannot be divided", ["m.npz", "--shard-size", "2GB", "--dry-run"]),
     "size": (2, "expected a size", ["m.npz", "--shard-size", "2 apples"]),
     "no size": (2, "expected a size", ["m.npz", "--shard-size", "0"]),
     "format": (2, "invalid choice", ["m.npz", "--to", "onnx"]),

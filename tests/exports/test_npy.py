@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import UserDict
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,7 +13,10 @@ import pytest
 
 from ckptparse import CheckpointExistsError, UnsupportedError, open_checkpoint, save
 from ckptparse.exports.npy import to_path, to_paths
+from ckptparse.outputs import local, tree
+from support.contents import contents
 from support.every_dtype import NUMPY_DTYPES, arrays_of
+from support.killed import each_kill
 from support.oracle import VGG, expected_array
 
 HOSTILE = [
@@ -152,6 +156,34 @@ class TestReplacing:
         mine.mkdir()
         save(tmp_path / "m.npy", OLD)
         assert sorted(os.listdir(tmp_path)) == ["ckptparse-mine.tempdir", "m.npy"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_killed_writer(tmp_path: Path) -> None:
+    """At each of its system calls: the old directory or the new one, whole, is there."""
+    path = tmp_path / "m.npy"
+    save(path, NEW)
+    new = contents(path)
+    save(path, OLD, overwrite=True)
+    old = contents(path)
+    found = []
+    for _ in each_kill([local, tree], lambda: save(path, NEW, overwrite=True)):
+        others = [p for p in tmp_path.iterdir() if p != path]
+        if path.exists():
+            found.append(contents(path))
+        else:  # between the two renames
+            assert sorted(contents(p) == old for p in others) == [False, True]
+            found.append(None)
+        save(path, OLD, overwrite=True)
+        assert contents(path) == old
+        left = [p for p in tmp_path.iterdir() if p != path]
+        assert left == ([] if found[-1] is not None else others)
+        for p in left:
+            shutil.rmtree(p)
+    assert old in found
+    assert new in found
+    assert found.count(None) == 1
+    assert all(each in (old, new, None) for each in found)
 
 
 def test_urls_are_refused() -> None:

@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-CALLS = {"open", "close", "pwrite", "write", "fsync", "mkdir", "rmdir", "replace", "link", "unlink"}
+CALLS = {
+    "open",
+    "close",
+    "pwrite",
+    "write",
+    "fsync",
+    "mkdir",
+    "rmdir",
+    "replace",
+    "rename",
+    "link",
+    "unlink",
+}
 """Functions of `os` that change files; `listdir` and `flock` change none.
 
 `fsync` is counted, but does nothing: a process is killed here, and not the machine."""
@@ -44,11 +56,13 @@ class Countdown:
         return call
 
 
-def run_killed(module: ModuleType, action: Callable[[], object], number: int) -> bool:
+def run_killed(
+    modules: ModuleType | list[ModuleType], action: Callable[[], object], number: int
+) -> bool:
     """Run an action in a forked child that ends at its system call of a number.
 
     Args:
-        module: the module whose name `os` is replaced.
+        modules: the module, or modules, whose name `os` is replaced.
         action: what the child does.
         number: 1 for the first call.
 
@@ -59,7 +73,9 @@ def run_killed(module: ModuleType, action: Callable[[], object], number: int) ->
     if not child:
         status = 1
         try:
-            vars(module)["os"] = Countdown(os, number)
+            countdown = Countdown(os, number)
+            for module in modules if isinstance(modules, list) else [modules]:
+                vars(module)["os"] = countdown
             action()
             status = 0
         finally:
@@ -69,9 +85,11 @@ def run_killed(module: ModuleType, action: Callable[[], object], number: int) ->
     return status == KILLED
 
 
-def each_kill(module: ModuleType, action: Callable[[], object]) -> Iterator[int]:
+def each_kill(
+    modules: ModuleType | list[ModuleType], action: Callable[[], object]
+) -> Iterator[int]:
     """Yield 1, 2, ... after each run of the action that was ended at the call of that number."""
     number = 1
-    while run_killed(module, action, number):
+    while run_killed(modules, action, number):
         yield number
         number += 1
