@@ -324,7 +324,7 @@ def find_format(path: str, format: str | None) -> str:
         return format
     lower = path.rstrip("/").lower()
     suffix = os.path.splitext(lower)[1]
-    if suffix in _OTHER_SUFFIXES:
+    if suffix in _OTHER_SUFFIXES or suffix.startswith(".data-"):
         known = ", ".join(SUFFIXES)
         raise ValueError(
             f"cannot save in the format of {suffix}: the suffixes are {known}, or none of these for"
@@ -349,6 +349,9 @@ def require_options(
         raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
     if metadata is not None and format not in HAVE_METADATA:
         raise ValueError(f"{format} has no place for metadata")
+    for key, value in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ValueError(f"metadata maps texts to texts, not {key!r} to {value!r}")
 
 
 def read_contents(
@@ -373,6 +376,11 @@ def read_contents(
     contents = Contents(as_mapping(tensors), progress)
     if not contents.forms:
         raise InvalidTensorsError("there are no tensors to save", file=path)
+    for name in contents.forms:
+        if not isinstance(name, str) or not name:
+            raise InvalidTensorsError(
+                "a tensor cannot have this name", tensor=str(name), expected="a text"
+            )
     require_writable(contents)
     return contents
 
@@ -393,10 +401,6 @@ def as_mapping(tensors: Tensors) -> TensorMapping:
         return as_tensor_mapping(tensors, 0)  # each array is read when it is written
     arrays: dict[str, Any] = {}
     for name, value in pairs_of(tensors):
-        if not isinstance(name, str) or not name:
-            raise InvalidTensorsError(
-                "a tensor cannot have this name", tensor=str(name), expected="a text"
-            )
         if name in arrays:
             raise InvalidTensorsError("two tensors have this name", tensor=name)
         try:

@@ -42,4 +42,4 @@ def run(arguments: argparse.Namespace) -> int:
             given = arguments.weights
             weights = None if given is None else [float(weight) for weight in given.split(",")]
             mean = average(checkpoints, weights=weights, on_conflict=arguments.on_conflict)
-        return write(arguments, mean, mean, arguments.output)
+        return write(arguments, mean, arguments.output)

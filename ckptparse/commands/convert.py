@@ -25,4 +25,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Convert the checkpoint."""
     with open_path(arguments) as ckpt:
-        return write(arguments, ckpt, ckpt, arguments.destination)
+        return write(arguments, ckpt, arguments.destination)

@@ -32,4 +32,4 @@ def run(arguments: argparse.Namespace) -> int:
 
     with open_paths(arguments) as checkpoints:
         merged = merge(*checkpoints, on_conflict=arguments.on_conflict)
-        return write(arguments, merged, merged, arguments.output)
+        return write(arguments, merged, arguments.output)

@@ -52,7 +52,6 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
 def write(
     arguments: argparse.Namespace,
     tensors: Mapping[str, Any],
-    source: Mapping[str, Any],
     destination: str,
 ) -> int:
     """Save the chosen tensors, or print the plan; returns the exit status.
@@ -60,7 +59,6 @@ def write(
     Args:
         arguments: the arguments.
         tensors: the tensors to choose from.
-        source: the checkpoint that the metadata names.
         destination: path to save to.
 
     Raises:
@@ -93,7 +91,7 @@ def write(
         _print_plan(arguments, choice, infos, destination, format, note)
         return 0
     metadata = (
-        describe_source(source, format, arguments.layout) if format in HAVE_METADATA else None
+        describe_source(tensors, format, arguments.layout) if format in HAVE_METADATA else None
     )
     with ProgressBar() as bar, as_usage_errors():
         save(

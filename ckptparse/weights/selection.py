@@ -491,7 +491,12 @@ def info_each(source: Arrays, names: Iterable[str]) -> Iterator[TensorInfo]:
     if isinstance(source, Selection):
         yield from source.info_each(names)
     elif isinstance(source, TensorMapping):
-        yield from map(source.info, names)
+        names = list(names)
+        if len(names) > 1 and len(names) == len(source):  # all in one go is faster
+            infos = {info.name: info for info in source.infos()}
+            yield from (infos.get(name) or source.info(name) for name in names)
+        else:
+            yield from map(source.info, names)
     else:
         from ckptparse.tensors.conversion import describe_array
 

@@ -152,7 +152,22 @@ def test_options_that_a_format_lacks(tmp_path: Path, path: str, options: Any) ->
         save(tmp_path / path, OLD, **options)
 
 
-@pytest.mark.parametrize("path", ["m.pb", "m.onnx", "m.KERAS", "m.tar", "m.index"])
+def test_metadata_is_texts(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="metadata maps texts to texts"):
+        save(tmp_path / "m.safetensors", OLD, metadata={"step": 1})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("name", [1, ""], ids=repr)
+def test_names_of_other_mappings(tmp_path: Path, path: str, name: Any) -> None:
+    with pytest.raises(InvalidTensorsError, match="cannot have this name"):
+        save(tmp_path / path, UserDict({name: np.zeros(2)}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["m.pb", "m.onnx", "m.KERAS", "m.tar", "m.index", "m.data-00000-of-00001"]
+)
 def test_suffixes_of_other_formats(tmp_path: Path, path: str) -> None:
     with pytest.raises(ValueError, match=r"the suffixes are .safetensors"):
         save(tmp_path / path, OLD)
