@@ -17,6 +17,7 @@ from benchmarks.data import (
 )
 from benchmarks.row import Row
 from benchmarks.rows.containers import containers
+from benchmarks.rows.converting import convert_memory, convert_time
 from benchmarks.rows.first_tensor import first_tensor
 from benchmarks.rows.listing import listing
 from benchmarks.rows.lookup import lookup
@@ -68,5 +69,7 @@ def all_rows(scale: float) -> dict[str, Row]:
         cast_memory("cast_2gb_memory", Equal(scaled(2_000_000_000))),
         average_time("average_5", Equal(scaled(400_000_000))),
         *containers(scaled),
+        convert_time("convert_2gb", Equal(scaled(2_000_000_000))),
+        convert_memory("convert_10gb_memory", scaled(10_000_000_000)),
     ]
     return {row.name: row for row in rows}

@@ -124,7 +124,7 @@ def _save(job: Job, *, sync: bool) -> float:
     def write(prefix: str) -> None:
         save_checkpoint(prefix, arrays, sync=sync)
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         seconds = _time_second(write, folder)
         _require_saved(job, f"{folder}/model.ckpt")
     return seconds
@@ -142,7 +142,7 @@ def _save_v2(job: Job, *, sync: bool) -> float:
             for path in _files_of(prefix):
                 _sync_file(path)
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         seconds = _time_second(write, folder)
         require_all(job, get_all_tensors(tf.train.load_checkpoint(f"{folder}/model.ckpt")))
     return seconds
@@ -156,7 +156,7 @@ def _copy_files(job: Job, *, sync: bool) -> float:
             if sync:
                 _sync_file(copy)
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         return _time_second(write, folder)
 
 
@@ -173,17 +173,17 @@ def _time_second(write: Callable[[str], None], folder: str) -> float:
 def _save_generated(job: Job) -> float:
     from ckptparse import open_checkpoint, save_checkpoint
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         prefix = f"{folder}/model.ckpt"
-        save_checkpoint(f"{folder}/first", _Values([job.data[0]]), sync=False)
-        nbytes = _measure_peak(lambda: save_checkpoint(prefix, _Values(job.data), sync=False))
+        save_checkpoint(f"{folder}/first", Values([job.data[0]]), sync=False)
+        nbytes = measure_peak(lambda: save_checkpoint(prefix, Values(job.data), sync=False))
         with open_checkpoint(prefix) as ckpt:
             for tensor in job.data:
                 tensor.require_equal(ckpt[tensor.name])
     return nbytes
 
 
-class _Values(Mapping[str, NDArray[Any]]):
+class Values(Mapping[str, NDArray[Any]]):
     """A mapping that computes the values of a tensor when it is accessed."""
 
     def __init__(self, data: Iterable[Tensor]) -> None:
@@ -206,10 +206,10 @@ def _save_cast(job: Job, *, mmap: bool) -> float:
         with open_checkpoint(job.prefix, mmap=mmap) as ckpt:
             save_checkpoint(prefix, ckpt.select(include=names, dtype="bfloat16"), sync=False)
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         work(f"{folder}/first", [job.data[0].name])
         prefix = f"{folder}/model.ckpt"
-        nbytes = _measure_peak(lambda: work(prefix, [tensor.name for tensor in job.data]))
+        nbytes = measure_peak(lambda: work(prefix, [tensor.name for tensor in job.data]))
         with open_checkpoint(prefix) as ckpt:
             _require_cast(job, ckpt)
     return nbytes
@@ -223,10 +223,10 @@ def _save_v2_cast(job: Job) -> float:
         tensors = [tf.constant(reader.get_tensor(name)) for name in names]
         _call_save_v2(prefix, names, [_as_bfloat16(tensor) for tensor in tensors])
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         work(f"{folder}/first", [job.data[0].name])
         prefix = f"{folder}/model.ckpt"
-        nbytes = _measure_peak(lambda: work(prefix, [tensor.name for tensor in job.data]))
+        nbytes = measure_peak(lambda: work(prefix, [tensor.name for tensor in job.data]))
         _require_cast(job, get_all_tensors(tf.train.load_checkpoint(prefix)))
     return nbytes
 
@@ -251,7 +251,7 @@ def _require_cast(job: Job, arrays: Mapping[str, Any]) -> None:
 def _save_average(job: Job) -> float:
     from ckptparse import average, save_checkpoint
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         prefixes = _make_copies(job, folder)
         first = average(prefixes).select(include=job.data[0].name)
         save_checkpoint(f"{folder}/first", first, sync=False)
@@ -281,7 +281,7 @@ def _save_v2_average(job: Job) -> float:
             means.append(first)
         _call_save_v2(prefix, names, means)
 
-    with _new_folder(job) as folder:
+    with new_folder(job) as folder:
         prefixes = _make_copies(job, folder)
         names = [tensor.name for tensor in job.data]
         work(f"{folder}/first", prefixes, names[:1])
@@ -311,7 +311,7 @@ def _call_save_v2(prefix: str, names: list[str], tensors: list[Any]) -> None:
     )
 
 
-def _measure_peak(work: Callable[[], object]) -> int:
+def measure_peak(work: Callable[[], object]) -> int:
     peak = Peak()
     peak.start()
     try:
@@ -343,7 +343,7 @@ def _sync_file(path: str) -> None:
 
 
 @contextmanager
-def _new_folder(job: Job) -> Iterator[str]:
+def new_folder(job: Job) -> Iterator[str]:
     """Make a folder on the disk of the data, and delete it in the end."""
     parent = os.path.dirname(os.path.dirname(job.prefix))
     with tempfile.TemporaryDirectory(prefix="written-", dir=parent) as folder:
