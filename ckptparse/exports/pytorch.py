@@ -15,7 +15,6 @@ no class of storage.  ``torch.load`` allows both also with ``weights_only=True``
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator
 from zipfile import ZipFile, ZipInfo
 
@@ -59,6 +58,23 @@ _WITHOUT_STORAGE = {
 """TensorFlow's name of a dtype -> PyTorch's, of those without a class of storages."""
 
 DTYPES = frozenset(_STORAGES) | frozenset(_WITHOUT_STORAGE)
+
+# The operations of pickles that are needed (Lib/pickletools.py).  The module `pickle` itself, which
+# can execute what a file says, is not imported.
+_BININT = b"J"
+_BINPERSID = b"Q"
+_BINUNICODE = b"X"
+_EMPTY_DICT = b"}"
+_EMPTY_TUPLE = b")"
+_GLOBAL = b"c"
+_LONG1 = b"\x8a"
+_MARK = b"("
+_NEWFALSE = b"\x89"
+_PROTO = b"\x80"
+_REDUCE = b"R"
+_SETITEMS = b"u"
+_STOP = b"."
+_TUPLE = b"t"
 
 _ALIGNMENT = 64
 _LOCAL_HEADER_NBYTES = 30
@@ -117,10 +133,10 @@ def _write_member(archive: ZipFile, name: str, contents: bytes) -> None:
 
 def _pickle(contents: Contents) -> Iterator[bytes]:
     """Yield the parts of the pickle of the dict."""
-    yield pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK
+    yield _PROTO + b"\x02" + _EMPTY_DICT + _MARK
     for number, form in enumerate(contents.forms.values()):
         yield _text(form.name) + _tensor(form, number)
-    yield pickle.SETITEMS + pickle.STOP
+    yield _SETITEMS + _STOP
 
 
 def _tensor(form: Form, number: int) -> bytes:
@@ -139,17 +155,17 @@ def _tensor(form: Form, number: int) -> bytes:
     )
     place = [_text("storage"), storage, _text(str(number)), _text("cpu"), _integer(size)]
     arguments = [
-        _tuple(place) + pickle.BINPERSID,
+        _tuple(place) + _BINPERSID,
         _integer(0),  # the offset in the storage
         _tuple(map(_integer, form.shape)),
         _tuple(map(_integer, _strides(form.shape))),
-        pickle.NEWFALSE,  # whether it requires gradients
-        _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE,  # no hooks
+        _NEWFALSE,  # whether it requires gradients
+        _global("collections", "OrderedDict") + _EMPTY_TUPLE + _REDUCE,  # no hooks
     ]
     if dtype:
         arguments.append(_global("torch", dtype))
     function = "_rebuild_tensor_v3" if dtype else "_rebuild_tensor_v2"
-    return _global("torch._utils", function) + _tuple(arguments) + pickle.REDUCE
+    return _global("torch._utils", function) + _tuple(arguments) + _REDUCE
 
 
 def _strides(shape: tuple[int, ...]) -> list[int]:
@@ -163,19 +179,19 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
 
 
 def _global(module: str, name: str) -> bytes:
-    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+    return _GLOBAL + f"{module}\n{name}\n".encode()
 
 
 def _text(text: str) -> bytes:
     encoded = text.encode()
-    return pickle.BINUNICODE + len(encoded).to_bytes(4, "little") + encoded
+    return _BINUNICODE + len(encoded).to_bytes(4, "little") + encoded
 
 
 def _integer(number: int) -> bytes:
     if number <= _MAX_INT32:
-        return pickle.BININT + number.to_bytes(4, "little")
-    return pickle.LONG1 + b"\x09" + number.to_bytes(9, "little")
+        return _BININT + number.to_bytes(4, "little")
+    return _LONG1 + b"\x09" + number.to_bytes(9, "little")
 
 
 def _tuple(parts: Iterable[bytes]) -> bytes:
-    return pickle.MARK + b"".join(parts) + pickle.TUPLE
+    return _MARK + b"".join(parts) + _TUPLE

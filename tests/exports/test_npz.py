@@ -33,8 +33,9 @@ def test_values_of_a_checkpoint(tmp_path: Path) -> None:
             assert np.array_equal(arrays[name], expected)
 
 
-def test_at_a_url_checksums_come_after_the_bytes(tmp_path: Path) -> None:
+def test_at_a_url_checksums_come_after_the_bytes(request: pytest.FixtureRequest) -> None:
     fsspec = pytest.importorskip("fsspec")
+    request.addfinalizer(lambda: fsspec.filesystem("memory").rm("/test_npz", recursive=True))
     save("memory://test_npz/m.npz", ARRAYS)
     with fsspec.open("memory://test_npz/m.npz") as file, np.load(file) as arrays:
         for name, array in ARRAYS.items():

@@ -179,6 +179,8 @@ ALLOWED = {
     ("outputs/local.py", "os.mkdir"),  # `save_checkpoint` writes where the user says
     ("outputs/local.py", "os.replace"),
     ("outputs/local.py", "os.unlink"),
+    ("outputs/tree.py", "os.mkdir"),
+    ("outputs/tree.py", "os.rename"),
     ("train/tensorflow_module.py", "os.makedirs"),  # `tf.io.gfile` for that script
 }
 

@@ -12,7 +12,7 @@ import pytest
 
 from ckptparse import open_checkpoint
 from ckptparse.commands import COMMANDS, main
-from ckptparse.commands.verify import _ProgressBar
+from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import printable
 from support.builders import Bundle, Partitioned, bytes_field, varint_field, write_bundle
 from support.directories import write_escaped_state
@@ -125,10 +125,17 @@ ASKED = [
     ["verify"],
     ["graph"],
 ]
+PLANS = [
+    ["convert", "m.safetensors", "--exclude", "x", "--dry-run"],
+    ["average", "-o", "m.safetensors", "--exclude", "x", "--dry-run"],
+    ["merge", "-o", "m.safetensors", "--exclude", "x", "--dry-run"],
+]
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: " ".join(map(ascii, asked))[:20])
+@pytest.mark.parametrize(
+    "asked", [*ASKED, *PLANS], ids=lambda asked: " ".join(map(ascii, asked))[:20]
+)
 @pytest.mark.parametrize("objects", [False, True], ids=["names", "objects"])
 @needs_odd_names
 def test_every_command(
@@ -152,7 +159,9 @@ def str_of(value: object) -> str:
 
 
 def test_every_command_is_asked_above() -> None:
-    assert {command.NAME for command in COMMANDS} - {"run"} <= {asked[0] for asked in ASKED}
+    assert {command.NAME for command in COMMANDS} - {"run"} <= {
+        asked[0] for asked in [*ASKED, *PLANS]
+    }
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
@@ -218,7 +227,7 @@ def test_the_progress_bar_names_nothing(
 ) -> None:
     pytest.importorskip("tqdm", reason="the bar is an extra")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with open_checkpoint(write_evil(tmp_path)) as ckpt, _ProgressBar() as bar:
+    with open_checkpoint(write_evil(tmp_path)) as ckpt, ProgressBar() as bar:
         assert bar.progress is not None
         assert ckpt.verify(progress=bar.progress).ok
     shown = capsys.readouterr().err
