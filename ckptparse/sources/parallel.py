@@ -67,11 +67,17 @@ class _Job(Generic[Result]):
                 self._left = iter(())
             raise
         done = sorted((self._done.get() for _ in range(self._count)), key=lambda item: item[0])
+        self._task = _refuse  # no thread needs it; a job in the queue would keep what it refers to
         for _, _, error in done:
             if error is not None:
                 raise error
         results: list[Any] = [result for _, result, _ in done]
         return results
+
+
+def _refuse(i: int) -> Any:
+    """Stand for the task of a job that is done."""
+    raise AssertionError(f"task {i} of a job that is done")
 
 
 class _Crew:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
+from queue import SimpleQueue
+from typing import ClassVar
 
 import pytest
 
@@ -100,3 +104,27 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch
     if not pid:
         os._exit(0 if run_on_all_cores(lambda i: i, 9) == list(range(9)) else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_job_that_waits_for_a_busy_thread_keeps_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine, the calling thread can be done with many jobs before another one wakes."""
+
+    class BusyCrew:
+        size = 1
+        jobs: ClassVar[SimpleQueue[object]] = SimpleQueue()
+
+    class Piece:
+        pass
+
+    def use(piece: Piece) -> weakref.ref[Piece]:
+        assert run_on_all_cores(lambda i: (i, piece)[0], 2) == [0, 1]
+        return weakref.ref(piece)
+
+    monkeypatch.setattr(ckptparse.sources.parallel, "_crew", BusyCrew)
+    used = use(Piece())
+    gc.collect()
+    assert BusyCrew.jobs.qsize() == 1
+    assert used() is None
+    BusyCrew.jobs.get()
