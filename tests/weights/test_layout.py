@@ -99,6 +99,14 @@ def test_pieces_and_parts() -> None:
         assert tensors.info("fc6/biases").file is not None
 
 
+def test_the_order_of_depthwise_channels() -> None:
+    """That of input channel k and multiplier q is k * multiplier + q, as PyTorch's groups are."""
+    kernel = RANDOM.random((2, 3, 4, 5))
+    weight = torch_array("sep/depthwise_kernel", kernel)
+    for k, q in product(range(4), range(5)):
+        assert np.array_equal(weight[k * 5 + q, 0], kernel[:, :, k, q])
+
+
 def test_another_layout() -> None:
     with pytest.raises(ValueError, match="layout"):
         choose({"x": np.zeros(2)}, layout="jax")  # type: ignore[arg-type]
