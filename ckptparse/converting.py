@@ -328,7 +328,7 @@ def find_format(path: str, format: str | None) -> str:
         known = ", ".join(SUFFIXES)
         raise ValueError(
             f"cannot save in the format of {suffix}: the suffixes are {known}, or none of these for"
-            f' a checkpoint; format="checkpoint" saves one under any name'
+            f' a checkpoint; format="checkpoint" (--to checkpoint) saves one under any name'
         )
     return SUFFIXES.get(suffix, "checkpoint")
 
