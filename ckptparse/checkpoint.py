@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -293,6 +293,29 @@ class Checkpoint(TensorMapping):
             dtype('float32')
         """
         return self._reader.info(*self._find(name))
+
+    def fingerprint(self, name: str) -> Hashable | None:
+        """Return the stored checksums of a tensor; see `TensorMapping.fingerprint`.
+
+        Args:
+            name: the name of a tensor.
+
+        Returns:
+            A value that can only be compared with other results: the checksum and the size of the
+            tensor's bytes, or those of each slice.  None for V1 and for files of other formats.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            CorruptCheckpointError: its entry in the index is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> again = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.fingerprint("global_step") == again.fingerprint("global_step")
+            True
+        """
+        return self._reader.fingerprint(*self._find(name))
 
     def infos(self) -> list[TensorInfo]:
         """Return the metadata of all tensors.  Reads the whole index, but no tensor.

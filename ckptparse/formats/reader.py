@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError
@@ -98,6 +98,10 @@ class Reader(ABC):
     def variable_names(self) -> Mapping[str, str]:
         """Return the names of variables; see `Checkpoint.variable_names`."""
         return {}
+
+    def fingerprint(self, key: bytes, entry: Entry) -> Hashable | None:
+        """Return the stored checksums of a tensor; see `TensorMapping.fingerprint`."""
+        return None
 
     def verify(self, key: bytes, entry: Entry) -> bool:
         """Check all bytes of a tensor; raises an error if they are damaged.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,27 @@ class ObjectVariables(TensorMapping):
             (True, 'head/0/bias/.ATTRIBUTES/VARIABLE_VALUE')
         """
         return self._tensors, self.checkpoint_key(name)
+
+    def fingerprint(self, name: str) -> Hashable | None:
+        """Return the stored checksums of a variable; see `TensorMapping.fingerprint`.
+
+        Args:
+            name: path of the variable.
+
+        Returns:
+            The result of the checkpoint for the variable's key.
+
+        Raises:
+            TensorNotFoundError: no variable has this path, or the checkpoint lacks its tensor.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt")
+            >>> key = ckpt.object_graph.checkpoint_key("head/0/bias")
+            >>> ckpt.object_graph.fingerprint("head/0/bias") == ckpt.fingerprint(key)
+            True
+        """
+        return self._tensors.fingerprint(self.checkpoint_key(name))
 
     def roles(self) -> dict[str, Role]:
         """Return the role of each variable, as the graph or else the name defines it.

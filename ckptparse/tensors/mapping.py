@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Hashable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Literal
 
 from ckptparse.tensors.info import TensorInfo
@@ -129,6 +129,33 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
     def origins(self, name: str) -> list[tuple[TensorMapping, str]]:
         """Return `origin` of a tensor, and those of all others that its values depend on."""
         return [self.origin(name)]
+
+    def fingerprint(self, name: str) -> Hashable | None:
+        """Return the stored checksums of a tensor, if its values are those that are stored.
+
+        Two tensors of the same dtype and shape, with equal results, have the same values: unless
+        two different values have the same checksum of 32 bits, or one of the tensors is damaged.
+        Reads none of the tensor's bytes.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            A value that can only be compared with other results; None if there is no checksum, or
+            if the stored values are transformed or cast.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            CorruptCheckpointError: its entry in the index is damaged.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> same = ckpt.select(include="global_step", rename={"global_step": "step"})
+            >>> same.fingerprint("step") == ckpt.fingerprint("global_step")
+            True
+        """
+        return None
 
     def roles(self) -> Mapping[str, Role]:
         """Return the roles of tensors, as a graph that was saved with them defines them.

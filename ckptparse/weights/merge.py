@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ckptparse.errors import ConflictError
@@ -274,6 +274,27 @@ class Merge(TensorMapping):
             True
         """
         return own_origin(self, self._mappings[self._provider(name)], name)
+
+    def fingerprint(self, name: str) -> Hashable | None:
+        """Return the stored checksums of a tensor in the mapping that provides it.
+
+        Args:
+            name: name of a tensor.
+
+        Returns:
+            The result of that mapping; see `TensorMapping.fingerprint`.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            ConflictError: several mappings have it, with different shapes or dtypes.
+
+        Examples:
+            >>> from ckptparse import merge, open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> merge(ckpt).fingerprint("global_step") == ckpt.fingerprint("global_step")
+            True
+        """
+        return self._mappings[self._checked_provider(name)].fingerprint(name)
 
     def _by_provider(self, names: Iterable[str]) -> tuple[list[int], dict[int, list[str]]]:
         """Return the provider of each name, and the names of each provider."""

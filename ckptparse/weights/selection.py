@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -301,6 +301,30 @@ class Selection(TensorMapping):
         if not isinstance(self._source, TensorMapping):
             return self, name
         return self._source, self._source_name(name)
+
+    def fingerprint(self, name: str) -> Hashable | None:
+        """Return the stored checksums of a tensor; None if it has a transform or a cast.
+
+        Args:
+            name: a name of the selection.
+
+        Returns:
+            The result of the source; see `TensorMapping.fingerprint`.
+
+        Raises:
+            TensorNotFoundError: the selection has no such name.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> ckpt.select(dtype="bfloat16").fingerprint("global_step") is None
+            True
+        """
+        source = self._source_name(name)
+        is_stored = name not in self._transforms and name not in self._casts
+        if not is_stored or not isinstance(self._source, TensorMapping):
+            return None
+        return self._source.fingerprint(source)
 
     def roles(self) -> dict[str, Role]:
         """Return the role of each tensor, as the graph of the source or else its name defines it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from copy import copy
 from operator import add
 from typing import TYPE_CHECKING, Any, Literal
@@ -143,6 +143,15 @@ class BundleReader(Reader):
     def form(self, key: bytes, entry: Entry) -> tuple[str, tuple[int, ...]]:
         """Return TensorFlow's name of the dtype of a tensor, and its shape."""
         return lookup(entry.dtype).name, entry.shape
+
+    def fingerprint(self, key: bytes, entry: Entry) -> Hashable | None:
+        """Return the stored checksums of a tensor, or of its slices and their places."""
+        if not entry.slices:
+            return self._big_endian, entry.nbytes, entry.crc32c
+        slices = self._index.slices(key, entry)
+        return self._big_endian, tuple(
+            (piece.box, piece.entry.nbytes, piece.entry.crc32c) for piece in slices
+        )
 
     # Tensors
 
