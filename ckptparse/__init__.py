@@ -75,6 +75,7 @@ __all__ = [
     "open_checkpoint",
     "save",
     "save_checkpoint",
+    "stats",
     "train",
 ]
 __version__ = "0.2.0"
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from ckptparse import train
     from ckptparse.combining import average, merge
     from ckptparse.converting import convert, save
+    from ckptparse.measuring import stats
     from ckptparse.saving import save_checkpoint
     from ckptparse.train.tensorflow_module import as_tensorflow
     from ckptparse.weights.loading import MismatchError, load_into
@@ -99,6 +101,7 @@ _LOADED_AT_NEED = {
     "merge": "ckptparse.combining",
     "save": "ckptparse.converting",
     "convert": "ckptparse.converting",
+    "stats": "ckptparse.measuring",
 }
 """Exported names that are imported at their first use -> their modules."""
 

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import ckptparse
-from ckptparse.commands import average, convert, graph, ls, merge, run, show, tree, verify
+from ckptparse.commands import average, convert, graph, ls, merge, run, show, stats, tree, verify
 from ckptparse.commands.output import error_lines
 from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, tree, show, verify, convert, average, merge, run, graph)
+COMMANDS = (ls, tree, show, verify, stats, convert, average, merge, run, graph)
 
 SUCCESS, FAILURE, ERROR = 0, 1, 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
@@ -85,6 +86,18 @@ def info_to_json(info: TensorInfo, full_name: str | None = None) -> dict[str, An
         "offset": info.offset,
         "slices": [part._asdict() for part in info.slices],
     }
+
+
+def to_json_value(value: Any) -> Any:
+    """Return one value for JSON; NaN, infinities and complex numbers, which JSON lacks, as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    number = getattr(value, "item", lambda: value)()
+    if isinstance(number, float) and math.isfinite(number):
+        return number
+    return str(number)
 
 
 def print_json(value: Mapping[str, object]) -> None:

@@ -54,3 +54,10 @@ def format_shape(shape: tuple[int, ...]) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural if needed: "1 tensor", "1,234 tensors"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_number(number: complex | None) -> str:
+    """Return a number with four significant digits, or all digits of an integer; "" for None."""
+    if number is None:
+        return ""
+    return str(int(number)) if isinstance(number, int) else f"{number:.4g}"

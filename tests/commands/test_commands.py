@@ -116,6 +116,48 @@ class TestLs:
         assert (status, out) == (0, "0 tensors, 0 elements, 0 B\n")
 
 
+class TestStats:
+    def test_text(self, run) -> None:
+        status, out, _ = run("stats", VGG.prefix)
+        lines = out.splitlines()
+        assert status == 0
+        assert lines[0].split() == ["elements", "min", "max", "mean", "std", "zeros"]
+        assert [line.split()[-1] for line in lines[1:-1]] == [each.name for each in VGG.tensors]
+        assert lines[-1].endswith(f"  {len(VGG.tensors)} tensors")
+
+    def test_json_has_the_numbers_of_numpy(self, run) -> None:
+        shown = json.loads(run("stats", VGG.prefix, "--json")[1])
+        for each in shown["tensors"]:
+            array = expected_array(VGG, each["name"])
+            assert (each["min"], each["max"], each["size"]) == (
+                array.min(),
+                array.max(),
+                array.size,
+            )
+        assert shown["total"]["num_tensors"] == len(VGG.tensors)
+
+    def test_sorted(self, run) -> None:
+        shown = json.loads(run("stats", VGG.prefix, "--json", "--sort", "std")[1])
+        numbers = [each["std"] for each in shown["tensors"]]
+        assert numbers == sorted(numbers, reverse=True)
+
+    def test_scopes(self, run) -> None:
+        _, out, _ = run("stats", VGG.prefix, "--scopes", "-l")
+        assert out.splitlines()[1].endswith("  vgg_16")
+
+    def test_nan_and_infinity_are_text_in_json(self, run) -> None:
+        out = run("stats", DTYPES.prefix, "--json")[1]
+        json.loads(out, parse_constant=pytest.fail)
+
+    def test_remarks(self, run, tmp_path: Path) -> None:
+        ckptparse.save_checkpoint(
+            tmp_path / "m", {"dead": np.zeros(4), "x": np.float32([1, np.nan])}
+        )
+        _, out, _ = run("stats", tmp_path / "m")
+        assert "  dead  (all zero)\n" in out
+        assert "  x  (NaN)\n" in out
+
+
 class TestShow:
     def test_numbers(self, run) -> None:
         status, out, _ = run("show", VGG.prefix, FC6, "--json")
@@ -135,8 +177,30 @@ class TestShow:
         assert status == 0
         assert out.splitlines()[0] == FC6
         words = out.split()
-        assert {"float32", "[7,7,6,12]", "min", "max", "mean", "first", "last"} <= set(words)
+        assert {"float32", "[7,7,6,12]", "min", "max", "mean", "std", "[[[["} <= set(words)
         assert max(map(len, out.splitlines())) <= 80
+
+    def test_the_values_are_printed_as_numpy_does(self, run) -> None:
+        _, out, _ = run("show", VGG.prefix, "vgg_16/mean_rgb")
+        assert out.endswith(f"{expected_array(VGG, 'vgg_16/mean_rgb')}\n")
+
+    def test_a_part(self, run) -> None:
+        _, out, _ = run("show", VGG.prefix, FC6, "--index", "0, -1, :2, ...")
+        part = expected_array(VGG, FC6)[0, -1, :2]
+        assert "  shown   [2,12]\n" in out
+        assert out.endswith(np.array2string(part, max_line_width=80) + "\n")
+        shown = json.loads(run("show", VGG.prefix, FC6, "--index", "0, -1, :2, ...", "--json")[1])
+        assert shown["min"] == part.min()
+        assert sum(each["size"] for each in shown["histogram"]) == part.size
+
+    @pytest.mark.parametrize(
+        "index", ["a", "1:2:3:4", "", "0,,1", "0;1", "9" * 30, "7", "0,0,0,0,0"]
+    )
+    def test_a_wrong_index(self, run, index: str) -> None:
+        status, out, err = run("show", VGG.prefix, FC6, f"--index={index}")
+        assert (status, out) == (2, "")
+        assert err.startswith("ckptparse: ")
+        assert err.count("\n") == 1
 
     @pytest.mark.parametrize(
         "tensor",

@@ -1,0 +1,166 @@
+"""Statistics of tensors and scopes, compared with numpy in float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ckptparse import open_checkpoint, stats
+from ckptparse.analysis import moments
+from ckptparse.analysis.histogram import compute_histogram
+from support.oracle import VGG, expected_array
+
+NUMBERS = st.sampled_from(
+    ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16"]
+)
+
+
+def require_equal(found: Any, values: np.ndarray) -> None:
+    """Compare statistics with those that numpy computes from the elements that it may use."""
+    is_exact = values.dtype.kind in "iub"
+    numbers = values.reshape(-1)
+    finite = numbers if is_exact else numbers[np.isfinite(numbers)]
+    wide = finite.astype("c16" if values.dtype.kind == "c" else "f8")
+    assert (found.size, found.nbytes) == (values.size, values.nbytes)
+    assert found.zeros == int((numbers == 0).sum())
+    assert found.nan == (0 if is_exact else int(np.isnan(numbers).sum()))
+    assert found.inf == values.size - finite.size - found.nan
+    present = numbers if is_exact else numbers[~np.isnan(numbers)]
+    if values.dtype.kind == "c" or not present.size:
+        assert found.min is found.max is None
+    else:
+        assert (found.min, found.max) == (present.min().item(), present.max().item())
+    if not wide.size:
+        assert found.mean is found.std is found.norm is None
+        return
+    scale = float(np.abs(wide).max()) or 1.0
+    wide /= scale  # so that squares of large numbers do not overflow in the test
+    assert found.mean / scale == pytest.approx(wide.mean(), abs=1e-12)
+    assert found.std / scale == pytest.approx(wide.std(), rel=1e-6, abs=1e-9)
+    assert found.norm / scale == pytest.approx(float(np.linalg.norm(wide)), rel=1e-6)
+
+
+def reasonable(values: np.ndarray) -> np.ndarray:
+    """Return an array without finite numbers whose squares overflow or underflow in float64."""
+    if values.dtype.kind not in "fc":
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.abs(values.astype("c16" if values.dtype.kind == "c" else "f8"))
+    keep = ~np.isfinite(size) | (size == 0) | ((size > 1e-100) & (size < 1e100))
+    return np.where(keep, values, np.ones((), values.dtype))
+
+
+@given(hnp.arrays(NUMBERS, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0)))
+def test_every_dtype(values: np.ndarray) -> None:
+    values = reasonable(values)
+    require_equal(stats({"x": values})["x"], values)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 16])
+def test_chunks_are_combined(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "_CHUNK_SIZE", chunk)
+    values = np.random.default_rng(1).standard_normal(1000) + 1e6
+    values[[5, 17]] = np.nan, np.inf
+    require_equal(stats({"x": values})["x"], values)
+
+
+def test_large_arrays_are_shared_between_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "_LEAST_SHARED_SIZE", 10)
+    monkeypatch.setattr(moments, "_TASK_SIZE", 7)
+    values = np.random.default_rng(2).standard_normal((50, 3)).astype("f4")
+    require_equal(stats({"x": values})["x"], values)
+
+
+def test_a_large_mean_costs_no_digits() -> None:
+    values = np.arange(1000, dtype="f8") % 2 + 1e9
+    assert stats({"x": values})["x"].std == pytest.approx(0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"])
+def test_small_dtypes(name: str) -> None:
+    values = np.arange(8).astype(getattr(ml_dtypes, name))
+    found = stats({"x": values})["x"]
+    assert (found.min, found.max, found.zeros) == (0, 7, 1)
+    assert found.mean == pytest.approx(values.astype("f8").mean())
+    assert isinstance(found.max, int) == ("int" in name)
+
+
+def test_a_checkpoint_and_its_path_give_the_same() -> None:
+    with open_checkpoint(VGG.prefix) as ckpt:
+        report = stats(ckpt)
+        assert list(report) == list(ckpt)
+    assert dict(report) == dict(stats(VGG.prefix))
+    for name, found in report.items():
+        require_equal(found, expected_array(VGG, name))
+
+
+def test_scopes_and_the_total() -> None:
+    report = stats(VGG.prefix)
+    arrays = {name: expected_array(VGG, name) for name in report}
+    for scope, found in report.scopes.items():
+        members = [array for name, array in arrays.items() if name.startswith(f"{scope}/")]
+        assert found.num_tensors == len(members)
+        require_equal(found, np.concatenate([array.reshape(-1) for array in members]))
+    assert sorted(report.scopes) == list(report.scopes)
+    assert report.total.num_tensors == len(arrays)
+    assert report.total.size == sum(array.size for array in arrays.values())
+
+
+def test_strings_are_counted_only() -> None:
+    report = stats({"s": np.array([b"a", b"b"], object), "x": np.ones(3)})
+    assert report["s"].size == 2
+    assert report["s"].min is report["s"].mean is None
+    assert (report.total.size, report.total.mean) == (5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "remark"),
+    [
+        ([0.0, 0.0], "all zero"),
+        ([2.0, 2.0], "all equal"),
+        ([np.nan, np.nan], "all NaN"),
+        ([np.nan, 1.0], "NaN"),
+        ([np.inf, 1.0], "inf"),
+        ([1.0, 2.0], None),
+        ([0.0], None),
+    ],
+)
+def test_remarks(values: list[float], remark: str | None) -> None:
+    report = stats({"x": values})
+    assert report["x"].remark == remark
+    assert report.remarks == ({} if remark is None else {"x": remark})
+
+
+def test_progress_ends_at_the_total() -> None:
+    calls: list[tuple[int, int | None]] = []
+    with open_checkpoint(VGG.prefix) as ckpt:
+        stats(ckpt, progress=lambda done, total: calls.append((done, total)))
+        nbytes = sum(info.nbytes for info in ckpt.infos())
+    assert calls[-1] == (nbytes, nbytes)
+    assert len(calls) == len(VGG.tensors)
+
+
+def test_many_slashes_give_few_scopes() -> None:
+    names = [f"{i}/" + "/".join("abcdefghij" * 30) for i in range(200)]
+    assert len(stats(dict.fromkeys(names, np.zeros(1))).scopes) <= 20 * 200
+
+
+@given(hnp.arrays("f8", st.integers(1, 50), elements=st.floats(-1e6, 1e6)), st.integers(1, 12))
+def test_a_histogram_is_that_of_numpy(values: np.ndarray, num_bins: int) -> None:
+    low, high = values.min().item(), values.max().item()
+    bins = compute_histogram(values, low, high, num_bins)
+    assert sum(each.size for each in bins) == values.size
+    if low == high:
+        assert len(bins) == 1
+        return
+    counts, edges = np.histogram(values, [each.start for each in bins] + [high])
+    assert [each.size for each in bins] == counts.tolist()
+    assert math.isclose(edges[0], low)
+    assert len(bins) == num_bins
