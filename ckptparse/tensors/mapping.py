@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Literal
 
+from ckptparse.errors import ConflictError
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.names import require_names
 from ckptparse.tensors.numpy_index import Index
@@ -18,6 +19,10 @@ if TYPE_CHECKING:  # numpy.typing is imported at first need
 PIECE_NBYTES = 1 << 23
 """Size of the pieces in which large tensors are read and written.  At 8 MiB, the cost of a request
 is small compared with the cost of its bytes, and a few pieces fit into any memory."""
+
+
+_MOST_PARTS = 100
+"""The number of parts of a name in `to_tree`: code that walks a tree may recurse."""
 
 
 Role = Literal["weight", "average", "state"]
@@ -107,6 +112,49 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
 
         for name, array in self.read_each(names):
             yield from cut_array(name, array, piece_nbytes)
+
+    def to_tree(self, separator: str = "/") -> dict[str, Any]:
+        """Read all tensors and return them as nested dicts, a dict for each scope.
+
+        Libraries for JAX call this form a pytree of parameters.
+
+        Args:
+            separator: the text between the parts of a name.
+
+        Returns:
+            A dict from the first parts of names to arrays, or to dicts of the same form.
+
+        Raises:
+            ConflictError: a name is also the scope of another one, or has more than 100 parts.
+            CheckpointError: reading a tensor failed; see `Checkpoint.read_each`.
+            ValueError: `separator` is empty.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
+            ...     tree = ckpt.select(include="vgg_16/fc6/*").to_tree()
+            >>> tree["vgg_16"]["fc6"]["biases"].shape
+            (12,)
+        """
+        tree: dict[str, Any] = {}
+        for name, array in self.items():
+            parts = name.split(separator, _MOST_PARTS)
+            scope = tree
+            for part in parts[:-1]:
+                scope = scope.setdefault(part, {})
+                if not isinstance(scope, dict):
+                    break
+            if len(parts) > _MOST_PARTS or not isinstance(scope, dict) or parts[-1] in scope:
+                raise ConflictError(
+                    "this name does not fit into a tree of names",
+                    tensor=name,
+                    expected=f"at most {_MOST_PARTS} parts, and no tensor that is a scope",
+                    found="another tensor at a scope of this name, or below it"
+                    if len(parts) <= _MOST_PARTS
+                    else "more parts",
+                )
+            scope[parts[-1]] = array
+        return tree
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
         """Return the mapping that this one reads a tensor from, and the tensor's name there.
