@@ -53,6 +53,7 @@ __all__ = [
     "CorruptCheckpointError",
     "Damage",
     "DataLossError",
+    "DiffReport",
     "InvalidTensorsError",
     "MismatchError",
     "MissingShardError",
@@ -69,6 +70,7 @@ __all__ = [
     "as_tensorflow",
     "average",
     "convert",
+    "diff",
     "load_into",
     "match",
     "merge",
@@ -83,6 +85,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from ckptparse import train
     from ckptparse.combining import average, merge
+    from ckptparse.comparing import DiffReport, diff
     from ckptparse.converting import convert, save
     from ckptparse.measuring import stats
     from ckptparse.saving import save_checkpoint
@@ -102,6 +105,8 @@ _LOADED_AT_NEED = {
     "save": "ckptparse.converting",
     "convert": "ckptparse.converting",
     "stats": "ckptparse.measuring",
+    "diff": "ckptparse.comparing",
+    "DiffReport": "ckptparse.comparing",
 }
 """Exported names that are imported at their first use -> their modules."""
 

@@ -21,6 +21,7 @@ EXPORTED = [
     "CorruptCheckpointError",
     "Damage",
     "DataLossError",
+    "DiffReport",
     "MismatchError",
     "MissingShardError",
     "NotACheckpointError",
@@ -34,6 +35,7 @@ EXPORTED = [
     "VerifyReport",
     "as_tensorflow",
     "average",
+    "diff",
     "load_into",
     "match",
     "merge",
@@ -93,10 +95,11 @@ def test_dir_lists_every_public_name() -> None:
     assert output_of(code) == [""]
 
 
-def test_average_and_merge_are_loaded_at_need() -> None:
+def test_average_merge_and_diff_are_loaded_at_need() -> None:
     code = """
 import sys, ckptparse
 lazy = {"ckptparse.combining", "ckptparse.weights.average", "ckptparse.weights.merge"}
+lazy |= {"ckptparse.comparing", "ckptparse.analysis.comparison"}
 print(*lazy & set(sys.modules))
 """
     assert output_of(code) == [""]

@@ -3,8 +3,8 @@
 A command module has a NAME, a docstring that is its help text (the first line is shown in the list
 of commands), `add_arguments(parser)`, and `run(arguments)`, which returns the exit status.
 
-Exit status: 0 success; 1 the checkpoint is damaged, or has no such tensor; 2 any other error (wrong
-arguments, no such checkpoint, unreadable file).
+Exit status: 0 success; 1 the checkpoint is damaged, has no such tensor, or differs from another;
+2 any other error (wrong arguments, no such checkpoint, unreadable file).
 """
 
 from __future__ import annotations
@@ -18,13 +18,25 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import ckptparse
-from ckptparse.commands import average, convert, graph, ls, merge, run, show, stats, tree, verify
+from ckptparse.commands import (
+    average,
+    convert,
+    diff,
+    graph,
+    ls,
+    merge,
+    run,
+    show,
+    stats,
+    tree,
+    verify,
+)
 from ckptparse.commands.output import error_lines
 from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, tree, show, verify, stats, convert, average, merge, run, graph)
+COMMANDS = (ls, tree, show, verify, stats, diff, convert, average, merge, run, graph)
 
 SUCCESS, FAILURE, ERROR = 0, 1, 2
 
@@ -76,8 +88,10 @@ def _build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(
         prog="ckptparse",
-        description="Inspect, verify and convert TensorFlow checkpoints. TensorFlow is not needed.",
-        epilog="Exit status: 0 success; 1 no such tensor, or verify found damage; 2 other errors.",
+        description="Inspect, verify, compare and convert TensorFlow checkpoints. TensorFlow is not"
+        " needed.",
+        epilog="Exit status: 0 success; 1 no such tensor, verify found damage, or diff found"
+        " differences; 2 other errors.",
     )
     parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

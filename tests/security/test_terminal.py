@@ -16,6 +16,7 @@ from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import printable
 from support.builders import Bundle, Partitioned, bytes_field, varint_field, write_bundle
 from support.directories import write_escaped_state
+from support.oracle import VGG
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08\r\n\u202e\u2028\ufeff\x00<script>&"
 """Sets a title, clears, colours, deletes, returns, turns around, breaks lines, ends pages."""
@@ -116,6 +117,7 @@ def test_the_object_graph_is_one(tmp_path: Path) -> None:
         assert ckpt.meta_graph.tags == (EVIL,)
 
 
+DIFF = ["diff", str(VGG.prefix)]
 ASKED = [
     ["ls"],
     ["tree"],
@@ -123,6 +125,7 @@ ASKED = [
     ["show", NAMES[1]],
     ["show", "x"],
     ["verify"],
+    DIFF,
     ["graph"],
 ]
 PLANS = [
@@ -145,7 +148,7 @@ def test_every_command(
     folder.mkdir()
     command, *more = asked
     status, text = run(command, write_evil(folder, objects=objects), *more, *as_json)
-    assert status == 0, text
+    assert status == (1 if command == "diff" else 0), text
     assert SHOWN in text or command == "verify"
     if as_json:
         assert EVIL in str_of(json.loads(text)) or command == "verify"
@@ -169,12 +172,12 @@ def test_every_command_is_asked_above() -> None:
 def test_damage(run, tmp_path: Path, asked: list[str], as_json: list[str]) -> None:
     command, *more = asked
     status, text = run(command, write_evil(tmp_path, damaged=True), *more, *as_json)
-    assert status == {"ls": 0, "tree": 0, "verify": 1, "show": 2}[command]
+    assert status == {"ls": 0, "tree": 0, "verify": 1, "show": 2, "diff": 1}[command]
     assert SHOWN in text or more == ["x"]
 
 
 @needs_odd_names
-@pytest.mark.parametrize("command", [["ls"], ["tree"], ["show", EVIL], ["verify"], ["graph"]])
+@pytest.mark.parametrize("command", [["ls"], ["tree"], ["show", EVIL], ["verify"], DIFF, ["graph"]])
 class TestTrouble:
     """Errors on standard error, with evil paths, names of files and texts of state files."""
 

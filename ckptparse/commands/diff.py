@@ -1,0 +1,281 @@
+"""Compare two checkpoints: which tensors differ, and how much.
+
+Without tolerances, tensors whose stored checksums and sizes are equal are not read; --deep reads
+all tensors. Of those that differ, the ones with the largest distance come first: the norm of the
+difference, divided by the larger of the two norms. max rel is the largest |a-b| / max(|a|, |b|).
+
+The exit status is 0 if the checkpoints are equal, 1 if they differ, and 2 after an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from ckptparse.checkpoint import Checkpoint
+from ckptparse.commands.arguments import add_json
+from ckptparse.commands.output import align, error_lines, print_json
+from ckptparse.commands.progress import ProgressBar
+from ckptparse.comparing import DiffReport, ScopeSummary, diff
+from ckptparse.comparing.rendering import (
+    CHANGE_COLUMNS,
+    MOST_ROWS,
+    MOST_SCOPES,
+    change_cells,
+    change_text,
+    form_cells,
+    form_text,
+    notes,
+    scope_depth,
+    summary,
+)
+from ckptparse.display.text import printable
+from ckptparse.errors import TensorNotFoundError
+from ckptparse.opening import open_checkpoint
+from ckptparse.tensors.mapping import TensorMapping
+from ckptparse.tensors.names import not_found
+
+NAME = "diff"
+
+Item = TypeVar("Item")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    for name in "a", "b":
+        parser.add_argument(
+            name, metavar=name.upper(), help="prefix, file, directory or URL of a checkpoint"
+        )
+    parser.add_argument(
+        "--rtol", type=_tolerance, default=0.0, help="tolerance relative to B (default: 0)"
+    )
+    parser.add_argument(
+        "--atol", type=_tolerance, default=0.0, help="absolute tolerance (default: 0)"
+    )
+    pairing = parser.add_mutually_exclusive_group()
+    pairing.add_argument(
+        "--names",
+        metavar="FILE.json",
+        help="a JSON object of names or scopes in A and the names or scopes in B to compare with",
+    )
+    pairing.add_argument(
+        "--match", action="store_true", help="pair tensors whose names differ, by shape and name"
+    )
+    parser.add_argument("--deep", action="store_true", help="read all tensors")
+    parser.add_argument(
+        "--all", action="store_true", help=f"list all differences, not only the first {MOST_ROWS}"
+    )
+    parser.add_argument(
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        help="compare only names that match (repeatable)",
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="do not compare names that match (repeatable)",
+    )
+    parser.add_argument(
+        "--confined", action="store_true", help="open only files in the directories of A and B"
+    )
+    add_json(parser)
+
+
+def _tolerance(text: str) -> float:
+    """Return a tolerance; argparse reports the error of a wrong one."""
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError
+    return value
+
+
+_tolerance.__name__ = "tolerance"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare the checkpoints; returns 1 if they differ."""
+    try:
+        names = None if arguments.names is None else _read_names(arguments.names)
+        with (
+            open_checkpoint(arguments.a, confined=arguments.confined) as a,
+            open_checkpoint(arguments.b, confined=arguments.confined) as b,
+            ProgressBar() as bar,
+        ):
+            report = diff(
+                *_select(a, b, arguments),
+                rtol=arguments.rtol,
+                atol=arguments.atol,
+                names=names,
+                match=arguments.match,
+                deep=arguments.deep,
+                progress=bar.progress,
+            )
+    except (TensorNotFoundError, ValueError) as error:  # 1 would mean that A and B differ
+        for line in error_lines(error, "ckptparse: "):
+            print(line, file=sys.stderr)
+        return 2
+    if arguments.json:
+        print_json({"a": a.path, "b": b.path, **_to_json(report)})
+    else:
+        _print(report, arguments)
+    return 0 if report.equal else 1
+
+
+def _read_names(path: str) -> dict[str, str]:
+    """Return the names in a JSON file.
+
+    Raises:
+        ValueError: the file is not a JSON object of strings.
+        OSError: the file cannot be read.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            names = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
+        raise ValueError(f"{path} is not a JSON object of names in A and names in B")
+    return names
+
+
+def _select(
+    a: Checkpoint, b: Checkpoint, arguments: argparse.Namespace
+) -> tuple[TensorMapping, TensorMapping]:
+    """Return the tensors to compare.
+
+    Raises:
+        TensorNotFoundError: a pattern of --include matches no name in A and none in B.
+    """
+    if arguments.include is None and not arguments.exclude:
+        return a, b
+    sides = [list(each) for each in (a, b)]
+    for pattern in arguments.include or ():
+        if not any(fnmatchcase(name, pattern) for names in sides for name in names):
+            raise not_found("no tensor of this name or pattern in A and B", pattern, sides[0])
+    kept = [
+        [
+            name
+            for name in names
+            if (arguments.include is None or _matches(name, arguments.include))
+            and not _matches(name, arguments.exclude)
+        ]
+        for names in sides
+    ]
+    return a.select(include=kept[0]), b.select(include=kept[1])
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    """Return whether a name matches any pattern."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _print(report: DiffReport, arguments: argparse.Namespace) -> None:
+    """Print a report as text."""
+    most = None if arguments.all else MOST_ROWS
+    for title, names in (
+        ("only in A", report.only_in_a),
+        ("only in B", report.only_in_b),
+        ("not comparable", report.not_comparable),
+    ):
+        _print_table(title, names, lambda _: ("",), printable, most)
+    _print_table(
+        "different form: A, B",
+        report.different_form,
+        lambda each: ("", *form_cells(each)),
+        form_text,
+        most,
+    )
+    _print_table(
+        "changed, the largest distance first",
+        report.changed,
+        lambda each: ("", *change_cells(each)),
+        change_text,
+        most,
+        ("", *CHANGE_COLUMNS),
+    )
+    scopes = report.scopes(scope_depth(report))
+    if not report.equal and len(scopes) > 1:
+        scopes = tuple(sorted(scopes, key=lambda each: -sum(each[2:])))
+        _print_table(
+            "scopes", scopes, _scope_cells, _scope_text, most and MOST_SCOPES, _SCOPE_COLUMNS
+        )
+    for note in notes(report, "" if arguments.deep else " (--deep reads them)"):
+        print(note)
+    print(summary(report))
+
+
+_SCOPE_COLUMNS = ("", "same", "changed", "form", "only A", "only B", "verdict")
+
+
+def _scope_cells(scope: ScopeSummary) -> tuple[str, ...]:
+    """Return the cells of a scope."""
+    verdict = "equal" if scope.equal else "different"
+    return "", *(f"{number:,}" for number in scope[1:]), verdict
+
+
+def _scope_text(scope: ScopeSummary) -> str:
+    """Return the name of a scope."""
+    return printable(scope.scope) or "(names without a scope)"
+
+
+def _print_table(
+    title: str,
+    items: Sequence[Item],
+    to_cells: Callable[[Item], tuple[str, ...]],
+    to_text: Callable[[Item], str],
+    most: int | None,
+    header: tuple[str, ...] | None = None,
+) -> None:
+    """Print a title, and a line for each of the first items; nothing if there are none."""
+    if not items:
+        return
+    shown: list[Item | None] = [*([None] if header else []), *items[:most]]
+
+    def cells(item: Item | None) -> tuple[str, ...]:
+        return (header or ()) if item is None else to_cells(item)
+
+    print(f"{title} ({len(items):,})")
+    right = range(len(header)) if header else ()
+    for line in align(shown, cells, lambda item: "" if item is None else to_text(item), right):
+        print(line)
+    if len(items) > len(items[:most]):
+        print(f"  ... and {len(items) - len(items[:most]):,} more (--all lists them)")
+
+
+def _to_json(report: DiffReport) -> dict[str, Any]:
+    """Return the JSON object of a report."""
+    return {
+        "equal": report.equal,
+        "only_in_a": report.only_in_a,
+        "only_in_b": report.only_in_b,
+        "different_form": (_finite(asdict(each)) for each in report.different_form),
+        "changed": (_finite(asdict(each)) for each in report.changed),
+        "same": report.same,
+        "not_read": report.not_read,
+        "not_comparable": report.not_comparable,
+        "num_nan": report.num_nan,
+        "scopes": (
+            {**each._asdict(), "equal": each.equal} for each in report.scopes(scope_depth(report))
+        ),
+    }
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a JSON object; infinities, which JSON lacks, as text."""
+    return {
+        key: _finite(value)
+        if isinstance(value, dict)
+        else str(value)
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for key, value in values.items()
+    }
