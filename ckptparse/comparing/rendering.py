@@ -98,7 +98,7 @@ def _verdict(form: FormDifference, values: ValueDifference) -> str:
         return "equal values"
     if form.within_one_rounding:
         return "within one rounding"
-    return f"not within one rounding: distance {_number(values.distance)}"
+    return f"beyond one rounding: distance {_number(values.distance)}"
 
 
 def _names(name: str, name_in_b: str) -> str:

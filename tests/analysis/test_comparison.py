@@ -90,7 +90,11 @@ class TestFloats:
         x, y = widened(a), widened(b)
         nan_x, nan_y = np.isnan(x), np.isnan(y)
         with np.errstate(all="ignore"):
-            close = np.isclose(x, y, *tolerances, equal_nan=True)
+            finite = np.isfinite(x) & np.isfinite(y)
+            close = (x == y) | (nan_x & nan_y)  # numpy 1.22 takes all infinite complex ones as NaN
+            close[finite] = np.isclose(x[finite], y[finite], *tolerances)
+            if a.dtype.kind != "c":
+                assert (close == np.isclose(x, y, *tolerances, equal_nan=True)).all()
             absolute = np.where(x == y, 0, np.abs(x - y))[~(nan_x | nan_y)]
             sizes = np.maximum(np.abs(x), np.abs(y))[~(nan_x | nan_y)]
             relative = np.where(absolute == 0, 0, absolute / sizes)
