@@ -18,6 +18,7 @@ from benchmarks.data import (
 from benchmarks.row import Row
 from benchmarks.rows.containers import containers
 from benchmarks.rows.converting import convert_memory, convert_time
+from benchmarks.rows.diff import diff_memory, diff_time
 from benchmarks.rows.first_tensor import first_tensor
 from benchmarks.rows.listing import listing
 from benchmarks.rows.lookup import lookup
@@ -71,5 +72,8 @@ def all_rows(scale: float) -> dict[str, Row]:
         *containers(scaled),
         convert_time("convert_2gb", Equal(scaled(2_000_000_000))),
         convert_memory("convert_10gb_memory", scaled(10_000_000_000)),
+        diff_time("diff_2gb", Equal(scaled(2_000_000_000)), changed=True),
+        diff_time("diff_2gb_equal", Equal(scaled(2_000_000_000)), changed=False),
+        diff_memory("diff_2gb_memory", Equal(scaled(2_000_000_000))),
     ]
     return {row.name: row for row in rows}

@@ -137,7 +137,7 @@ def _save_v2(job: Job, *, sync: bool) -> float:
     tensors = [tf.constant(tensor.values()) for tensor in job.data]
 
     def write(prefix: str) -> None:
-        _call_save_v2(prefix, names, tensors)
+        call_save_v2(prefix, names, tensors)
         if sync:
             for path in _files_of(prefix):
                 _sync_file(path)
@@ -221,7 +221,7 @@ def _save_v2_cast(job: Job) -> float:
     def work(prefix: str, names: list[str]) -> None:
         reader = tf.train.load_checkpoint(job.prefix)
         tensors = [tf.constant(reader.get_tensor(name)) for name in names]
-        _call_save_v2(prefix, names, [_as_bfloat16(tensor) for tensor in tensors])
+        call_save_v2(prefix, names, [_as_bfloat16(tensor) for tensor in tensors])
 
     with new_folder(job) as folder:
         work(f"{folder}/first", [job.data[0].name])
@@ -279,7 +279,7 @@ def _save_v2_average(job: Job) -> float:
                 total /= len(readers)
                 first = total.astype(first.dtype)
             means.append(first)
-        _call_save_v2(prefix, names, means)
+        call_save_v2(prefix, names, means)
 
     with new_folder(job) as folder:
         prefixes = _make_copies(job, folder)
@@ -303,7 +303,8 @@ def _make_copies(job: Job, folder: str) -> list[str]:
     return [f"{folder}/{i}/{os.path.basename(job.prefix)}" for i in range(_NUM_AVERAGED)]
 
 
-def _call_save_v2(prefix: str, names: list[str], tensors: list[Any]) -> None:
+def call_save_v2(prefix: str, names: list[str], tensors: list[Any]) -> None:
+    """Write a checkpoint with the operation of TensorFlow."""
     import tensorflow as tf
 
     tf.raw_ops.SaveV2(
