@@ -233,6 +233,8 @@ def _dot(x: NDArray[Any], y: NDArray[Any]) -> float:
     """
     x, y = x.view(np.float64), y.view(np.float64)
     whole = x.size - x.size % _ROW_SIZE
+    if not whole:  # also saves time with many small tensors
+        return float(np.dot(x, y))
     rows = x[:whole].reshape(-1, 1, _ROW_SIZE), y[:whole].reshape(-1, _ROW_SIZE, 1)
     return float(np.matmul(*rows).sum() + np.dot(x[whole:], y[whole:]))
 
@@ -367,7 +369,8 @@ def _compare_integers(a: NDArray[Any], b: NDArray[Any], tolerances: Tolerances) 
 
 def _widen(integers: NDArray[Any]) -> NDArray[Any]:
     """Return integers or booleans as int64, or as uint64 if that is what they are."""
-    return integers.astype(np.uint64 if integers.dtype == np.uint64 else np.int64)
+    is_uint64 = integers.dtype.kind == "u" and integers.dtype.itemsize == 8
+    return integers.astype(np.uint64 if is_uint64 else np.int64)
 
 
 def _distances(

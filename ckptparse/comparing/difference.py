@@ -59,7 +59,8 @@ def diff(
         atol: absolute tolerance.
         names: which tensor of a is compared with which tensor of b, if their names differ: a
             mapping from names or scopes in a to those in b, as for ``select(assignment_map=...)``.
-            Other tensors are compared with those of the same name.
+            Other tensors, also those of a scope that have no counterpart, are compared with those
+            of the same name.
         match: pair tensors whose names differ, as `ckptparse.match` proposes it; then those that
             have the same number of elements in another shape.
         deep: read all tensors.  If False, and the tolerances are 0, tensors whose stored checksums

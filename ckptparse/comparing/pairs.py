@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from math import prod
 
 from ckptparse.tensors.mapping import TensorMapping
@@ -19,23 +20,17 @@ def pair_names(
     Args:
         a: a mapping.
         b: the other one.
-        names: names or scopes in a -> those in b; other tensors keep their names.
+        names: names or scopes in a -> those in b; other tensors keep their names, also those in a
+            scope that have no counterpart.
         by_match: pair tensors as `match` proposes it.
 
     Raises:
         ValueError: `names` pairs a tensor twice.
-        TensorNotFoundError: `names` has a name or a scope that a or b lacks.
+        TensorNotFoundError: `names` has a name or a scope that a or b lacks; or no tensor of a
+            scope in a has a counterpart in b.
     """
     in_a, in_b = dict.fromkeys(a), dict.fromkeys(b)
-    if by_match:
-        pairs = _match_names(a, b)
-    else:
-        pairs = {}
-        for name, other in assign_names(in_a, names or {}):
-            if other not in in_b:
-                raise not_found("names: no such tensor in b", other, in_b)
-            if pairs.setdefault(name, other) != other:
-                raise ValueError(f"names pairs {name!r} with {pairs[name]!r} and with {other!r}")
+    pairs = _match_names(a, b) if by_match else _assign_names(in_a, in_b, names or {})
     by_b: dict[str, str] = {}
     for name, other in pairs.items():
         if by_b.setdefault(other, name) != name:
@@ -47,6 +42,22 @@ def pair_names(
         elif name in in_b and name not in by_b:
             paired[name] = name
     return paired
+
+
+def _assign_names(
+    in_a: Collection[str], in_b: Collection[str], names: AssignmentMap
+) -> dict[str, str]:
+    """Return name in a -> name in b, of the tensors that `names` pairs."""
+    pairs: dict[str, str] = {}
+    for entry in names.items() if isinstance(names, Mapping) else names:
+        assigned = list(assign_names(in_a, [entry]))
+        there = [(name, other) for name, other in assigned if other in in_b]
+        if not there:
+            raise not_found("names: no such tensor in b", assigned[0][1], in_b)
+        for name, other in there:
+            if pairs.setdefault(name, other) != other:
+                raise ValueError(f"names pairs {name!r} with {pairs[name]!r} and with {other!r}")
+    return pairs
 
 
 def _match_names(a: TensorMapping, b: TensorMapping) -> dict[str, str]:

@@ -17,10 +17,11 @@ from ckptparse.analysis import comparison
 from ckptparse.analysis.comparison import Comparison, Tolerances, compare_arrays
 
 FLOATS = ["float16", "float32", "float64", "bfloat16", "float8_e5m2", "float8_e4m3fn"]
+FLOATS += ["float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float4_e2m1fn"]
 COMPLEX = ["complex64", "complex128"]
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 INTEGERS += ["int4", "uint4", "int2", "uint2"]
-BITS = {"bool": 1, "int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
+BITS = {"bool": 1, "int4": 4, "uint4": 4, "int2": 2, "uint2": 2, "float4_e2m1fn": 4}
 SPECIAL = [0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, 1e-310, 1e300]
 EXACT = Tolerances(0, 0)
 
@@ -193,6 +194,26 @@ class TestIntegers:
             assert (found.num_different, found.max_absolute) == (1, abs(int(a) - int(b)))
 
 
+@pytest.mark.parametrize("name", ["float32", "int64", "uint64", "complex64", "int16"])
+@pytest.mark.parametrize("orders", ["><", "<>", ">>"])
+def test_byte_orders(name: str, orders: str) -> None:
+    random = np.random.default_rng(0)
+    a, b = (random_array(random, name, 50) for _ in range(2))
+    b[::2] = a[::2]
+    with np.errstate(invalid="ignore"):
+        swapped = [each.astype(each.dtype.newbyteorder(o)) for each, o in zip((a, b), orders)]
+    found = compare_arrays(swapped[0], swapped[1], EXACT)
+    assert found._replace(rounded_a=True, rounded_b=True) == compare_arrays(a, b, EXACT)
+
+
+def test_arrays_that_are_not_contiguous() -> None:
+    a = np.arange(200.0).reshape(10, 20)
+    b = a + (a == 42)
+    (change,) = diff({"x": a.T}, {"x": np.asfortranarray(b.T)}).changed
+    assert (change.num_different, change.max_absolute) == (1, 1)
+    assert compare_arrays(a[:, 2], b[:, 2], EXACT).num_different == 1
+
+
 class TestMixedTypes:
     @given(st.data())
     def test_integers_beside_floats_exactly(self, data: st.DataObject) -> None:
@@ -213,6 +234,29 @@ class TestMixedTypes:
         finite = [abs(Fraction(i) - Fraction(f)) for i, f in pairs if math.isfinite(f)]
         if all(map(math.isfinite, widened(floats))):
             assert found.max_absolute == pytest.approx(float(max(finite)), rel=1e-12)
+
+    @pytest.mark.parametrize(
+        ("integer", "number"),
+        [
+            (np.int64(2**53 + 1), 2.0**53),
+            (np.int64(2**63 - 1), 2.0**63),
+            (np.uint64(2**64 - 1), 2.0**64),
+            (np.int64(-(2**60) - 3), -(2.0**60)),
+        ],
+        ids=str,
+    )
+    def test_integers_that_float64_does_not_hold(self, integer: Any, number: float) -> None:
+        a, b = np.array([integer]), np.array([number])
+        for one, other in (a, b), (b, a):
+            found = compare_arrays(one, other, EXACT)
+            assert (found.num_different, found.max_absolute) == (
+                1,
+                abs(int(integer) - int(number)),
+            )
+            assert found.num_different == compare_arrays(one, other, Tolerances(0, 0.5))[0]
+            assert compare_arrays(one, other, Tolerances(0, 4)).num_different == 0
+        (form,) = diff({"x": a}, {"x": b}).different_form
+        assert form.within_one_rounding
 
     @pytest.mark.parametrize("narrow", ["bfloat16", "float16", "float8_e5m2", "float8_e4m3fn"])
     def test_within_one_rounding(self, narrow: str) -> None:

@@ -238,6 +238,11 @@ class TestNames:
         assert (change.name, change.name_in_b) == ("a/b", "x/b")
         assert report.only_in_a == report.only_in_b == ()
 
+    def test_a_scope_may_lack_some(self) -> None:
+        report = diff({**self.A, "a/more": 1.0}, self.B, names={"a/": "x/"})
+        assert (report.only_in_a, report.only_in_b) == (("a/more",), ())
+        assert report.same == ("a/w", "step")
+
     def test_a_name_that_is_taken_is_not_paired_twice(self) -> None:
         report = diff({"p": 1.0, "q": 2.0}, {"p": 1.0, "q": 2.0}, names={"p": "q"})
         assert names_of(report.changed) == ["p"]
