@@ -19,6 +19,7 @@ from ckptparse import (
     TensorNotFoundError,
     TruncatedError,
     UnsupportedError,
+    diff,
     load_into,
     open_checkpoint,
 )
@@ -747,12 +748,17 @@ def load_selected(ckpt: Checkpoint) -> list[str]:
     return list(load_into(target, chosen).loaded)
 
 
+def compare_all(ckpt: Checkpoint) -> list[str]:
+    return list(diff(ckpt, ckpt, deep=True).same)
+
+
 LOOPS: dict[str, Callable[[Checkpoint], list[str]]] = {
     "items": read_items,
     "values": read_values,
     "selection": read_selected,
     "load_into": load_all,
     "load_into of a selection": load_selected,
+    "diff": compare_all,
 }
 
 
