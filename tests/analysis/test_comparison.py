@@ -275,6 +275,24 @@ class TestMixedTypes:
         (form,) = diff({"x": wide}, {"x": bits.view(rounded.dtype)}).different_form
         assert not form.within_one_rounding
 
+    @pytest.mark.parametrize("narrow", FLOATS[:4])
+    @pytest.mark.parametrize("wide", ["float32", "float64"])
+    def test_all_numbers_of_a_type_and_the_ties_between_them(self, wide: str, narrow: str) -> None:
+        """Rounded by `ml_dtypes` or numpy: also to infinity, to zero, and to denormal numbers."""
+        if narrow in ("float32", "float64"):
+            numbers = random_array(np.random.default_rng(0), narrow, 1000)
+        else:
+            numbers = np.arange(1 << 16, dtype=np.uint16).view(dtype_of(narrow))
+        with np.errstate(all="ignore"):
+            exact = numbers.astype(wide)
+            ties = (exact[1:] + exact[:-1]) / 2
+            a = np.concatenate([exact, ties, np.nextafter(ties, np.inf)]).astype(wide)
+            b = a.astype(dtype_of(narrow))
+        assert compare_arrays(a, b, EXACT).rounded_a
+        assert compare_arrays(b, a, EXACT).rounded_b
+        if np.dtype(wide).itemsize > b.itemsize:
+            assert not compare_arrays(a, b, EXACT).rounded_b
+
     def test_a_wider_copy_has_equal_values(self) -> None:
         (form,) = diff({"x": np.int32([1, -2])}, {"x": np.int64([1, -2])}).different_form
         assert (form.values.num_different, form.within_one_rounding) == (0, True)
