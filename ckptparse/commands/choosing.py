@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 _REGULAR_EXPRESSION = "re:"
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+def add_choice(parser: argparse.ArgumentParser, *, names: bool = True) -> None:
+    """Add the options.
+
+    Args:
+        parser: the parser of the command.
+        names: whether to add --names; False for a command in which it has another meaning.
+    """
     group = parser.add_argument_group("which tensors, and under which names")
     group.add_argument(
         "--include",
@@ -52,9 +57,10 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         help="rename a tensor; a scope, if both end with / or are empty; what * matches is put in"
         " place of * in NEW; re:OLD=NEW replaces a regular expression (repeatable)",
     )
-    group.add_argument(
-        "--names", metavar="FILE", help="rename tensors as a JSON file says: {old: new, ...}"
-    )
+    if names:
+        group.add_argument(
+            "--names", metavar="FILE", help="rename tensors as a JSON file says: {old: new, ...}"
+        )
     group.add_argument(
         "--dtype", metavar="D", help="cast floating-point tensors to a dtype, such as bfloat16"
     )
@@ -89,7 +95,7 @@ def choose_from(
             include=arguments.include,
             exclude=arguments.exclude,
             layout=layout,  # type: ignore[arg-type]  # `choose` checks it
-            rename=_read_rules(arguments) or None,
+            rename=read_rules(arguments) or None,
             dtype=arguments.dtype,
             object_graph=object_graph,
         )
@@ -122,11 +128,21 @@ def as_usage_errors() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def _read_rules(arguments: argparse.Namespace) -> dict[str | re.Pattern[str], str]:
-    """Return the rules of --names and --rename."""
+def read_rules(
+    arguments: argparse.Namespace, *, names: bool = True
+) -> dict[str | re.Pattern[str], str]:
+    """Return the rules of --names and --rename.
+
+    Args:
+        arguments: the arguments.
+        names: whether --names has rules; see `add_choice`.
+
+    Raises:
+        UsageError: an option is wrong.
+    """
     rules: dict[str | re.Pattern[str], str] = {}
-    if arguments.names is not None:
-        rules.update(_read_names(arguments.names))
+    if names and arguments.names is not None:
+        rules.update(read_names(arguments.names))
     for text in arguments.rename:
         is_expression = text.startswith(_REGULAR_EXPRESSION)
         pair = text.removeprefix(_REGULAR_EXPRESSION) if is_expression else text
@@ -145,7 +161,7 @@ def _read_rules(arguments: argparse.Namespace) -> dict[str | re.Pattern[str], st
     return rules
 
 
-def _read_names(path: str) -> dict[str, str]:
+def read_names(path: str) -> dict[str, str]:
     """Return the names in a JSON file."""
     with open(path, encoding="utf-8") as file:
         try:

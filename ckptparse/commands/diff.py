@@ -10,7 +10,6 @@ The exit status is 0 if the checkpoints are equal, 1 if they differ, and 2 after
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -20,8 +19,10 @@ from typing import Any, TypeVar
 
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.commands.arguments import add_json
+from ckptparse.commands.choosing import add_choice, as_usage_errors, read_names, read_rules
 from ckptparse.commands.output import align, error_lines, print_json
 from ckptparse.commands.progress import ProgressBar
+from ckptparse.commands.usage import UsageError
 from ckptparse.comparing import DiffReport, ScopeSummary, diff
 from ckptparse.comparing.rendering import (
     CHANGE_COLUMNS,
@@ -40,6 +41,7 @@ from ckptparse.errors import TensorNotFoundError
 from ckptparse.opening import open_checkpoint
 from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import not_found
+from ckptparse.weights.choice import choose
 
 NAME = "diff"
 
@@ -72,21 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help=f"list all differences, not only the first {MOST_ROWS}"
     )
     parser.add_argument(
-        "--include",
-        metavar="PATTERN",
-        action="append",
-        help="compare only names that match (repeatable)",
-    )
-    parser.add_argument(
-        "--exclude",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="do not compare names that match (repeatable)",
-    )
-    parser.add_argument(
         "--confined", action="store_true", help="open only files in the directories of A and B"
     )
+    add_choice(parser, names=False)
     add_json(parser)
 
 
@@ -104,7 +94,7 @@ _tolerance.__name__ = "tolerance"
 def run(arguments: argparse.Namespace) -> int:
     """Compare the checkpoints; returns 1 if they differ."""
     try:
-        names = None if arguments.names is None else _read_names(arguments.names)
+        names = None if arguments.names is None else read_names(arguments.names)
         with (
             open_checkpoint(arguments.a, confined=arguments.confined) as a,
             open_checkpoint(arguments.b, confined=arguments.confined) as b,
@@ -119,7 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
                 deep=arguments.deep,
                 progress=bar.progress,
             )
-    except (TensorNotFoundError, ValueError) as error:  # 1 would mean that A and B differ
+    except (
+        TensorNotFoundError,
+        ValueError,
+        UsageError,
+    ) as error:  # 1 would mean that A and B differ
         for line in error_lines(error, "ckptparse: "):
             print(line, file=sys.stderr)
         return 2
@@ -130,31 +124,34 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if report.equal else 1
 
 
-def _read_names(path: str) -> dict[str, str]:
-    """Return the names in a JSON file.
-
-    Raises:
-        ValueError: the file is not a JSON object of strings.
-        OSError: the file cannot be read.
-    """
-    with open(path, encoding="utf-8") as file:
-        try:
-            names = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
-        raise ValueError(f"{path} is not a JSON object of names in A and names in B")
-    return names
-
-
 def _select(
     a: Checkpoint, b: Checkpoint, arguments: argparse.Namespace
 ) -> tuple[TensorMapping, TensorMapping]:
-    """Return the tensors to compare.
+    """Return the tensors to compare; --rename applies to A, all other options to both.
 
     Raises:
         TensorNotFoundError: a pattern of --include matches no name in A and none in B.
+        UsageError: an option is wrong.
     """
+    left, right = _filter(a, b, arguments)
+    rules = read_rules(arguments, names=False)
+    changes = {
+        "weights_only": arguments.weights_only,
+        "moving_averages": arguments.moving_averages,
+        "dtype": arguments.dtype,
+    }
+    if not rules and not any(changes.values()):
+        return left, right
+    with as_usage_errors():
+        return choose(left, rename=rules or None, **changes).tensors, choose(
+            right, **changes
+        ).tensors
+
+
+def _filter(
+    a: Checkpoint, b: Checkpoint, arguments: argparse.Namespace
+) -> tuple[TensorMapping, TensorMapping]:
+    """Return the tensors that --include and --exclude choose."""
     if arguments.include is None and not arguments.exclude:
         return a, b
     sides = [list(each) for each in (a, b)]

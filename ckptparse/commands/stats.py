@@ -14,6 +14,7 @@ from typing import Any
 
 from ckptparse.analysis.statistics import Statistics
 from ckptparse.commands.arguments import add_json, add_path, open_path
+from ckptparse.commands.choosing import add_choice, choose_from, is_chosen
 from ckptparse.commands.output import align, print_json, to_json_value
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import count, format_nbytes, format_number, printable
@@ -37,13 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=_SORTS,
         help="sort by a column: names in natural order, numbers with the largest first",
     )
+    add_choice(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the statistics."""
     with open_path(arguments) as ckpt, ProgressBar() as bar:
-        report = stats(ckpt, progress=bar.progress)
+        chosen = choose_from(arguments, ckpt).tensors if is_chosen(arguments) else ckpt
+        report = stats(chosen, progress=bar.progress)
         path, format = ckpt.path, ckpt.format
     rows: Mapping[str, Statistics] = report.scopes if arguments.scopes else report
     ordered = _sort(rows, arguments.sort)

@@ -296,7 +296,13 @@ class TestEveryCommand:
         assert max(map(len, out.splitlines())) <= 80
 
     def test_no_such_checkpoint_is_trouble(self, run, command: str, tmp_path: Path) -> None:
-        more = {"show": ["x"], "diff": [VGG.prefix], "convert": ["x"], "average": ["-o", "x"], "merge": ["-o", "x"]}
+        more = {
+            "show": ["x"],
+            "diff": [VGG.prefix],
+            "convert": ["x"],
+            "average": ["-o", "x"],
+            "merge": ["-o", "x"],
+        }
         status, out, err = run(command, tmp_path / "nothing", *more.get(command, []))
         assert (status, out) == (2, "")
         assert err.startswith("ckptparse: ")
