@@ -39,7 +39,7 @@ def stats(
         >>> biases.size, biases.nbytes, biases.nan
         (12, 48, 0)
         >>> report.total.num_tensors, report.total.size
-        (34, 7247)
+        (34, 7248)
     """
     if isinstance(tensors, (str, os.PathLike)):
         with open_checkpoint(tensors) as ckpt:

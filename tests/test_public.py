@@ -42,6 +42,7 @@ EXPORTED = [
     "open_checkpoint",
     "save",
     "save_checkpoint",
+    "stats",
     "convert",
     "CheckpointExistsError",
     "InvalidTensorsError",

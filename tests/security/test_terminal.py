@@ -125,6 +125,7 @@ ASKED = [
     ["show", NAMES[1]],
     ["show", "x"],
     ["verify"],
+    ["stats", "--exclude", "x"],
     DIFF,
     ["graph"],
 ]
@@ -172,7 +173,8 @@ def test_every_command_is_asked_above() -> None:
 def test_damage(run, tmp_path: Path, asked: list[str], as_json: list[str]) -> None:
     command, *more = asked
     status, text = run(command, write_evil(tmp_path, damaged=True), *more, *as_json)
-    assert status == {"ls": 0, "tree": 0, "verify": 1, "show": 2, "diff": 1}[command]
+    expected = {"ls": 0, "tree": 0, "verify": 1, "show": 2, "stats": 2, "diff": 1}
+    assert status == expected[command]
     assert SHOWN in text or more == ["x"]
 
 
