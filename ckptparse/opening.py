@@ -85,8 +85,7 @@ def open_checkpoint(
         UnsupportedError: the checkpoint requires a newer reader.
         UnreadableError: the operating system or the storage refuses, or with `confined` the path
             leads out of the directory.
-        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed; or
-            it is a file of Keras, and the extra `keras` is not installed.
+        ImportError: `path` is a URL, and fsspec or the package of the storage is not installed.
         ValueError: `format` is not the name of a format.
 
     Examples:
