@@ -10,7 +10,7 @@
     ├── DataLossError
     │   ├── NotACheckpointError         also ValueError: the file is of another kind
     │   └── CorruptCheckpointError      also ValueError: the file contradicts itself
-    │       ├── ChecksumError           the bytes do not match their stored CRC-32C
+    │       ├── ChecksumError           the bytes do not match their stored checksum
     │       └── TruncatedError          the file ends before the bytes that it should contain
     ├── UnsupportedError                also NotImplementedError: intact, but not supported here
     ├── UnreadableError                 also OSError: a file cannot be opened or read
@@ -46,7 +46,7 @@ class CheckpointError(Exception):
         expected: what the format, or the rest of the file, requires, as text; or None.
         found: what the file contains, as text; or None.
         whole_file: whether the error is the same for every tensor in the file, because the file is
-            missing, cut off or unreadable.
+            missing, cut off or unreadable, or has one checksum for all of them.
 
     Examples:
         >>> from ckptparse import CheckpointError, open_checkpoint
@@ -242,7 +242,7 @@ class TensorNotFoundError(NotFoundError, KeyError):
 
 
 class NotACheckpointError(DataLossError, ValueError):
-    """The file is not a TensorFlow checkpoint; also a ValueError.
+    """The file is no checkpoint, nor another file of weights that is read; also a ValueError.
 
     The text names the format of the file, if it is a well-known one.
 
@@ -270,7 +270,7 @@ class CorruptCheckpointError(DataLossError, ValueError):
 
 
 class ChecksumError(CorruptCheckpointError):
-    """The bytes do not match their stored checksum (CRC-32C); also a ValueError.
+    """The bytes do not match their stored checksum; also a ValueError.
 
     Examples:
         >>> from ckptparse import ChecksumError, open_checkpoint

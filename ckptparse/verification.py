@@ -96,7 +96,8 @@ class VerifyReport(NamedTuple):
         """The causes of all damage, each once, in the order of the checkpoint.
 
         Tensors that cannot be read because the same file is missing, cut off or unreadable have
-        one cause.  Any other damage is a cause of its own.
+        one cause, and so have those of a ``.keras`` archive, which share a checksum.  Any other
+        damage is a cause of its own.
 
         Examples:
             >>> from ckptparse import open_checkpoint

@@ -17,10 +17,11 @@ Source: keras/src/saving/saving_lib.py of Keras 3.15.
 from __future__ import annotations
 
 import zlib
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from ckptparse.errors import NotACheckpointError, UnsupportedError, located
-from ckptparse.formats.container import StoredArray, require_crc32
+from ckptparse.errors import CheckpointError, NotACheckpointError, UnsupportedError, located
+from ckptparse.formats.container import CHECKED_NBYTES, StoredArray, require_crc32
 from ckptparse.formats.keras_config import KerasDescription, describe_archive
 from ckptparse.formats.keras_h5 import KerasH5Reader, list_arrays
 from ckptparse.formats.reader import Reader
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
 METADATA = "metadata.json"
-
-_CHECKED_NBYTES = 1 << 20
 
 
 class KerasReader(KerasH5Reader):
@@ -61,6 +60,7 @@ class KerasReader(KerasH5Reader):
         self._archive = archive
         self._member = member
         self._is_compared = False
+        self._damage: CheckpointError | None = None
 
     def describe(self) -> KerasDescription:
         """Read what the archive says about its model."""
@@ -79,30 +79,47 @@ class KerasReader(KerasH5Reader):
             return super().read(key, entry, index)
 
     def verify(self, key: bytes, entry: StoredArray) -> bool:
-        """Read all bytes of an array; compare the CRC-32 of the HDF5 file, once."""
+        """Read all bytes of an array; compare the CRC-32 of the HDF5 file."""
         with located(file=self._source.name):
-            if not self._is_compared:
-                self._compare()
+            self._require_intact()
             super().verify(key, entry)
         return True
+
+    def _require_intact(self) -> None:
+        """Raise an error if the HDF5 file is damaged.  All arrays share one comparison.
+
+        Raises:
+            CheckpointError: its bytes are not those that were written, or cannot be read.
+        """
+        if not self._is_compared:
+            try:
+                self._compare()
+            except CheckpointError as error:
+                error.whole_file = True
+                error.forget_frames()
+                self._damage = error
+            self._is_compared = True
+        if self._damage is not None:
+            raise copy(self._damage)  # each tensor adds its name to its own
 
     def _compare(self) -> None:
         """Compare the CRC-32 of the HDF5 file.
 
         Raises:
             ChecksumError: the bytes are not those that were written.
+            CheckpointError: they cannot be read.
         """
         crc = 0
-        for start in range(0, self._source.nbytes, _CHECKED_NBYTES):
-            stop = min(start + _CHECKED_NBYTES, self._source.nbytes)
+        for start in range(0, self._source.nbytes, CHECKED_NBYTES):
+            stop = min(start + CHECKED_NBYTES, self._source.nbytes)
             crc = zlib.crc32(self._source.read(start, stop), crc)
         require_crc32(crc, self._member.crc32, 0)
-        self._is_compared = True
 
     def forget_verified(self) -> None:
         """Have every checksum compared again when it is next needed."""
         super().forget_verified()
         self._is_compared = False
+        self._damage = None
 
     def close(self) -> None:
         """Close the archive."""

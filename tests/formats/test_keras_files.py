@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ckptparse import ChecksumError, open_checkpoint
-from ckptparse.formats.keras import describe_keras
+from ckptparse.formats.keras import KerasReader, describe_keras
 from ckptparse.formats.keras_config import KerasDescription, describe_h5
 from ckptparse.sources import LocalFiles
 from support.keras_files import KerasCase, keras_cases, load_keras
@@ -147,7 +147,32 @@ def test_crc_of_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "damaged.keras"
     path.write_bytes(contents)
     with open_checkpoint(path) as ckpt:
-        assert {type(damage.error) for damage in ckpt.verify().damaged} == {ChecksumError}
+        report = ckpt.verify()
+    assert {type(damage.error) for damage in report.damaged} == {ChecksumError}
+    assert [damage.error.tensor for damage in report.damaged] == list(KERAS_3.readable)
+    (cause,) = report.causes
+    assert cause.names == tuple(KERAS_3.readable)
+
+
+def test_a_damaged_archive_is_compared_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its work would grow with the number of tensors times the size of the archive."""
+    path = tmp_path / "damaged.keras"
+    with zipfile.ZipFile(KERAS_3.path) as archive:
+        crc32 = archive.getinfo("model.weights.h5").CRC.to_bytes(4, "little")
+    path.write_bytes(KERAS_3.path.read_bytes().replace(crc32, bytes(4)))
+    compared = []
+    compare = KerasReader._compare
+    monkeypatch.setattr(
+        KerasReader, "_compare", lambda reader: (compared.append(reader), compare(reader))
+    )
+    with open_checkpoint(path) as ckpt:
+        report = ckpt.verify()
+        assert len(report.damaged) == len(KERAS_3.readable) > 1
+        assert len(report.causes) == len(compared) == 1
+        ckpt.verify()
+        assert len(compared) == 2
 
 
 def test_a_compressed_archive(tmp_path: Path) -> None:
