@@ -77,3 +77,13 @@ CONTAINERS: dict[str, Callable[[Source, ContainerOptions], Reader]] = {
     "keras": _open_keras,
 }
 """Name of a format -> function that opens a file of it.  Each imports its module at first need."""
+
+CONTAINER_SUFFIXES = {
+    ".npz": "npz",
+    ".h5": "keras-h5",
+    ".hdf5": "keras-h5",
+    ".keras": "keras",
+    ".pb": "frozen-graph",
+    ".safetensors": "safetensors",
+}
+"""Suffix of the name of a file -> format of the container that it probably is."""

@@ -21,6 +21,9 @@ _MAGIC_AS_UTF8 = bytes.fromhex("57 efbfbd efbfbd efbfbd 24 75 47 efbfbd")
 _MOST_FIRST_NBYTES = 64
 """Longer than any of `_BY_FIRST_BYTES`."""
 
+_MOST_SHOWN = 12
+"""Number of first bytes in an error's text."""
+
 ARCHIVE = "archive"
 """What `find_container` returns for a zip, tar or gzip file that may contain a checkpoint."""
 
@@ -49,6 +52,15 @@ _BY_FIRST_BYTES = (
 )
 
 
+_BEGINNINGS = {
+    ".npz": f"a zip archive, which begins with {_ZIP.hex(' ')}",
+    ".keras": f"a zip archive, which begins with {_ZIP.hex(' ')}",
+    ".h5": f"an HDF5 file, which begins with {_HDF5.hex(' ')}",
+    ".hdf5": f"an HDF5 file, which begins with {_HDF5.hex(' ')}",
+    ".safetensors": "the size of the header in 8 bytes, and then the header, which begins with {",
+}
+"""Suffix of the name of a file -> what is expected in it, for an error's text."""
+
 _GRAPH_SUFFIXES = (".pb", ".pbtxt")
 
 
@@ -72,8 +84,10 @@ def find_container(source: Source) -> str | None:
         return {".keras": "keras", ".npz": "npz"}.get(suffix, ARCHIVE)
     if head.startswith(_GZIP) or head[_TAR_AT:] == _TAR:
         return ARCHIVE
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= source.nbytes - 8:
-        return "safetensors"
+    if head[8:9] == b"{":
+        is_whole = int.from_bytes(head[:8], "little") <= source.nbytes - 8
+        if is_whole or source.name.endswith(".safetensors"):  # else its header is cut off
+            return "safetensors"
     return "frozen-graph" if source.name.endswith(_GRAPH_SUFFIXES) else None
 
 
@@ -118,9 +132,18 @@ def recognized(source: Source) -> Iterator[None]:
         yield
     except (NotACheckpointError, TruncatedError):
         head, tail = _read_ends(source)
-        foreign = None if tail.endswith(MAGIC) else _name_by_ends(head, tail)
-        if foreign is None:
+        suffix = source.name[source.name.rfind(".") :]
+        beginning = _BEGINNINGS.get(suffix)
+        foreign = _name_by_ends(head, tail)
+        if tail.endswith(MAGIC) or (foreign is None and beginning is None):
             raise
+        if beginning is not None:
+            raise NotACheckpointError(
+                f"this is not a {suffix} file" + (f" but {foreign}" if foreign else ""),
+                file=source.name,
+                expected=beginning,
+                found=head[:_MOST_SHOWN].hex(" ") or "an empty file",
+            ) from None
         raise NotACheckpointError(
             f"this is not a checkpoint but {foreign}",
             file=source.name,

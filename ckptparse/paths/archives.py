@@ -25,7 +25,7 @@ from ckptparse.errors import (
     NotACheckpointError,
     UnsupportedError,
 )
-from ckptparse.formats.containers import CONTAINERS
+from ckptparse.formats.containers import CONTAINER_SUFFIXES, CONTAINERS
 from ckptparse.formats.file_names import (
     INDEX_SUFFIX,
     SAVED_MODEL_NAMES,
@@ -38,16 +38,6 @@ from ckptparse.paths.candidates import find_prefixes
 from ckptparse.paths.locate import Found, confine, find_checkpoint
 from ckptparse.sources import Files
 from ckptparse.sources.archive import ArchiveFiles, open_archive
-
-_SUFFIXES = {
-    ".npz": "npz",
-    ".h5": "keras-h5",
-    ".hdf5": "keras-h5",
-    ".keras": "keras",
-    ".pb": "frozen-graph",
-    ".safetensors": "safetensors",
-}
-"""Suffix of a file in an archive -> format of the container that it is."""
 
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -203,7 +193,7 @@ def _list_containers(
     """Yield the paths of the files in a directory that are containers by their suffix."""
     for name in names:
         suffix = name[name.rfind(".") :] if "." in name else ""
-        container = _SUFFIXES.get(suffix)
+        container = CONTAINER_SUFFIXES.get(suffix)
         if container is not None and format in (None, container) and not name.startswith("._"):
             path = archive.join(directory, name)
             if archive.is_file(path):
@@ -230,7 +220,7 @@ def _nothing_found(archive: ArchiveFiles, directory: str) -> Exception:
         "no checkpoint in this archive",
         file=directory,
         expected="a TensorFlow checkpoint, a SavedModel, or a file that ends in"
-        f" {', '.join(_SUFFIXES)}",
+        f" {', '.join(CONTAINER_SUFFIXES)}",
         found=found,
     )
 

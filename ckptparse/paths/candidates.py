@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ckptparse.errors import CheckpointError, UnreadableError
+from ckptparse.formats.containers import CONTAINER_SUFFIXES
 from ckptparse.formats.file_names import (
     INDEX_SUFFIX,
     META_SUFFIX,
@@ -109,14 +110,25 @@ def describe(files: Files, path: str) -> str:
     return f"{there}; {_list(files, folder, name)}"
 
 
+def find_containers(names: list[str]) -> list[str]:
+    """Return the names of files of containers among `names`, by their suffixes."""
+    return [
+        name
+        for name in names
+        if name.endswith(tuple(CONTAINER_SUFFIXES)) and not name.startswith("._")
+    ]
+
+
 def find_nearest(files: Files, path: str) -> str | None:
-    """Return the checkpoint in a path's directory with the most similar name; None if none is."""
+    """Return the checkpoint or container beside a path with the most similar name; None without."""
     folder, name = files.split(path)
     try:
         names = files.list_names(folder) if files.is_directory(folder) else []
     except UnreadableError:
         return None
-    near = _nearest_first(name, find_prefixes(files, folder, names[:_MAX_NAMES]), 1)
+    names = names[:_MAX_NAMES]
+    known = [*find_prefixes(files, folder, names), *find_containers(names)]
+    near = _nearest_first(name, known, 1)
     return files.join(folder, near[0]) if near else None
 
 
@@ -135,7 +147,9 @@ def _list(files: Files, folder: str, wanted: str) -> str:
         return f"the directory cannot be listed ({error.message})"
     prefixes = find_prefixes(files, folder, names[:_MAX_NAMES])
     if not prefixes:
-        shown = ", ".join(names[:_MAX_LISTED]) + (" ..." if len(names) > _MAX_LISTED else "")
+        near = _nearest_first(wanted, find_containers(names[:_MAX_NAMES]), _MAX_LISTED)
+        ordered = list(dict.fromkeys([*near, *names]))
+        shown = ", ".join(ordered[:_MAX_LISTED]) + (" ..." if len(names) > _MAX_LISTED else "")
         return f"the directory holds no checkpoint, only {shown}" if names else "an empty directory"
     ordered = list(dict.fromkeys([*_nearest_first(wanted, prefixes, _MAX_LISTED), *prefixes]))
     more = len(ordered) - _MAX_LISTED

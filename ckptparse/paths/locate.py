@@ -50,7 +50,7 @@ from ckptparse.formats.file_names import (
     shard_suffix,
 )
 from ckptparse.formats.recognize import ARCHIVE, find_container
-from ckptparse.paths.candidates import describe, find_nearest, list_candidates
+from ckptparse.paths.candidates import describe, find_containers, find_nearest, list_candidates
 from ckptparse.paths.state_file import is_state_file, last_part, read_state
 from ckptparse.sources import Files
 
@@ -372,8 +372,14 @@ def _modified(files: Files, path: str) -> float:
 
 def _not_in_directory(files: Files, directory: str) -> CheckpointNotFoundError:
     """Return the error for a directory without a checkpoint."""
+    containers = find_containers(files.list_names(directory))
+    hint = (
+        f". Give the path of a file of weights, for example {files.join(directory, containers[0])}"
+        if containers
+        else ""
+    )
     return CheckpointNotFoundError(
-        "no checkpoint in this directory",
+        f"no checkpoint in this directory{hint}",
         file=directory,
         expected=f"a state file ({STATE_FILE_NAME}), {SAVED_MODEL_NAMES[0]}, a file that ends in"
         f" {INDEX_SUFFIX}, or a V1 checkpoint; also one directory further down",

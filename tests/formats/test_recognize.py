@@ -48,6 +48,27 @@ FOREIGN = {
 }
 
 
+@pytest.mark.parametrize("contents", [b"", b"some text\n", bytes(100), b"<html>" + bytes(100)])
+@pytest.mark.parametrize("suffix", [".npz", ".keras", ".h5", ".weights.h5", ".safetensors"])
+def test_the_suffix_says_what_is_expected(contents: bytes, suffix: str, tmp_path: Path) -> None:
+    """Such a file is no table that was cut off."""
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(contents)
+    with pytest.raises(NotACheckpointError, match=r"this is not a [.]") as error:
+        open_checkpoint(path)
+    assert "begins with" in error.value.expected
+    assert "57 fb 80 8b" not in str(error.value)
+    assert error.value.found == (contents[:12].hex(" ") or "an empty file")
+    assert ("HTML" in error.value.message) == contents.startswith(b"<html>")
+
+
+def test_a_safetensors_file_that_is_cut_off_in_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((10).to_bytes(8, "little") + b'{"a": {}')
+    with pytest.raises(TruncatedError, match="before its header does"):
+        open_checkpoint(path)
+
+
 @pytest.mark.parametrize(("contents", "words"), FOREIGN.values(), ids=list(FOREIGN))
 def test_an_index_that_is_something_else(contents: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "m.index"

@@ -303,3 +303,19 @@ class TestTrain:
     def test_a_moved_folder_without_it(self, tmp_path: Path) -> None:
         write_state(tmp_path, "/gone/x/")
         assert train.latest_checkpoint(tmp_path) is None
+
+
+class TestOtherFilesOfWeights:
+    """They are opened by their own path only, so the errors name them."""
+
+    def test_a_similar_name(self, tmp_path: Path) -> None:
+        for name in ("notes.txt", "model.keras"):
+            (tmp_path / name).write_bytes(b"")
+        with pytest.raises(CheckpointNotFoundError, match=r"Did you mean .*model[.]keras[?]"):
+            open_checkpoint(tmp_path / "model.kears")
+
+    def test_in_a_directory(self, tmp_path: Path) -> None:
+        for name in ("a.txt", "model.safetensors", "._other.npz"):
+            (tmp_path / name).write_bytes(b"")
+        with pytest.raises(CheckpointNotFoundError, match=r"for example .*/model[.]safetensors"):
+            open_checkpoint(tmp_path)
