@@ -173,9 +173,8 @@ class PlainArray(StoredArray):
             super().check(source)
             return
         crc, stored = self._crc32
-        start, stop = self._start, self._start + self.nbytes
-        for first in range(start, stop, CHECKED_NBYTES):
-            crc = zlib.crc32(source.read(first, min(first + CHECKED_NBYTES, stop)), crc)
+        start = self._start
+        crc = crc32_of_range(source, start, start + self.nbytes, crc)
         require_crc32(crc, stored, start)
 
     def read_pieces(
@@ -238,6 +237,23 @@ def _octets(array: NDArray[Any], *, swapped: bool) -> NDArray[Any]:
 
     stored = swap_bytes(array) if swapped else array
     return np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
+
+
+def crc32_of_range(source: Source, start: int, stop: int, crc: int = 0) -> int:
+    """Return the CRC-32 of a range of a file, which is read in parts.
+
+    Args:
+        source: the file.
+        start: position of the first byte.
+        stop: position after the last byte.
+        crc: the CRC-32 of the bytes before them; 0 for none.
+
+    Raises:
+        CheckpointError: the bytes cannot be read.
+    """
+    for first in range(start, stop, CHECKED_NBYTES):
+        crc = zlib.crc32(source.read(first, min(first + CHECKED_NBYTES, stop)), crc)
+    return crc
 
 
 def require_crc32(crc: int, stored: int, offset: int) -> None:

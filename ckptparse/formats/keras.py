@@ -21,7 +21,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.errors import CheckpointError, NotACheckpointError, UnsupportedError, located
-from ckptparse.formats.container import CHECKED_NBYTES, StoredArray, require_crc32
+from ckptparse.formats.container import StoredArray, crc32_of_range, require_crc32
 from ckptparse.formats.keras_config import KerasDescription, describe_archive
 from ckptparse.formats.keras_h5 import KerasH5Reader, list_arrays
 from ckptparse.formats.reader import Reader
@@ -109,10 +109,7 @@ class KerasReader(KerasH5Reader):
             ChecksumError: the bytes are not those that were written.
             CheckpointError: they cannot be read.
         """
-        crc = 0
-        for start in range(0, self._source.nbytes, CHECKED_NBYTES):
-            stop = min(start + CHECKED_NBYTES, self._source.nbytes)
-            crc = zlib.crc32(self._source.read(start, stop), crc)
+        crc = crc32_of_range(self._source, 0, self._source.nbytes)
         require_crc32(crc, self._member.crc32, 0)
 
     def forget_verified(self) -> None:

@@ -45,6 +45,7 @@ from ckptparse.formats.container import (
     PlainArray,
     RefusedArray,
     StoredArray,
+    crc32_of_range,
     require_crc32,
 )
 from ckptparse.limits import (
@@ -273,11 +274,8 @@ def _check_member(source: Source, member: ZipMember) -> None:
         for first in range(0, member.nbytes, CHECKED_NBYTES):
             inflated.read(first, min(first + CHECKED_NBYTES, member.nbytes))
         return
-    crc = 0
     start, stop = _span(member)
-    for first in range(start, stop, CHECKED_NBYTES):
-        crc = zlib.crc32(source.read(first, min(first + CHECKED_NBYTES, stop)), crc)
-    require_crc32(crc, member.crc32, start)
+    require_crc32(crc32_of_range(source, start, stop), member.crc32, start)
 
 
 def _pickle_error() -> UnsupportedError:
