@@ -1,4 +1,4 @@
-"""Prepare the text form of protocol-buffer messages for protobuf's own parser.
+"""Parse protocol-buffer messages as text, with protobuf's own parser.
 
 That parser takes quadratic time for some texts.  These are rejected, or rewritten so that it takes
 linear time.
@@ -9,9 +9,39 @@ from __future__ import annotations
 import re
 import sys
 from itertools import islice
+from typing import Any
 
 from ckptparse.errors import CorruptCheckpointError
 from ckptparse.limits import MAX_FREE_TOKENS, MIN_TOKEN_LETTERS
+
+_MOST_LETTERS = 200
+"""Number of characters of protobuf's error message that an error quotes."""
+
+
+def parse_text(text: bytes, message: Any, what: str) -> None:
+    """Parse the text of a whole file into an empty message.  Unknown fields are skipped.
+
+    Args:
+        text: the text.
+        message: the message.
+        what: what the text has to be, for errors, such as "a SavedModel".
+
+    Raises:
+        CorruptCheckpointError: the text does not parse, or has too many tokens.
+    """
+    from google.protobuf import text_format  # imported only for files that are text
+
+    try:
+        plain = text.decode("utf-8")
+        require_sparse(plain)
+        text_format.Parse(ease_text(plain), message, allow_unknown_field=True)
+    except CorruptCheckpointError:
+        raise
+    # ValueError: not UTF-8.  RecursionError: the parser recurses at each brace.
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        raise CorruptCheckpointError(
+            "invalid protocol buffer as text", expected=what, found=str(error)[:_MOST_LETTERS]
+        ) from error
 
 
 def require_sparse(text: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from ckptparse.errors import CheckpointNotFoundError, CorruptCheckpointError
 from ckptparse.limits import max_path_letters
 from ckptparse.messages.pool import load, parse
-from ckptparse.messages.text_format import ease_text, require_sparse
+from ckptparse.messages.text_format import parse_text
 from ckptparse.messages.wire import LENGTH_DELIMITED, Field, iterate_fields
 from ckptparse.metagraph.decode import decode_dtype, decode_partial_shape, iterate_messages
 from ckptparse.metagraph.graph import GraphVariable, MetaGraph, Saver, Signature, TensorSpec
@@ -37,9 +37,6 @@ from ckptparse.tensors.names import decode_name
 
 _META_GRAPH = 2
 _META_INFO, _GRAPH, _SAVER, _COLLECTION, _SIGNATURE, _OBJECTS = 1, 2, 3, 4, 5, 7
-
-_MOST_LETTERS = 200
-"""Number of characters of protobuf's error message that an error quotes."""
 
 Parts = dict[int, list[Field]]
 """Field number of a MetaGraphDef -> its fields."""
@@ -141,22 +138,8 @@ def parse_graph_def(buffer: bytes | memoryview, *, text: bool = False) -> MetaGr
 
 def _text_to_binary(buffer: bytes | memoryview, name: str = "SavedModel") -> memoryview:
     """Parse a message as text and return it serialized."""
-    from google.protobuf import text_format  # imported only for graphs as text
-
     message = load("meta_graph.proto")[name]()
-    try:
-        plain = bytes(buffer).decode("utf-8")
-        require_sparse(plain)
-        text_format.Parse(ease_text(plain), message, allow_unknown_field=True)
-    except CorruptCheckpointError:
-        raise
-    # ValueError: not UTF-8.  RecursionError: the parser recurses at each brace.
-    except (text_format.ParseError, ValueError, RecursionError) as error:
-        raise CorruptCheckpointError(
-            "invalid protocol buffer as text",
-            expected=f"a {name}",
-            found=str(error)[:_MOST_LETTERS],
-        ) from error
+    parse_text(bytes(buffer), message, f"a {name}")
     return memoryview(message.SerializeToString())
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from ckptparse.errors import CorruptCheckpointError, NotACheckpointError
+from ckptparse.errors import NotACheckpointError
 from ckptparse.messages.pool import load
-from ckptparse.messages.text_format import ease_text, require_sparse
+from ckptparse.messages.text_format import parse_text
 from ckptparse.sources import Source
 
 _HEAD_NBYTES = 64
@@ -19,9 +19,6 @@ _MODEL_FIELDS = rb"saved_model_schema_version|meta_graphs"
 _BEGINNING = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:%b|%b)\s*[:{]" % (_GRAPH_FIELDS, _MODEL_FIELDS))
 _FIELD = re.compile(rb"^[ \t]*(?:%b|%b)\s*[:{]" % (_GRAPH_FIELDS, _MODEL_FIELDS), re.MULTILINE)
 _MODEL = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:%b)\s*[:{]" % _MODEL_FIELDS)
-
-_MOST_LETTERS = 200
-"""Number of characters of protobuf's error message that an error quotes."""
 
 
 def is_text(source: Source) -> bool:
@@ -39,8 +36,6 @@ def text_to_binary(text: bytes) -> bytes:
         NotACheckpointError: no line begins with a field of these messages.
         CorruptCheckpointError: the text does not parse, or is too dense.
     """
-    from google.protobuf import text_format  # imported only for graphs as text
-
     if _FIELD.search(text) is None:
         raise NotACheckpointError(
             "this is not a graph",
@@ -49,18 +44,6 @@ def text_to_binary(text: bytes) -> bytes:
         )
     name = "FrozenSavedModel" if _MODEL.match(text) else "FrozenGraph"
     message = load("frozen_graph.proto")[name]()
-    try:
-        plain = text.decode("utf-8")
-        require_sparse(plain)
-        text_format.Parse(ease_text(plain), message, allow_unknown_field=True)
-    except CorruptCheckpointError:
-        raise
-    # ValueError: not UTF-8.  RecursionError: the parser recurses at each brace.
-    except (text_format.ParseError, ValueError, RecursionError) as error:
-        raise CorruptCheckpointError(
-            "invalid protocol buffer as text",
-            expected="a GraphDef or a SavedModel",
-            found=str(error)[:_MOST_LETTERS],
-        ) from error
+    parse_text(text, message, "a GraphDef or a SavedModel")
     serialized: bytes = message.SerializeToString()
     return serialized
