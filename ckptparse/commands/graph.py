@@ -18,6 +18,7 @@ from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.output import align, print_json
 from ckptparse.display.text import count, format_shape, printable
 from ckptparse.errors import CheckpointNotFoundError
+from ckptparse.formats.containers import CONTAINERS
 from ckptparse.metagraph import GraphVariable, MetaGraph, TensorSpec
 from ckptparse.opening import read_graph
 
@@ -63,17 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_metadata(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """Return path, format and metadata of a file; None if files of its format have none."""
+    """Return path, format and metadata of a container; None for a file that has graphs."""
     try:
         with open_path(arguments) as ckpt:
-            if ckpt.format not in _WITH_METADATA:
+            if ckpt.format not in CONTAINERS or ckpt.format == "frozen-graph":  # it is a graph
                 return None
             return {"path": ckpt.path, "format": ckpt.format, "metadata": dict(ckpt.metadata)}
     except CheckpointNotFoundError:
         return None
-
-
-_WITH_METADATA = ("keras-h5", "keras", "safetensors", "npz")
 
 
 def _print_metadata(described: Mapping[str, Any]) -> None:
