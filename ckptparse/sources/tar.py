@@ -173,7 +173,7 @@ class _Reading:
             try:
                 first, held = self._held = at, bytes(self._source.read(at, stop))
             except TruncatedError as error:
-                if error.file != self._source.name:
+                if stop <= self._source.nbytes:  # the compressed data, or the file around, ends
                     raise
                 raise TruncatedError(
                     "this archive is cut off",

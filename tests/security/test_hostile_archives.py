@@ -269,3 +269,11 @@ def test_a_gzip_stream_that_is_cut_off(tmp_path: Path) -> None:
     contents = gzip.compress(header(b"x", 20_000) + blocks(bytes(range(250)) * 80) + END)
     for nbytes in range(20, len(contents), 7):
         assert isinstance(opened(tmp_path, "m.tgz", contents[:nbytes]), CheckpointError)
+
+
+def test_a_gzip_stream_that_is_cut_off_in_a_header(tmp_path: Path) -> None:
+    """The error is not about the size of the archive, which is unknown."""
+    error = opened(tmp_path, "m.tgz", gzip.compress(GOOD + END)[:30])
+    assert isinstance(error, TruncatedError)
+    assert "the compressed data is cut off" in str(error)
+    assert f"byte 30 of {tmp_path / 'm.tgz'}" in str(error)
