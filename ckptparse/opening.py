@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.checkpoint import Checkpoint
@@ -14,7 +15,7 @@ from ckptparse.formats.file_names import INDEX_SUFFIX
 from ckptparse.formats.reader import Reader
 from ckptparse.formats.recognize import ARCHIVE
 from ckptparse.paths.locate import Found, confine, find_archive_path, find_checkpoint
-from ckptparse.sources import MOST_KEPT_OPEN, Files, files_for, is_url
+from ckptparse.sources import MOST_KEPT_OPEN, Files, Source, files_for, is_url
 
 FORMATS = ("v2", "v1", *CONTAINERS)
 """The names of all formats."""
@@ -164,26 +165,39 @@ def _open_reader(files: Files, found: Found, options: Mapping[str, Any]) -> Read
         shards = [
             files.open(shard, kept=i < MOST_KEPT_OPEN) for i, shard in enumerate(found.shards)
         ]
-        return SavedSlicesReader(found.prefix, shards, verify=verify)
+        with _closed_on_error(shards):
+            return SavedSlicesReader(found.prefix, shards, verify=verify)
     if found.format in CONTAINERS:
-        return CONTAINERS[found.format](
-            files.open(found.prefix),
-            ContainerOptions(
-                verify=verify,
-                all_constants=options["all_constants"],
-                is_chosen=options["format"] is not None,
-            ),
+        source = files.open(found.prefix)
+        container_options = ContainerOptions(
+            verify=verify,
+            all_constants=options["all_constants"],
+            is_chosen=options["format"] is not None,
         )
+        with _closed_on_error([source]):
+            return CONTAINERS[found.format](source, container_options)
     # The index is not mapped, so that bytes cannot change after they were checked.
     index = files.open(files.append(found.prefix, INDEX_SUFFIX), mapped=False)
-    return BundleReader(
-        found.prefix,
-        index,
-        files.open,
-        append=files.append,
-        verify=verify,
-        mapped=files.mapped,
-    )
+    with _closed_on_error([index]):
+        return BundleReader(
+            found.prefix,
+            index,
+            files.open,
+            append=files.append,
+            verify=verify,
+            mapped=files.mapped,
+        )
+
+
+@contextmanager
+def _closed_on_error(sources: list[Source]) -> Iterator[None]:
+    """Close files if an error is raised, whose traceback could keep them open."""
+    try:
+        yield
+    except BaseException:
+        for source in sources:
+            source.close()
+        raise
 
 
 def _open_again(path: str, options: dict[str, Any]) -> Checkpoint:

@@ -260,3 +260,21 @@ def test_when_no_descriptor_is_left_the_error_says_so_and_passes(
     name = f"{prefix.name}.data" if format == "v2" else prefix.name
     first = [f"{name}-00000-of-00130"] if format == "v2" else []  # V1 files are open already
     assert said == [*first, f"{name}-00129-of-00130", "open"]
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="needs a list of the open files")
+@pytest.mark.parametrize("name", ["page.npz", "m.safetensors", "m.h5", "m.index", "page"])
+def test_a_file_that_cannot_be_opened_is_closed(tmp_path: Path, name: str) -> None:
+    contents = {
+        "m.safetensors": b"\x02" + bytes(7) + b"{x",
+        "m.h5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    }
+    path = tmp_path / name
+    path.write_bytes(contents.get(name, b"<html>" + bytes(100)))
+    errors = []
+    before = num_descriptors()
+    for _ in range(3):
+        with pytest.raises(CheckpointError) as error:
+            open_checkpoint(path)
+        errors.append(error.value)  # with its traceback
+    assert num_descriptors() == before
