@@ -380,12 +380,12 @@ class Checkpoint(TensorMapping):
 
     # Graphs
 
-    @property
+    @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """What the file says of itself, besides the tensors; {} for checkpoints of TensorFlow.
 
-        The keys depend on the format: the ``__metadata__`` of a `.safetensors` file, or for a file
-        of Keras the versions, the layers and the optimizer.
+        It is read at the first access.  The keys depend on the format: the ``__metadata__`` of a
+        `.safetensors` file, or for a file of Keras the versions, the layers and the optimizer.
 
         Raises:
             CorruptCheckpointError: it is damaged.
@@ -401,11 +401,12 @@ class Checkpoint(TensorMapping):
         """
         return self._reader.metadata()
 
-    @property
+    @cached_property
     def variable_names(self) -> Mapping[str, str]:
         """Name of a tensor -> name of its variable, as far as a file of Keras tells it.
 
-        {} for all other files.  The object graph of a checkpoint has the names of its variables.
+        {} for all other files.  They are read at the first access.  The object graph of a
+        checkpoint has the names of its variables.
 
         Raises:
             CorruptCheckpointError: the names are damaged.

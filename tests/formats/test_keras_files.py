@@ -189,6 +189,14 @@ def test_a_compressed_archive(tmp_path: Path) -> None:
         assert ckpt.verify().ok
 
 
+def test_descriptions_are_read_once() -> None:
+    """A loop that asks for the name of each variable does not parse the file each time."""
+    with open_checkpoint(KERAS_3.path) as ckpt:
+        assert ckpt.variable_names is ckpt.variable_names
+        assert ckpt.metadata is ckpt.metadata
+    assert ckpt.variable_names
+
+
 def test_recognised_by_content(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes((FIXTURES / "tf-2.21.0/keras_h5/model.h5").read_bytes())
