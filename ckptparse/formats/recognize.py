@@ -91,6 +91,11 @@ def find_container(source: Source) -> str | None:
     return "frozen-graph" if source.name.endswith(_GRAPH_SUFFIXES) else None
 
 
+def _begins_as_container(head: bytes) -> bool:
+    """Return whether a file begins as a container: the user asked for another format."""
+    return head.startswith((_HDF5, _ZIP, _EMPTY_ZIP)) or head[8:9] == b"{"
+
+
 def name_foreign_format(source: Source) -> str | None:
     """Return what a file is by its first and last bytes, in words.
 
@@ -133,7 +138,7 @@ def recognized(source: Source) -> Iterator[None]:
     except (NotACheckpointError, TruncatedError):
         head, tail = _read_ends(source)
         suffix = source.name[source.name.rfind(".") :]
-        beginning = _BEGINNINGS.get(suffix)
+        beginning = None if _begins_as_container(head) else _BEGINNINGS.get(suffix)
         foreign = _name_by_ends(head, tail)
         if tail.endswith(MAGIC) or (foreign is None and beginning is None):
             raise

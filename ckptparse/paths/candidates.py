@@ -128,6 +128,7 @@ def find_nearest(files: Files, path: str) -> str | None:
         return None
     names = names[:_MAX_NAMES]
     known = [*find_prefixes(files, folder, names), *find_containers(names)]
+    known = [each for each in known if each != name]  # a file of another format than the wanted one
     near = _nearest_first(name, known, 1)
     return files.join(folder, near[0]) if near else None
 

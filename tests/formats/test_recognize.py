@@ -62,6 +62,13 @@ def test_the_suffix_says_what_is_expected(contents: bytes, suffix: str, tmp_path
     assert ("HTML" in error.value.message) == contents.startswith(b"<html>")
 
 
+def test_a_container_is_not_a_v1_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(FOREIGN["HDF5"][0])
+    with pytest.raises(NotACheckpointError, match="not a checkpoint but an HDF5 file"):
+        open_checkpoint(path, format="v1")
+
+
 def test_a_safetensors_file_that_is_cut_off_in_its_header(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes((10).to_bytes(8, "little") + b'{"a": {}')

@@ -314,6 +314,12 @@ class TestOtherFilesOfWeights:
         with pytest.raises(CheckpointNotFoundError, match=r"Did you mean .*model[.]keras[?]"):
             open_checkpoint(tmp_path / "model.kears")
 
+    def test_not_the_path_itself(self, tmp_path: Path) -> None:
+        (tmp_path / "model.h5").write_bytes(b"")
+        with pytest.raises(CheckpointNotFoundError, match="no such checkpoint") as error:
+            open_checkpoint(tmp_path / "model.h5", format="v2")
+        assert "Did you mean" not in error.value.message
+
     def test_in_a_directory(self, tmp_path: Path) -> None:
         for name in ("a.txt", "model.safetensors", "._other.npz"):
             (tmp_path / name).write_bytes(b"")
