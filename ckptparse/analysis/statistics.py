@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ckptparse.analysis.moments import Moments, compute_moments
+from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, read_pieces
 from ckptparse.tensors.pieces import is_last
 
@@ -28,14 +31,14 @@ class Statistics(NamedTuple):
     """Statistics of the elements of a tensor, or of all tensors of a scope.
 
     Mean, standard deviation and norm are computed in float64 from the finite elements.  Of several
-    tensors, strings are counted in `size` and `nbytes` only.
+    tensors, those without numbers (strings, dates, records) count in `size` and `nbytes` only.
 
     Attributes:
         num_tensors: number of tensors; 1 for a tensor.
         size: number of elements.
         nbytes: number of bytes of the elements.
         min: the smallest element that is not NaN; exact for integers.  None if there is none, and
-            for complex numbers and strings.
+            for complex numbers and what is no number.
         max: the largest element that is not NaN; like `min`.
         mean: mean; complex if complex numbers are among the elements; None if there is no finite
             element.
@@ -98,8 +101,10 @@ class StatsReport(Mapping[str, Statistics]):
         2
     """
 
-    def __init__(self, moments: Mapping[str, _Tensor]) -> None:
+    def __init__(self, moments: Mapping[str, _Tensor], not_read: tuple[str, ...] = ()) -> None:
         """Use `stats`."""
+        self.not_read = not_read
+        """Names of tensors that cannot be read, such as variants; they are not in the mapping."""
         self._moments = moments
         self._tensors = {name: _describe([tensor]) for name, tensor in moments.items()}
 
@@ -198,9 +203,14 @@ def _describe(tensors: Iterable[_Tensor]) -> Statistics:
     )
 
 
+def has_numbers(dtype: np.dtype[Any]) -> bool:
+    """Return whether arrays of a dtype have numbers or booleans: not strings, dates or records."""
+    return dtype.kind in "biufc" or dtype.isbuiltin == 2  # 2: of ml_dtypes
+
+
 def describe(values: NDArray[Any]) -> Statistics | None:
-    """Return the statistics of an array; None for strings."""
-    if values.dtype.kind in "OSUT":
+    """Return the statistics of an array; None if it has no numbers."""
+    if not has_numbers(values.dtype):
         return None
     return _describe([_Tensor(values.size, values.nbytes, compute_moments(values))])
 
@@ -210,12 +220,16 @@ def compute_statistics(
 ) -> StatsReport:
     """Return the statistics of all tensors of a mapping; see `ckptparse.stats`."""
     found: dict[str, _Tensor] = {}
+    names, not_read = list(tensors), []
     total = None
-    if progress is not None and isinstance(tensors, TensorMapping):
-        total = sum(info.nbytes for info in tensors.infos())
+    if isinstance(tensors, TensorMapping):
+        infos = tensors.infos()
+        not_read = [info.name for info in infos if _is_unreadable(info)]
+        names = [info.name for info in infos if not _is_unreadable(info)]
+        total = sum(info.nbytes for info in infos if not _is_unreadable(info))
     done = 0
     moments: Moments | None = None
-    for piece in read_pieces(tensors, tensors, PIECE_NBYTES):
+    for piece in read_pieces(tensors, names, PIECE_NBYTES):
         if not piece.start:
             moments = None
         moments = _add(moments, piece)
@@ -226,11 +240,16 @@ def compute_statistics(
             found[piece.name] = _Tensor(size, nbytes, moments)
             if progress is not None:
                 progress(done, None if total is None else max(done, total))
-    return StatsReport(found)
+    return StatsReport(found, tuple(not_read))
+
+
+def _is_unreadable(info: TensorInfo) -> bool:
+    """Return whether a tensor is listed but cannot be read: variants, arrays of Python objects."""
+    return info.dtype == object and info.tensorflow_dtype != "string"
 
 
 def _add(moments: Moments | None, piece: Piece) -> Moments | None:
-    """Return the moments of a tensor with the next piece added; None for strings."""
-    if piece.values.dtype.kind in "OSUV" and piece.dtype == "string":
+    """Return the moments of a tensor with the next piece added; None if it has no numbers."""
+    if not has_numbers(piece.values.dtype):
         return None
     return (moments or Moments()).combine(compute_moments(piece.values))

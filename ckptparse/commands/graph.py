@@ -109,10 +109,10 @@ def _print(path: str, graph: MetaGraph) -> None:
     """Print a graph as text."""
     print(printable(os.path.basename(path)))
     git = f" ({graph.tensorflow_git_version})" if graph.tensorflow_git_version else ""
-    rows: list[tuple[str, ...]] = [
-        ("written by", f"TensorFlow {graph.tensorflow_version or 'unknown'}{git}"),
-        ("graph format", str(graph.graph_def_producer)),
-    ]
+    rows: list[tuple[str, ...]] = []
+    if graph.tensorflow_version:  # a GraphDef has none
+        rows.append(("written by", f"TensorFlow {graph.tensorflow_version}{git}"))
+    rows.append(("graph format", str(graph.graph_def_producer)))
     if graph.tags or len(graph.all_tags) > 1:
         rows.append(("tags", _join_tags(graph.tags)))
     rows += [("other graphs", _join_tags(t)) for t in graph.all_tags if t != graph.tags]

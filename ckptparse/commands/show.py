@@ -161,7 +161,7 @@ def _print_histogram(bins: list[Bin]) -> None:
 
 def _print_values(values: NDArray[Any]) -> None:
     """Print an array as numpy does; strings with control characters escaped."""
-    if values.dtype == object:
+    if values.dtype.kind in "OSUT":
         flat = values.reshape(-1)
         first, last = flat[:_MOST_VALUES].tolist(), flat[_MOST_VALUES:][-_MOST_VALUES:].tolist()
         rows = [("first" if i == 0 else "", _to_text(value)) for i, value in enumerate(first)]

@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "path": path,
                 "format": format,
                 "total": _to_json(report.total),
+                "not_read": report.not_read,
                 "scopes" if arguments.scopes else "tensors": (
                     {"name": name, **_to_json(rows[name])} for name in ordered
                 ),
@@ -69,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     table.append((to_cells(report.total), count(report.total.num_tensors, "tensor")))
     for line in align(table, lambda row: row[0], lambda row: row[1], right=range(len(header))):
         print(line)
+    if report.not_read:
+        print(f"not read: {count(len(report.not_read), 'tensor')} of a type that has no values")
     return 0
 
 

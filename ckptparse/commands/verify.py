@@ -66,7 +66,9 @@ def _print(report: VerifyReport, reason: str) -> None:
     verdict = "no damage found" if report.unchecked else "all intact"
     if report.damaged:
         verdict = f"{len(report.damaged)} damaged"
-    print(f"{count(report.num_tensors, 'tensor')}, {format_nbytes(report.nbytes)}: {verdict}")
+    checked = " compared with checksums" if report.unchecked else ""
+    size = format_nbytes(report.nbytes) + checked
+    print(f"{count(report.num_tensors, 'tensor')}, {size}: {verdict}")
 
 
 def _cause_lines(cause: Cause) -> Iterator[str]:

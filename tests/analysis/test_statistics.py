@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from ckptparse import open_checkpoint, stats
 from ckptparse.analysis import moments
 from ckptparse.analysis.histogram import compute_histogram
-from support.oracle import VGG, expected_array
+from support.oracle import VGG, expected_array, load_case
 
 NUMBERS = st.sampled_from(
     ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16"]
@@ -99,6 +99,33 @@ def test_a_checkpoint_and_its_path_give_the_same() -> None:
     assert dict(report) == dict(stats(VGG.prefix))
     for name, found in report.items():
         require_equal(found, expected_array(VGG, name))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(["2020-01-01"], "M8[D]"),
+        np.zeros(2, [("a", "i4")]),
+        np.zeros(2, "V2"),
+        np.array(["a", "bc"]),
+        np.array([b"a"]),
+    ],
+    ids=lambda values: values.dtype.kind,
+)
+def test_what_is_no_number_has_no_statistics(values: np.ndarray) -> None:
+    found = stats({"x": values})["x"]
+    assert (found.size, found.nbytes) == (values.size, values.nbytes)
+    assert found.min is found.max is found.mean is found.remark is None
+
+
+def test_tensors_that_cannot_be_read_are_named() -> None:
+    case = load_case("tf-2.21.0/variants")
+    report = stats(case.prefix)
+    assert set(report.not_read) == {
+        tensor.name for tensor in case.tensors if tensor.dtype == "variant"
+    }
+    assert set(report) == {tensor.name for tensor in case.tensors} - set(report.not_read)
+    assert report.not_read
 
 
 def test_scopes_and_the_total() -> None:
