@@ -129,6 +129,47 @@ This is the largest ratio of deflate: two bits stand for 258 bytes.  Weights hav
 1.1, zeros one of 1000.
 """
 
+MAX_INFLATED_HEADER_RATIO = 4
+MAX_FREE_INFLATED_HEADER_NBYTES = 1 << 20
+"""The header of a compressed safetensors file may have 4 times its compressed bytes, plus 1 MiB.
+
+A header takes 32 times its size in memory.  That of a real file is smaller than the weights, which
+hardly get smaller by compression.
+"""
+
+MAX_FREE_INFLATED_CONFIG_NBYTES = 1 << 22
+"""A compressed configuration of a Keras model may have 4 times its compressed bytes, plus 4 MiB."""
+
+MAX_INFLATED_STEPS_RATIO = 4
+MAX_FREE_INFLATED_STEPS = 1 << 21
+"""Finding the constants of a compressed graph may take 4 steps for each compressed byte, plus
+2**21.
+
+A step is a look at the file: two or three for each field.  A million take a second.  A node of a
+real graph has about 30 fields and compresses to 30 bytes; graphs have thousands of nodes.
+"""
+
+MAX_INFLATED_TEXT_RATIO = 8
+MAX_FREE_INFLATED_TEXT_NBYTES = 1 << 22
+"""A compressed graph as text may have 8 times its compressed bytes, plus 4 MiB.
+
+Protobuf's parser can take two seconds for a megabyte.  Graphs as text are rarely that large.
+"""
+
+MAX_FREE_INFLATED_HDF5_NBYTES = 1 << 23
+"""Reading the metadata of a compressed HDF5 file may take twice its compressed bytes, plus 8 MiB.
+
+Keras writes 1.5 KB of metadata for a layer or a variable.
+"""
+
+MAX_INFLATED_INDEX_RATIO = 8
+MAX_FREE_INFLATED_INDEX_NBYTES = 1 << 20
+"""A compressed index may have 8 times its compressed bytes, plus 1 MiB.  So may the index block and
+the table of contents of a V1 file, and the directory of an .npz that is compressed as a whole.
+
+An entry has a checksum of four bytes, which hardly gets smaller, and about 40 other bytes.
+"""
+
 MAX_NPY_HEADER_NBYTES = 10_000
 MAX_NPY_HEADERS_RATIO = 1
 MAX_FREE_NPY_HEADERS_NBYTES = 1 << 16

@@ -25,8 +25,13 @@ from ckptparse.formats.container import StoredArray, crc32_of_range, require_crc
 from ckptparse.formats.keras_config import KerasDescription, describe_archive
 from ckptparse.formats.keras_h5 import KerasH5Reader, list_arrays
 from ckptparse.formats.reader import Reader
-from ckptparse.limits import MAX_CONFIG_NBYTES
+from ckptparse.limits import (
+    MAX_CONFIG_NBYTES,
+    MAX_FREE_INFLATED_CONFIG_NBYTES,
+    MAX_INFLATED_HEADER_RATIO,
+)
 from ckptparse.sources import Source
+from ckptparse.sources.base import require_dense
 from ckptparse.sources.zip import STORED, ZipMember, open_member, read_zip
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.numpy_index import Index
@@ -204,6 +209,13 @@ def _read_text(source: Source, member: ZipMember | None) -> bytes:
             found=member.nbytes,
         )
     text = open_member(source, member)
+    require_dense(
+        text,
+        member.nbytes,
+        member.name,
+        ratio=MAX_INFLATED_HEADER_RATIO,
+        free_nbytes=MAX_FREE_INFLATED_CONFIG_NBYTES,
+    )
     content = bytes(text.read(0, text.nbytes))
     if member.method == STORED:
         require_crc32(zlib.crc32(content), member.crc32, 0)

@@ -39,8 +39,13 @@ from ckptparse.errors import (
     located,
 )
 from ckptparse.formats.container import ContainerReader, PlainArray, RefusedArray, StoredArray
-from ckptparse.limits import MAX_SAFETENSORS_HEADER_NBYTES
+from ckptparse.limits import (
+    MAX_FREE_INFLATED_HEADER_NBYTES,
+    MAX_INFLATED_HEADER_RATIO,
+    MAX_SAFETENSORS_HEADER_NBYTES,
+)
 from ckptparse.sources import Source
+from ckptparse.sources.base import require_dense
 from ckptparse.tensors.dtypes import name_of_array
 from ckptparse.tensors.info import TensorForms, TensorInfo
 
@@ -195,6 +200,13 @@ def _read_header(source: Source) -> tuple[int, str]:
             expected=f"at most {MAX_SAFETENSORS_HEADER_NBYTES} bytes, as in the library",
             found=nbytes,
         )
+    require_dense(
+        source,
+        nbytes,
+        "the header",
+        ratio=MAX_INFLATED_HEADER_RATIO,
+        free_nbytes=MAX_FREE_INFLATED_HEADER_NBYTES,
+    )
     stop = _LENGTH_NBYTES + nbytes
     if stop > source.nbytes:
         raise TruncatedError(

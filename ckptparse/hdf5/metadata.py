@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from ckptparse.errors import CorruptCheckpointError
+from ckptparse.errors import CorruptCheckpointError, UnsupportedError
 from ckptparse.hdf5.fields import Fields
-from ckptparse.limits import MAX_FREE_HDF5_NBYTES, MAX_HDF5_RATIO
+from ckptparse.limits import (
+    MAX_FREE_HDF5_NBYTES,
+    MAX_FREE_INFLATED_HDF5_NBYTES,
+    MAX_HDF5_RATIO,
+)
 from ckptparse.sources import Source
-from ckptparse.sources.base import require_inside
+from ckptparse.sources.base import require_inside, stored_nbytes
 
 _PAGE_NBYTES = 1 << 12
 _MOST_PAGE_NBYTES = 1 << 20
@@ -22,6 +26,12 @@ class Metadata:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._most = MAX_HDF5_RATIO * source.nbytes + MAX_FREE_HDF5_NBYTES
+        inflated_most = MAX_HDF5_RATIO * stored_nbytes(source) + MAX_FREE_INFLATED_HDF5_NBYTES
+        self._is_inflated_limit = (
+            inflated_most < self._most and stored_nbytes(source) < source.nbytes
+        )
+        if self._is_inflated_limit:
+            self._most = inflated_most
         self._left = self._most
         self._page_nbytes = min(max(_PAGE_NBYTES, source.request_nbytes), _MOST_PAGE_NBYTES)
         self._pages: dict[int, bytes] = {}
@@ -44,8 +54,16 @@ class Metadata:
 
         Raises:
             CorruptCheckpointError: they are far more than the file has.
+            UnsupportedError: they are far more than a compressed file has.
         """
         self._left -= nbytes
+        if self._left < 0 and self._is_inflated_limit:
+            raise UnsupportedError(
+                "this HDF5 file has too much metadata for a compressed file: unpack the archive",
+                offset=address,
+                expected=f"at most {self._most} bytes in all",
+                found="more",
+            )
         if self._left < 0:
             raise CorruptCheckpointError(
                 "the file refers to the same metadata many times",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from ckptparse.errors import TruncatedError
+from ckptparse.errors import TruncatedError, UnsupportedError
 
 MOST_KEPT_OPEN = 128
 """Number of data files of a checkpoint that are kept open or mapped; each takes a file descriptor.
@@ -136,6 +136,36 @@ class Files(Protocol):
             UnreadableError: the operating system or the storage refuses for another reason.
         """
         ...
+
+
+def stored_nbytes(source: Source) -> int:
+    """Return the number of bytes of the real file that a source is made from.
+
+    That is the size of the source, or the compressed size if it is inflated.
+    """
+    nbytes: int = getattr(source, "stored_nbytes", source.nbytes)
+    return nbytes
+
+
+def require_dense(source: Source, nbytes: int, what: str, *, ratio: int, free_nbytes: int) -> None:
+    """Raise UnsupportedError if a part of a compressed file is too large to be parsed.
+
+    Args:
+        source: the file.
+        nbytes: size of the part, which is parsed as a whole.
+        what: what it is, for the error.
+        ratio: how many times as large as the compressed file it may be.
+        free_nbytes: so many bytes are always allowed.
+    """
+    compressed = stored_nbytes(source)
+    most = free_nbytes + ratio * compressed
+    if compressed < source.nbytes and nbytes > most:
+        raise UnsupportedError(
+            f"{what} is too large for a compressed file: unpack the archive",
+            file=source.name,
+            expected=f"at most {most} bytes for {compressed} compressed bytes",
+            found=nbytes,
+        )
 
 
 def closed_error(name: str) -> ValueError:

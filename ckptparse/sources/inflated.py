@@ -69,6 +69,7 @@ class InflatedSource:
     Attributes:
         nbytes: the inflated size.  If it was not given, this is an upper limit until the end of the
             stream was read.
+        stored_nbytes: the compressed size; see `stored_nbytes` of `ckptparse.sources.base`.
         is_inflated: True.  Such a source is read in order, even where others are read by several
             threads.
     """
@@ -115,6 +116,7 @@ class InflatedSource:
             )
         self.name = name
         self.nbytes = most_nbytes + 1 if nbytes is None else nbytes
+        self.stored_nbytes = stop - start
         self._is_size_known = nbytes is not None
         self._wbits = wbits
         self._crc32 = crc32

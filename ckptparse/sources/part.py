@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ckptparse.sources.base import Source, closed_error, require_inside
+from ckptparse.sources.base import Source, closed_error, require_inside, stored_nbytes
 
 
 class PartSource:
@@ -34,6 +34,7 @@ class PartSource:
         self.mapped = source.mapped and mapped
         self.request_nbytes = source.request_nbytes
         self.is_inflated: bool = getattr(source, "is_inflated", False)
+        self.stored_nbytes = min(self.nbytes, stored_nbytes(source))
         self._start = start
         self._source: Source | None = source
 

@@ -46,7 +46,8 @@ from ckptparse.errors import (
     UnsupportedError,
     located,
 )
-from ckptparse.sources.base import Source
+from ckptparse.limits import MAX_FREE_INFLATED_INDEX_NBYTES, MAX_INFLATED_INDEX_RATIO
+from ckptparse.sources.base import Source, require_dense
 from ckptparse.sources.inflated import RAW, InflatedSource
 from ckptparse.sources.part import PartSource
 from ckptparse.sources.ranges import PrefetchedSource
@@ -151,7 +152,7 @@ def read_zip(source: Source) -> list[ZipMember]:
     Raises:
         NotACheckpointError: the file is not a zip archive.
         CorruptCheckpointError: the directory is damaged.
-        UnsupportedError: the archive has several parts.
+        UnsupportedError: the archive has several parts, or is compressed and has many members.
         UnreadableError: the operating system or the storage fails.
         ValueError: the source is closed.
     """
@@ -243,6 +244,13 @@ def _read_directory(source: Source) -> _Directory:
             expected=f"{nbytes} bytes from byte {start} up to byte {stop}",
             found=f"their end at byte {start + nbytes}",
         )
+    require_dense(
+        source,
+        nbytes,
+        "the directory of this zip archive",
+        ratio=MAX_INFLATED_INDEX_RATIO,
+        free_nbytes=MAX_FREE_INFLATED_INDEX_NBYTES,
+    )
     return _Directory(start, tail.read(start, stop), num_entries)
 
 

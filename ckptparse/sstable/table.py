@@ -6,7 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
+from ckptparse.limits import MAX_FREE_INFLATED_INDEX_NBYTES, MAX_INFLATED_INDEX_RATIO
 from ckptparse.sources import Source
+from ckptparse.sources.base import require_dense
 from ckptparse.sstable.block import Block
 from ckptparse.sstable.columns import Columns
 from ckptparse.sstable.layout import (
@@ -52,12 +54,14 @@ class Table:
         Raises:
             NotACheckpointError, TruncatedError: see `layout.read_footer`.
             CorruptCheckpointError: a damaged index block.
+            UnsupportedError: the file is compressed, and its index block too large for that.
         """
         self._source = source
         self.name = source.name
         self.nbytes = source.nbytes
         self.mapped = source.mapped
         index = read_footer(source)
+        self.require_dense(index.nbytes, "the index block of this table")
         with located(file=source.name, base=index.offset):
             block = Block(read_block(source, index), index.nbytes)
             self._separators, self._handles = _decode_index(block)
@@ -65,6 +69,16 @@ class Table:
         self._verify = verify
         self._verified: set[int] = set()
         self._recent: dict[int, tuple[Block, bool]] = {}  # a block, and whether it was verified
+
+    def require_dense(self, nbytes: int, what: str) -> None:
+        """Raise UnsupportedError if a part is too large for a compressed file."""
+        require_dense(
+            self._source,
+            nbytes,
+            what,
+            ratio=MAX_INFLATED_INDEX_RATIO,
+            free_nbytes=MAX_FREE_INFLATED_INDEX_NBYTES,
+        )
 
     @property
     def num_blocks(self) -> int:

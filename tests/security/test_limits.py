@@ -48,6 +48,18 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("MAX_SPLAT_NBYTES", "1,024 MiB"),
     ),
     "data that is inflated": (("MAX_DEFLATE_RATIO", "1,032 times"),),
+    "metadata of a compressed file": (
+        ("MAX_INFLATED_HEADER_RATIO", "4 times the compressed size"),
+        ("MAX_FREE_INFLATED_HEADER_NBYTES", "plus 1 MiB"),
+        ("MAX_INFLATED_INDEX_RATIO", "8 times"),
+        ("MAX_FREE_INFLATED_INDEX_NBYTES", "plus 1 MiB"),
+        ("MAX_INFLATED_TEXT_RATIO", "8 times"),
+        ("MAX_FREE_INFLATED_TEXT_NBYTES", "plus 4 MiB"),
+        ("MAX_FREE_INFLATED_CONFIG_NBYTES", "plus 4 MiB"),
+        ("MAX_INFLATED_STEPS_RATIO", "4 steps"),
+        ("MAX_FREE_INFLATED_STEPS", "plus 2,097,152"),
+        ("MAX_FREE_INFLATED_HDF5_NBYTES", "plus 8 MiB"),
+    ),
     "headers of the arrays": (
         ("MAX_NPY_HEADER_NBYTES", "10,000 bytes"),
         ("MAX_NPY_HEADERS_RATIO", "the size of the file"),

@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from ckptparse.errors import CheckpointError, CorruptCheckpointError, NotACheckpointError, located
+from ckptparse.errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    NotACheckpointError,
+    located,
+)
 from ckptparse.formats.bundle.entries import (
     Entry,
     Header,
@@ -16,8 +21,14 @@ from ckptparse.formats.bundle.entries import (
 )
 from ckptparse.formats.bundle.entry_columns import EntryColumns, decode_entries
 from ckptparse.formats.recognize import recognized
-from ckptparse.limits import MAX_INDEX_ERRORS, MAX_KEYS_RATIO
+from ckptparse.limits import (
+    MAX_FREE_INFLATED_INDEX_NBYTES,
+    MAX_INDEX_ERRORS,
+    MAX_INFLATED_INDEX_RATIO,
+    MAX_KEYS_RATIO,
+)
 from ckptparse.sources import Source
+from ckptparse.sources.base import require_dense
 from ckptparse.sstable import Table
 from ckptparse.tensors.dtypes import lookup
 from ckptparse.tensors.names import decode_name
@@ -64,6 +75,13 @@ class BundleIndex:
             NotACheckpointError, CorruptCheckpointError, UnsupportedError: the file is not an index,
                 is damaged, or is for a newer reader.
         """
+        require_dense(
+            source,
+            source.nbytes,
+            "this index",
+            ratio=MAX_INFLATED_INDEX_RATIO,
+            free_nbytes=MAX_FREE_INFLATED_INDEX_NBYTES,
+        )
         with recognized(source):
             self._table = Table(source)
         self.name = self._table.name

@@ -16,7 +16,9 @@ from ckptparse.formats.frozen_graph.contents import begins_with_version, describ
 from ckptparse.formats.frozen_graph.text import is_text, text_to_binary
 from ckptparse.formats.frozen_graph.window import Window
 from ckptparse.formats.recognize import name_foreign_format
+from ckptparse.limits import MAX_FREE_INFLATED_TEXT_NBYTES, MAX_INFLATED_TEXT_RATIO
 from ckptparse.sources import MemorySource, Source
+from ckptparse.sources.base import require_dense
 from ckptparse.tensors.info import TensorInfo
 
 FORMAT = "frozen-graph"
@@ -39,6 +41,7 @@ def open_frozen_graph(
         NotACheckpointError: the file is no graph, or has no such constants.
         CheckpointNotFoundError: the graph of the SavedModel has variables, or no constants.
         CorruptCheckpointError: the graph is damaged.
+        UnsupportedError: it is compressed, and large for its compressed size.
         UnreadableError: the operating system or the storage refuses.
     """
     try:
@@ -75,6 +78,13 @@ class _Graph:
         self._nbytes = source.nbytes
         if self.is_text:
             _require_no_other(name_foreign_format(source))
+            require_dense(
+                source,
+                source.nbytes,
+                "this graph as text",
+                ratio=MAX_INFLATED_TEXT_RATIO,
+                free_nbytes=MAX_FREE_INFLATED_TEXT_NBYTES,
+            )
             text = bytes(source.read(0, source.nbytes))
             source = MemorySource(source.name, text_to_binary(text))
         self.source = source

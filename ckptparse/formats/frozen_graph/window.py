@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import overload
 
+from ckptparse.errors import UnsupportedError
+from ckptparse.limits import MAX_FREE_INFLATED_STEPS, MAX_INFLATED_STEPS_RATIO
 from ckptparse.sources import Source
+from ckptparse.sources.base import stored_nbytes
 
 _LEAST_NBYTES = 1 << 12
 
@@ -15,6 +19,8 @@ class Window:
     A scan that goes forward and skips large payloads reads the bytes around them only.  A window
     has as many bytes as can be read in the time of a request, so the scan takes at most twice the
     time of the fastest way.
+
+    The steps are counted, because a compressed file can contain a thousand times its bytes.
     """
 
     def __init__(self, source: Source) -> None:
@@ -22,6 +28,10 @@ class Window:
         self._nbytes = max(source.request_nbytes, _LEAST_NBYTES)
         self._start = 0
         self._contents: bytes | memoryview = b""
+        compressed = stored_nbytes(source)
+        self._most_steps = MAX_FREE_INFLATED_STEPS + MAX_INFLATED_STEPS_RATIO * compressed
+        is_compressed = compressed < source.nbytes
+        self._steps_left = self._most_steps if is_compressed else sys.maxsize
 
     @overload
     def __getitem__(self, where: int, /) -> int: ...
@@ -35,7 +45,16 @@ class Window:
         Raises:
             TruncatedError: the file is shorter than it was.
             UnreadableError: the operating system or the storage fails.
+            UnsupportedError: a compressed file has too many fields for its size.
         """
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise UnsupportedError(
+                "this graph has too many fields for a compressed file: unpack the archive",
+                offset=where if isinstance(where, int) else where.start,
+                expected=f"fields that take at most {self._most_steps} steps",
+                found="more",
+            )
         if isinstance(where, int):
             at = where - self._start
             if not 0 <= at < len(self._contents):

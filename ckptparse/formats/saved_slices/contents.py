@@ -92,6 +92,7 @@ def read_contents(tables: Iterable[Table]) -> dict[bytes, SavedTensor]:
                 raise CorruptCheckpointError(
                     "invalid contents", expected="an entry under the empty key", found="none"
                 )
+            table.require_dense(len(value), "the table of contents")
             if value[:1] == b"\x08":  # field 1 as a number: a header, not SavedTensorSlices
                 raise NotACheckpointError(
                     "this is not a V1 checkpoint",
