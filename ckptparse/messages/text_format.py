@@ -37,8 +37,9 @@ def parse_text(text: bytes, message: Any, what: str) -> None:
         text_format.Parse(ease_text(plain), message, allow_unknown_field=True)
     except CorruptCheckpointError:
         raise
-    # ValueError: not UTF-8.  RecursionError: the parser recurses at each brace.
-    except (text_format.ParseError, ValueError, RecursionError) as error:
+    # ValueError: not UTF-8.  RecursionError: the parser recurses at each brace.  Warning: an
+    # invalid escape, where warnings are errors.
+    except (text_format.ParseError, ValueError, RecursionError, Warning) as error:
         raise CorruptCheckpointError(
             "invalid protocol buffer as text", expected=what, found=str(error)[:_MOST_LETTERS]
         ) from error

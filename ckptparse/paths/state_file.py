@@ -87,7 +87,8 @@ def parse_state(text: bytes) -> CheckpointState:
         return _parse_lines(text, message)
     try:
         return text_format.Merge(ease_text(text.decode("utf-8")), message)
-    except (text_format.ParseError, UnicodeError) as error:
+    # Warning: an invalid escape, where warnings are errors.
+    except (text_format.ParseError, UnicodeError, Warning) as error:
         raise CorruptCheckpointError(
             "invalid state file", expected="a CheckpointState as text", found=str(error)
         ) from error
@@ -156,7 +157,7 @@ def _parse_lines(text: bytes, message: CheckpointState) -> CheckpointState:
                 if left < 0:
                     raise ValueError(f"more, up to {decoded[:_MOST_QUOTED]!r}")
                 text_format.Merge(ease_text(decoded), message)
-        except (AttributeError, TypeError, ValueError, text_format.ParseError) as error:
+        except (AttributeError, TypeError, ValueError, text_format.ParseError, Warning) as error:
             raise CorruptCheckpointError(
                 "invalid state file",
                 expected="a CheckpointState as text, all but"

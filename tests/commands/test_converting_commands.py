@@ -305,6 +305,7 @@ import numpy as np
 from ckptparse import save_checkpoint
 from ckptparse.commands import main
 from ckptparse.commands.progress import ProgressBar
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in background jobs
 save_checkpoint({str(tmp_path / "big")!r}, {{"a": np.zeros(1 << 22), "b": np.ones(3)}})
 ProgressBar.__enter__ = lambda bar: setattr(
     bar, "progress", lambda *_: os.kill(os.getpid(), signal.SIGINT)) or bar

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
 from google.protobuf import text_encoding
 from google.protobuf.text_encoding import CUnescape
 
+from ckptparse import CorruptCheckpointError
+from ckptparse.formats.frozen_graph.text import text_to_binary
 from ckptparse.messages.text_format import spread_backslashes
 from ckptparse.metagraph import parse_saved_model
 from ckptparse.paths.state_file import parse_state
@@ -65,3 +68,25 @@ def test_protobuf_gets_no_long_run(
     monkeypatch.setattr(text_encoding, "CUnescape", note)
     assert parse(text.format("\\" * NUM).encode()) == "\\" * (NUM // 2)
     assert sum(map(len, given)) >= NUM
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_state, b'model_checkpoint_path: "a\\qb"'),
+        (parse_state, b"\n" * (1 << 18) + b'model_checkpoint_path: "a\\qb" '),
+        (
+            lambda text: parse_saved_model(text, text=True),
+            b'meta_graphs { meta_info_def { tags: "a\\qb" } }',
+        ),
+        (text_to_binary, b'node { name: "a\\qb" }'),
+    ],
+    ids=["state file", "long state file", "SavedModel", "frozen graph"],
+)
+def test_an_invalid_escape_where_warnings_are_errors(
+    parse: Callable[[bytes], object], text: bytes
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(CorruptCheckpointError):
+            parse(text)
