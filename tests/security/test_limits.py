@@ -56,8 +56,8 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("MAX_INFLATED_TEXT_RATIO", "8 times"),
         ("MAX_FREE_INFLATED_TEXT_NBYTES", "plus 4 MiB"),
         ("MAX_FREE_INFLATED_CONFIG_NBYTES", "plus 4 MiB"),
-        ("MAX_INFLATED_STEPS_RATIO", "4 steps"),
-        ("MAX_FREE_INFLATED_STEPS", "plus 2,097,152"),
+        ("MAX_INFLATED_STEPS_RATIO", "1 step for each"),
+        ("MAX_FREE_INFLATED_STEPS", "plus 1,048,576"),
         ("MAX_FREE_INFLATED_HDF5_NBYTES", "plus 8 MiB"),
     ),
     "headers of the arrays": (
