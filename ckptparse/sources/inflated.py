@@ -241,7 +241,7 @@ class InflatedSource:
             if self._crc32 is not None:
                 crc32 = zlib.crc32(piece, crc32)
             if decompressor.eof:
-                is_end = input_at == self._stop
+                is_end = input_at == self._stop or self._is_padding(input_at)
                 if not is_end:
                     decompressor = self._next_stream(input_at)
             elif not used and not piece:
@@ -276,6 +276,15 @@ class InflatedSource:
             nbytes = max(_LEAST_INPUT_NBYTES, _INPUT_REQUESTS * source.request_nbytes)
             first, held = self._input = at, source.read(at, min(at + nbytes, self._stop))
         return memoryview(held)[at - first : at - first + _FED_NBYTES]
+
+    def _is_padding(self, input_at: int) -> bool:
+        """Return whether zeros are all that follows a gzip stream, which gzip ignores."""
+        while self._wbits == GZIP and input_at < self._stop:
+            fed = self._read_input(input_at)
+            if any(fed):
+                return False
+            input_at += len(fed)
+        return input_at == self._stop
 
     def _next_stream(self, input_at: int) -> Any:
         """Return the decompressor for what follows the end of a stream: another gzip stream."""

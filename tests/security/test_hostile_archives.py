@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ckptparse import (
@@ -263,6 +264,21 @@ def test_a_damaged_gzip_stream(tmp_path: Path, at: int) -> None:
     error = opened(tmp_path, "m.tgz", bytes(contents))
     assert isinstance(error, CorruptCheckpointError)
     assert isinstance(error, ChecksumError) or at > 0
+
+
+@pytest.mark.parametrize("num_zeros", [1, 512, 100_000])
+def test_zeros_after_a_gzip_stream_are_ignored(tmp_path: Path, num_zeros: int) -> None:
+    """As gzip and tar do: a tape is filled up with zeros."""
+    contents = io.BytesIO()
+    np.savez(contents, a=np.arange(3))
+    member = header(b"a.npz", len(contents.getvalue())) + blocks(contents.getvalue())
+    path = tmp_path / "m.tgz"
+    path.write_bytes(gzip.compress(member + END) + bytes(num_zeros))
+    with open_checkpoint(path) as ckpt:
+        assert ckpt["a"].tolist() == [0, 1, 2]
+    path.write_bytes(gzip.compress(member + END) + bytes(num_zeros) + b"x")
+    with pytest.raises(CorruptCheckpointError, match="the compressed data is damaged"):
+        open_checkpoint(path)
 
 
 def test_a_gzip_stream_that_is_cut_off(tmp_path: Path) -> None:
