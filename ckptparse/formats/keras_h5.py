@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptparse.errors import UnsupportedError, located
+from ckptparse.errors import NotACheckpointError, UnsupportedError, located
 from ckptparse.formats.container import ContainerReader, PlainArray, RefusedArray, StoredArray
 from ckptparse.formats.reader import Reader
 from ckptparse.hdf5.datatypes import bfloat16
@@ -47,6 +47,7 @@ from ckptparse.hdf5.file import Attributes, Dataset, HDF5File, open_hdf5
 from ckptparse.hdf5.filters import FLETCHER32, decode_chunk
 from ckptparse.hdf5.groups import Link
 from ckptparse.hdf5.layouts import Chunk, Layout
+from ckptparse.hdf5.superblock import SIGNATURE
 from ckptparse.sources import Source
 from ckptparse.sources.base import require_inside
 from ckptparse.tensors.arrays import require_shape, swap_bytes, take
@@ -155,9 +156,19 @@ def open_keras_h5(source: Source, *, verify: bool) -> Reader:
         verify: whether to compare the checksums of chunks, which Keras does not write.
 
     Raises:
+        NotACheckpointError: the file does not begin as HDF5 files do.
         CorruptCheckpointError: the structures of the file contradict each other.
         UnsupportedError: the file has a form of HDF5 that Keras does not write.
     """
+    first = bytes(source.read(0, min(source.nbytes, len(SIGNATURE))))
+    if first != SIGNATURE:
+        raise NotACheckpointError(
+            "this is not an HDF5 file",
+            file=source.name,
+            offset=0,
+            expected=f"the first bytes {SIGNATURE.hex(' ')}",
+            found=first.hex(" ") or "an empty file",
+        )
     arrays, roles = list_arrays(source)
     return KerasH5Reader("keras-h5", source, arrays, verify=verify, roles=roles)
 
