@@ -689,7 +689,7 @@ SHARED: dict[str, tuple[tuple[int, int, int], int]] = {
     "numbers": ((4, FILE_NBYTES, masked_crc32c(bytes(FILE_NBYTES))), 4),
     "halves": ((4, FILE_NBYTES // 2, masked_crc32c(bytes(FILE_NBYTES // 2))), 8),
     "strings": ((STRING, FILE_NBYTES - 4, string_payload([b""] * (FILE_NBYTES - 4))[1]), 4),
-    "few strings": ((STRING, 100, string_payload([b""] * 100)[1]), 4 * FILE_NBYTES // 104),
+    "few strings": ((STRING, 500, string_payload([b""] * 500)[1]), 4 * FILE_NBYTES // 504),
 }
 """(dtype, size, checksum), and how many such tensors take four times the file."""
 
