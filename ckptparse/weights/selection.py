@@ -78,7 +78,7 @@ def select(
             ``{"vgg_16/": "my/vgg_16/"}``, or pairs of names.  Only the tensors in the map are kept;
             they get the names from the map.
         rename: a mapping from old names to new names, or a function of the old name.  Names that
-            the mapping lacks are kept.
+            the mapping lacks are kept.  It may have names that a step before left out.
         transform: a mapping from names or patterns to functions of the array, or one function of
             (name, array).  It is called at each access.  The array that it gets may be a read-only
             view; its result is converted by ``numpy.asarray``.
@@ -139,7 +139,7 @@ def select(
 
         sources = _follow(assign_names(sources, assignment_map), sources)
     if rename is not None:
-        sources = _follow(_rename(sources, rename), sources)
+        sources = _follow(_rename(sources, rename, source), sources)
     return Selection(
         source, sources, _assign_transforms(sources, transform), _assign_casts(sources, dtype)
     )
@@ -560,13 +560,22 @@ def _require(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
 
 
 def _rename(
-    names: Iterable[str], rename: Mapping[str, str] | Callable[[str], str]
+    names: Iterable[str], rename: Mapping[str, str] | Callable[[str], str], source: Arrays
 ) -> list[tuple[str, str]]:
-    """Return pairs (old name, new name)."""
+    """Return pairs (old name, new name).
+
+    Args:
+        names: the names that are left.
+        rename: as for `select`.
+        source: the mapping that `select` selects from.
+
+    Raises:
+        TensorNotFoundError: a name in `rename` is neither among the names nor in the source.
+    """
     if not isinstance(rename, Mapping):
         return [(name, rename(name)) for name in names]
     names = list(names)
-    absent = rename.keys() - set(names)
+    absent = {name for name in rename.keys() - set(names) if name not in source}
     if absent:
         raise not_found("no such tensor to rename", min(absent), names)
     return [(name, rename.get(name, name)) for name in names]

@@ -127,6 +127,9 @@ class TestNames:
         ):
             chosen(rename={"a/v": "b"})
 
+    def test_rename_what_was_left_out(self) -> None:
+        assert list(chosen(include="w", rename={"w": "v", "a/w": "x"})) == ["v"]
+
     @pytest.mark.parametrize("rename", [{"a/w": "w"}, lambda name: name[-1]])
     def test_two_tensors_of_one_name(self, rename) -> None:
         with pytest.raises(ValueError, match=r"both '.*' and '.*' would be named 'w'"):
