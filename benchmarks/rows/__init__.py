@@ -25,6 +25,7 @@ from benchmarks.rows.lookup import lookup
 from benchmarks.rows.memory import memory
 from benchmarks.rows.read_all import CHECKSUMS, MEMMAP, RIVALS, read_all
 from benchmarks.rows.small_gets import small_gets
+from benchmarks.rows.stats import stats_time
 from benchmarks.rows.train import train_loop, train_maps, train_variables
 from benchmarks.rows.verify import verify_memory, verify_time
 from benchmarks.rows.writing import average_time, cast_memory, save, save_memory
@@ -75,5 +76,6 @@ def all_rows(scale: float) -> dict[str, Row]:
         diff_time("diff_2gb", Equal(scaled(2_000_000_000)), changed=True),
         diff_time("diff_2gb_equal", Equal(scaled(2_000_000_000)), changed=False),
         diff_memory("diff_2gb_memory", Equal(scaled(2_000_000_000))),
+        stats_time("stats_2gb", Equal(scaled(2_000_000_000))),
     ]
     return {row.name: row for row in rows}
