@@ -670,12 +670,12 @@ def npy(descr: str, shape: str = "()", nbytes: int = 1, spaces: int = 0) -> byte
 
 
 def npz(members: Iterator[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """As many members as fit into a megabyte."""
+    """As many members as fit into half a megabyte; a whole one takes half a minute to count."""
     stream = io.BytesIO()
     directory_nbytes = 0
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, contents in members:
-            if stream.tell() + directory_nbytes > 960_000:
+            if stream.tell() + directory_nbytes > 480_000:
                 break
             archive.writestr(zipfile.ZipInfo(name), contents, method, 9)
             directory_nbytes += 46 + len(name)
@@ -689,7 +689,6 @@ def record(i: int) -> str:
 
 NPZ: dict[str, Callable[[], bytes]] = {
     "scalars": lambda: npz(((f"{i:x}.npy", npy("'|u1'")) for i in count()), zipfile.ZIP_STORED),
-    "deflated scalars": lambda: npz((f"{i:x}.npy", npy("'|u1'")) for i in count()),
     "different headers": lambda: npz(
         (f"{i:x}.npy", npy("'|u1'", f"({i},)", i)) for i in range(100_000)
     ),
@@ -697,16 +696,13 @@ NPZ: dict[str, Callable[[], bytes]] = {
         (f"{i:x}.npy", npy(f"'|S{i + 1}'", "()", i + 1, 9_900)) for i in count()
     ),
     "records": lambda: npz((f"{i:x}.npy", npy(record(i), "()", 641)) for i in count()),
-    "stored records": lambda: npz(
-        ((f"{i:x}.npy", npy(record(i), "()", 641)) for i in count()), zipfile.ZIP_STORED
-    ),
     "objects": lambda: npz((f"{i:x}.npy", npy("'|O'")) for i in count()),
     "no arrays": lambda: npz((f"{i:x}.npy", b"") for i in count()),
     "members that are no arrays": lambda: npz((f"{i:x}", b"") for i in count()),
     "long names": lambda: npz((f"{i:x}" + "n" * 60_000 + ".npy", npy("'|u1'")) for i in count()),
     "deep tuples": lambda: npz((f"{i:x}.npy", npy("(" * 9_000)) for i in count()),
     "commas": lambda: npz((f"{i:x}.npy", npy("'|u1'", "(" + "1," * 4_900 + ")")) for i in count()),
-    "zeros": lambda: npz((f"{i:x}.npy", npy("'|u1'", "(8000000,)", 8_000_000)) for i in range(50)),
+    "zeros": lambda: npz((f"{i:x}.npy", npy("'|u1'", "(8000000,)", 8_000_000)) for i in range(12)),
 }
 
 
