@@ -466,11 +466,16 @@ def _save_files(
         folder.prepare()
         with folder.lock():
             _remove_leftovers(folder)
-            _require_place(folder, base, path, format, overwrite=overwrite)
+            taken = _require_place(folder, base, path, format, overwrite=overwrite)
         if format == "safetensors":
             files = list(
                 safetensors.write(
-                    contents, base, create, shard_nbytes=shard_nbytes, metadata=metadata
+                    contents,
+                    base,
+                    create,
+                    shard_nbytes=shard_nbytes,
+                    metadata=metadata,
+                    taken=taken,
                 )
             )
         else:
@@ -482,7 +487,7 @@ def _save_files(
             files = [(base, outputs[0])]
         with folder.lock():
             old = _require_place(folder, base, path, format, overwrite=overwrite)
-            _publish(folder, files, old)
+            _publish(folder, path, files, old)
     except BaseException:
         for output in outputs:
             output.discard()
@@ -518,28 +523,42 @@ def _require_place(
     return old
 
 
-def _publish(folder: Folder, files: list[tuple[str, Output]], old: list[str]) -> None:
-    """Give complete files their final names, and remove old ones.
+def _publish(folder: Folder, path: str, files: list[tuple[str, Output]], old: list[str]) -> None:
+    """Give complete files their final names, then remove old ones.
+
+    The old file, or the old set with its index, is whole until the last new file is in place.
 
     Args:
         folder: the folder of the files; it must be locked.
+        path: the path, for messages.
         files: final name and output of each; the last one completes a set.
         old: names of the files that they replace.
+
+    Raises:
+        CheckpointExistsError: another writer has saved a set of the same names meanwhile.
     """
-    if len(files) > 1 or len(old) > 1:
-        for name in old:  # the old index is the first: without it, the old files are no set
-            folder.remove(name)
-        folder.sync()
+    *parts, (last, output) = files
+    for name, _ in parts:
+        if name in old:
+            raise CheckpointExistsError(
+                "another writer has saved files of these names meanwhile", file=path, found=name
+            )
     placed = []
     try:
-        for name, output in files:
-            folder.replace(output, name)
+        for name, part in parts:
+            folder.replace(part, name)
             placed.append(name)
+        if parts:
+            folder.sync()
+        folder.replace(output, last)
     except BaseException:  # a set without its index is of no use
         for name in placed:
             folder.remove(name)
         raise
     folder.sync()
+    for name in old:
+        if name != last:
+            folder.remove(name)
 
 
 def _remove_leftovers(folder: Folder) -> None:

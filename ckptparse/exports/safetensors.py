@@ -97,7 +97,9 @@ class Shard(NamedTuple):
     names: list[str]
 
 
-def plan(contents: Contents, base: str, shard_nbytes: int | None) -> list[Shard]:
+def plan(
+    contents: Contents, base: str, shard_nbytes: int | None, taken: Collection[str] = ()
+) -> list[Shard]:
     """Return the files in which tensors are written.
 
     A new file begins with the first tensor that does not fit, in the order of the mapping.  A
@@ -108,6 +110,9 @@ def plan(contents: Contents, base: str, shard_nbytes: int | None) -> list[Shard]
         contents: the tensors.
         base: name of the file, if there is one.
         shard_nbytes: the maximum number of bytes of the tensors in a file; None for one file.
+        taken: names of the files of an old set, which are not used: the old set stays whole until
+            the new index replaces the old one.  The names of the new files then have a larger
+            number of files; the index has the names, so that no reader depends on it.
     """
     most = sys.maxsize if shard_nbytes is None else shard_nbytes
     groups: list[list[str]] = []
@@ -127,8 +132,11 @@ def plan(contents: Contents, base: str, shard_nbytes: int | None) -> list[Shard]
     if len(groups) == 1:
         return [Shard(base, groups[0])]
     stem = base.removesuffix(SUFFIX)
+    count = len(groups)
+    while any(name.endswith(f"-of-{count:05d}{SUFFIX}") for name in taken):
+        count += 1
     return [
-        Shard(f"{stem}-{number:05d}-of-{len(groups):05d}{SUFFIX}", names)
+        Shard(f"{stem}-{number:05d}-of-{count:05d}{SUFFIX}", names)
         for number, names in enumerate(groups, 1)
     ]
 
@@ -154,6 +162,7 @@ def write(
     *,
     shard_nbytes: int | None,
     metadata: Mapping[str, str],
+    taken: Collection[str] = (),
 ) -> Iterator[tuple[str, Output]]:
     """Yield the name and the output of each complete file; the index is the last one.
 
@@ -163,12 +172,13 @@ def write(
         create: creates an output.
         shard_nbytes: see `plan`.
         metadata: the metadata of each file.
+        taken: see `plan`.
 
     Raises:
         UnwritableError: the operating system or the storage fails.
         CheckpointError: reading a tensor failed.
     """
-    shards = plan(contents, base, shard_nbytes)
+    shards = plan(contents, base, shard_nbytes, taken)
     for shard in shards:
         output = create()
         _write_file(output, contents, shard.names, metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from ckptparse import InvalidTensorsError, UnsupportedError, open_checkpoint, save
+from ckptparse.outputs import local
 from support.every_dtype import SAFETENSORS_DTYPES, arrays_of
+from support.killed import each_kill
 from support.oracle import FC6, VGG, expected_array
 
 RECORDED = Path(__file__).parent / "safetensors-0.8.0.safetensors"
@@ -28,6 +31,21 @@ def header_of(path: Path) -> dict[str, object]:
     nbytes = int.from_bytes(contents[:8], "little")
     header: dict[str, object] = json.loads(contents[8 : 8 + nbytes])
     return header
+
+
+def read_set(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file, or else of the set whose index is beside it, as readers find them."""
+    index = path.with_name(f"{path.name}.index.json")
+    if path.exists():
+        files = [path]
+    else:
+        names = set(json.loads(index.read_text())["weight_map"].values())
+        files = [path.with_name(name) for name in names]
+    tensors: dict[str, np.ndarray] = {}
+    for file in files:
+        with open_checkpoint(file, mmap=False) as ckpt:
+            tensors |= dict(ckpt.items())
+    return tensors
 
 
 def test_the_bytes_are_those_of_the_official_library(tmp_path: Path) -> None:
@@ -116,10 +134,40 @@ class TestShards:
         save(tmp_path / "m.safetensors", self.ARRAYS, shard_nbytes=new, overwrite=True)
         fresh = tmp_path / "fresh"
         save(fresh / "m.safetensors", self.ARRAYS, shard_nbytes=new)
-        names = {p.name for p in fresh.iterdir()}
-        assert {p.name for p in tmp_path.iterdir()} == names | {"m-extra.safetensors", "fresh"}
-        for name in names:
-            assert (tmp_path / name).read_bytes() == (fresh / name).read_bytes()
+        names = {p.name: p.name for p in fresh.iterdir()}
+        if old == new is not None:  # the names of the old files are not used
+            count = len(names) - 1
+            names = {name: name.replace(f"of-0000{count}", f"of-0000{count + 1}") for name in names}
+        assert {p.name for p in tmp_path.iterdir()} == {
+            *names.values(), "m-extra.safetensors", "fresh"
+        }  # fmt: skip
+        for name, here in names.items():
+            found, expected = (tmp_path / here).read_bytes(), (fresh / name).read_bytes()
+            if name.endswith(".json"):
+                for before, after in names.items():
+                    expected = expected.replace(before.encode(), after.encode())
+            assert found == expected
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    @pytest.mark.parametrize("new", [16, 32, None])
+    def test_a_killed_writer_leaves_the_old_set_whole(
+        self, tmp_path: Path, new: int | None
+    ) -> None:
+        """At each of its system calls: the index refers to complete old files, or to new ones."""
+        path = tmp_path / "m.safetensors"
+        old = {name: array + 1 for name, array in self.ARRAYS.items()}
+        save(path, old, shard_nbytes=32)
+        found = []
+        for _ in each_kill(
+            local, lambda: save(path, self.ARRAYS, shard_nbytes=new, overwrite=True)
+        ):
+            values = read_set(path)
+            is_old = all((values[name] == old[name]).all() for name in old)
+            is_new = all((values[name] == self.ARRAYS[name]).all() for name in old)
+            assert is_old != is_new
+            found.append(is_new)
+            save(path, old, shard_nbytes=32, overwrite=True)
+        assert set(found) == {False, True}
 
 
 class TestReadByTheLibrary:
