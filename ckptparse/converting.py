@@ -253,9 +253,13 @@ def convert(
 
     destination = os.fsdecode(destination)
     chosen_format = find_format(destination, format)
-    opened = None if isinstance(source, Mapping) else open_checkpoint(source)
+    tensors: Mapping[str, Any]
+    opened: Checkpoint | None = None
+    if isinstance(source, Mapping):
+        tensors = source
+    else:
+        tensors = opened = open_checkpoint(source)
     try:
-        tensors: Mapping[str, Any] = source if opened is None else opened  # type: ignore[assignment]
         choice = choose(
             tensors,
             weights_only=weights_only,

@@ -124,7 +124,7 @@ class Reader(ABC):
         """
         return self
 
-    def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:  # noqa: B027
+    def prefetch(self, tensors: list[tuple[bytes, Entry]]) -> None:  # noqa: B027  # the default
         """Read the bytes of several tensors in few requests, to have them when `read` needs them.
 
         Only for a reader from `for_one_loop`.  Forgets what it read before.  Raises nothing if the
@@ -151,7 +151,7 @@ class Reader(ABC):
         for start, index in cut(array.shape, array.itemsize, piece_nbytes):
             yield start, array[index]
 
-    def forget_verified(self) -> None:  # noqa: B027
+    def forget_verified(self) -> None:  # noqa: B027  # the default
         """Forget which bytes were checked, so that each is checked again at its next use."""
 
 
