@@ -83,6 +83,24 @@ def test_a_large_mean_costs_no_digits() -> None:
     assert stats({"x": values})["x"].std == pytest.approx(0.5, rel=1e-9)
 
 
+@pytest.mark.parametrize("mean", [0.0, 5.0, 40.0, 1e5])  # around the limit of `_LEAST_SPREAD`
+@pytest.mark.parametrize("size", [4095, 4096, 4097, 70_000, 300_000])  # whole blocks and rests
+def test_sums_of_blocks(size: int, mean: float) -> None:
+    values = np.random.default_rng(size).standard_normal(size) + mean
+    found = stats({"x": values})["x"]
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12, abs=1e-14)
+    assert found.std == pytest.approx(values.std(), rel=1e-12)
+    assert found.norm == pytest.approx(float(np.linalg.norm(values)), rel=1e-12)
+
+
+def test_squares_beyond_float64() -> None:
+    values = np.full(5000, 1e200)
+    values[0] = 1e199
+    found = stats({"x": values})["x"]
+    assert found.std == found.norm == math.inf
+    assert found.mean == pytest.approx(values.mean())
+
+
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"])
 def test_small_dtypes(name: str) -> None:
     values = np.arange(8).astype(getattr(ml_dtypes, name))
