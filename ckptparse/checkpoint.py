@@ -254,10 +254,10 @@ class Checkpoint(TensorMapping):
             >>> from ckptparse import open_checkpoint
             >>> with open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt") as ckpt:
             ...     for piece in ckpt.read_pieces(["vgg_16/fc7/weights"], 240):
-            ...         print(piece.start, piece.values.shape, "of", piece.shape)
-            0 (5, 12) of (1, 1, 12, 12)
-            60 (5, 12) of (1, 1, 12, 12)
-            120 (2, 12) of (1, 1, 12, 12)
+            ...         print(piece.start, piece.values.size, "of", piece.shape)
+            0 60 of (1, 1, 12, 12)
+            60 60 of (1, 1, 12, 12)
+            120 24 of (1, 1, 12, 12)
         """
         from ckptparse.tensors.pieces import Piece
 

@@ -133,8 +133,8 @@ class ObjectVariables(TensorMapping):
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> head = graph.subtree("head")
-            >>> [(p.name, p.start, p.values.shape) for p in head.read_pieces(["0/kernel"], 48)]
-            [('0/kernel', 0, (4, 3)), ('0/kernel', 12, (4, 3))]
+            >>> [(p.name, p.start, p.values.size) for p in head.read_pieces(["0/kernel"], 48)]
+            [('0/kernel', 0, 12), ('0/kernel', 12, 12)]
         """
         from ckptparse.tensors.pieces import rename_pieces
 

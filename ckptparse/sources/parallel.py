@@ -36,6 +36,28 @@ def run_on_all_cores(task: Callable[[int], Result], count: int) -> list[Result]:
     return job.finish()
 
 
+def begin(task: Callable[[], Result]) -> Callable[[], Result]:
+    """Have another thread begin a task.
+
+    Returns:
+        A function that returns the task's result, or raises its exception.  It waits for the other
+        thread, or runs the task itself if no thread has begun it.  It must be called once at most.
+    """
+    job = _Job(lambda _: task(), 1)
+    crew = _crew()
+    if crew.size:
+        crew.jobs.put(job)
+    process = os.getpid()
+
+    def finish() -> Result:
+        """Return the result of the task."""
+        if os.getpid() != process:  # the thread that has begun it is not in this process
+            return task()
+        return job.finish()[0]
+
+    return finish
+
+
 class _Job(Generic[Result]):
     """Numbered tasks; each thread takes the next remaining one."""
 

@@ -105,8 +105,8 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
             >>> from ckptparse import open_checkpoint
             >>> graph = open_checkpoint("fixtures/tf-2.13.1/backbone_head/model.ckpt").object_graph
             >>> head = graph.subtree("head")
-            >>> [(p.start, p.values.shape) for p in head.read_pieces(["0/kernel"], 48)]
-            [(0, (4, 3)), (12, (4, 3))]
+            >>> [(p.start, p.values.size) for p in head.read_pieces(["0/kernel"], 48)]
+            [(0, 12), (12, 12)]
         """
         from ckptparse.tensors.pieces import cut_array  # not needed for whole arrays
 

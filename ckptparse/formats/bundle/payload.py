@@ -20,9 +20,10 @@ Variants (same file, ``WriteVariantTensor``), for each element::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 _CHECKSUM_NBYTES = 4
 _MAX_UINT32 = 0xFFFFFFFF
+_Checked: TypeAlias = "tuple[bytes | memoryview, int]"
+"""Some bytes of a tensor, and the checksum of all bytes up to their end."""
+
 _PIECE_NBYTES = 1 << 18
 """Bytes that stay in a core's cache from being checked to being copied."""
 
@@ -127,21 +131,40 @@ def iterate_numbers(
     """
     dtype = numpy_dtype(entry.dtype)
     piece_nbytes = max(piece_nbytes // dtype.itemsize, 1) * dtype.itemsize
-    crc = 0
     booleans = _Booleans()
-    for done in range(0, entry.nbytes, piece_nbytes):
+
+    def read(done: int, crc: int) -> _Checked:
+        """Return the piece that begins at a byte, and the checksum of all bytes up to its end."""
         stop = min(done + piece_nbytes, entry.nbytes)
         payload = source.read(entry.offset + done, entry.offset + stop)
+        if check:
+            crc = crc32c(payload, crc)
+            if entry.dtype == BOOL:
+                booleans.look(done, payload)
+        return payload, crc
+
+    # A piece of a map is checked, and so brought into memory, while the caller uses the one before.
+    is_ahead = check and source.mapped
+    crc = 0
+    wait: Callable[[], _Checked] | None = None
+    for done in range(0, entry.nbytes, piece_nbytes):
+        following = done + piece_nbytes
         with located(file=source.name, base=entry.offset):
-            if check:
-                crc = crc32c(payload, crc)
-                if entry.dtype == BOOL:
-                    booleans.look(done, payload)
-                if stop == entry.nbytes:
-                    require_crc32c("tensor", crc, entry.crc32c, offset=0)
-                    booleans.require_valid()
+            payload, crc = read(done, crc) if wait is None else wait()
+            if following < entry.nbytes:
+                wait = _begin(partial(read, following, crc)) if is_ahead else None
+            elif check:
+                require_crc32c("tensor", crc, entry.crc32c, offset=0)
+                booleans.require_valid()
         values = np.frombuffer(payload, dtype)
         yield done // dtype.itemsize, swap_bytes(values) if swapped else values
+
+
+def _begin(read: Callable[[], _Checked]) -> Callable[[], _Checked]:
+    """Have another thread read a piece; return a function that waits for it."""
+    from ckptparse.sources.parallel import begin  # it imports threading
+
+    return begin(read)
 
 
 def encode_strings(values: list[bytes]) -> tuple[list[bytes], int]:

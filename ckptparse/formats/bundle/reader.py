@@ -205,26 +205,24 @@ class BundleReader(Reader):
         if (entry.nbytes <= piece_nbytes and not entry.slices) or itemsize is None:
             yield 0, self.read(key, entry, ...)
             return
-        from ckptparse.tensors.pieces import cut
-
         self._require_form(entry.dtype, entry.shape)
-        parts = cut(entry.shape, itemsize, piece_nbytes)
         if entry.slices:
-            for start, index in parts:
+            from ckptparse.tensors.pieces import cut
+
+            for start, index in cut(entry.shape, itemsize, piece_nbytes):
                 yield start, self.read(key, entry, index)
             return
-        shard = self._shards.require_range(entry.shard_id, entry.offset, entry.nbytes)
+        start, stop = entry.offset, entry.offset + entry.nbytes
+        shard = self._shards.require_range(entry.shard_id, start, entry.nbytes)
+        source = shard
         prefetched = self._prefetched.get(entry.shard_id)
-        stop = entry.offset + entry.nbytes
-        if shard.mapped or (prefetched is not None and prefetched.holds(entry.offset, stop)):
-            array = self.read(key, entry, ...)
-            yield from ((start, array[index]) for start, index in parts)
-            return
+        if prefetched is not None and prefetched.holds(start, stop):
+            source = MemorySource(shard.name, prefetched.read(start, stop), start)
         if self._read_limit is not None:
-            self._read_limit.add(key, entry.shard_id, entry.offset, entry.nbytes, shard)
+            self._read_limit.add(key, entry.shard_id, start, entry.nbytes, shard)
         check = self._verify and key not in self._verified
         swapped = self._is_swapped(entry.dtype)
-        pieces = iterate_numbers(shard, entry, piece_nbytes, check=check, swapped=swapped)
+        pieces = iterate_numbers(source, entry, piece_nbytes, check=check, swapped=swapped)
         with with_format_hint(shard):
             yield from pieces
         if check:
