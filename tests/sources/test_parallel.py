@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import weakref
 from queue import SimpleQueue
@@ -12,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 import ckptparse.sources.parallel
-from ckptparse.sources.parallel import run_on_all_cores
+from ckptparse.sources.parallel import begin, run_on_all_cores
 
 
 @pytest.fixture(params=[0, 1, 3], ids="{} others".format, autouse=True)
@@ -93,6 +94,52 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     assert made.size == 0
     monkeypatch.setattr(ckptparse.sources.parallel, "_crew", lambda: made)
     assert run_on_all_cores(lambda i: -i, 5) == [0, -1, -2, -3, -4]
+
+
+def test_a_task_that_is_begun_is_done_once() -> None:
+    done: list[int] = []
+
+    def work() -> str:
+        done.append(1)
+        return "done"
+
+    finish = begin(work)
+    assert finish() == "done"
+    assert done == [1]
+
+
+def test_the_error_of_a_task_that_was_begun_is_raised() -> None:
+    def fail() -> None:
+        raise KeyError("a")
+
+    finish = begin(fail)
+    with pytest.raises(KeyError, match="a"):
+        finish()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_does_the_task_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that has begun it is not there."""
+    made = ckptparse.sources.parallel._Crew(1)
+    monkeypatch.setattr(ckptparse.sources.parallel, "_crew", lambda: made)
+    is_begun, may_end = threading.Event(), threading.Event()
+
+    def work() -> int:
+        is_begun.set()
+        may_end.wait()
+        return os.getpid()
+
+    finish = begin(work)
+    is_begun.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(60)  # ends the process if it waits for ever
+        may_end.set()
+        os._exit(0 if finish() == os.getpid() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    may_end.set()
+    assert finish() == os.getpid()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
