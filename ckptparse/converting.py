@@ -113,8 +113,8 @@ def save(
             the file, "h5".  None for none, and for "safetensors" ``{"format": "np"}``; the library
             ``transformers`` requires ``{"format": "pt"}``.
         overwrite: replace what is there.  A directory is replaced only if all its files are `.npy`.
-            Several files of one set are replaced one after the other, after the old index is
-            removed, so that no reader mixes old and new ones.
+            The files of a new set have other names than those of an old one, which is whole until
+            the new index replaces the old index.
         sync: wait until all bytes are on the disk.
         progress: called during the work with the number of bytes written so far and the total
             number of bytes.
