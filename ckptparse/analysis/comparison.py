@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ckptparse.analysis.products import dot
 from ckptparse.sources.parallel import run_on_all_cores
 from ckptparse.tensors.dtypes import lookup, number_of_array
 from ckptparse.tensors.rounding import round_to
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 _CHUNK_SIZE = 1 << 16
 """Number of elements that a core compares at a time."""
-
-_ROW_SIZE = 1 << 13
-"""Number of products that are added in one call; libraries start threads for 10,000 or more."""
 
 _FIRST_INEXACT = 2.0**53
 """From here on, float64 does not hold every integer."""
@@ -209,12 +207,12 @@ def _have_equal_bytes(a: NDArray[Any], b: NDArray[Any]) -> bool:
 def _describe_equal(a: NDArray[Any]) -> Comparison:
     """Return the result for a chunk that is equal to the other one."""
     values = a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
-    square = _dot(values, values)
+    square = dot(values, values)
     num_nan = 0
     if not isfinite(square):
         num_nan = int(np.count_nonzero(np.isnan(values)))
         values = values[np.isfinite(values)]
-        square = _dot(values, values)
+        square = dot(values, values)
     return Comparison(
         num_nan_a=num_nan,
         num_nan_b=num_nan,
@@ -223,20 +221,6 @@ def _describe_equal(a: NDArray[Any]) -> Comparison:
         square_a=square,
         square_b=square,
     )
-
-
-def _dot(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Return the sum of products; real and imaginary parts count as separate numbers.
-
-    The sums of short rows are added.  For long ones, `numpy.dot` may start threads of its own, and
-    then its result depends on their number.
-    """
-    x, y = x.view(np.float64), y.view(np.float64)
-    whole = x.size - x.size % _ROW_SIZE
-    if not whole:  # also saves time with many small tensors
-        return float(np.dot(x, y))
-    rows = x[:whole].reshape(-1, 1, _ROW_SIZE), y[:whole].reshape(-1, _ROW_SIZE, 1)
-    return float(np.matmul(*rows).sum() + np.dot(x[whole:], y[whole:]))
 
 
 class _Scratch(threading.local):
@@ -265,7 +249,7 @@ def _compare_finite_floats(a: NDArray[Any], b: NDArray[Any]) -> Comparison | Non
     np.copyto(x, a, casting="unsafe")
     np.copyto(y, b, casting="unsafe")
     np.subtract(x, y, out=difference)
-    dots = _dot(x, y), _dot(x, x), _dot(y, y), _dot(difference, difference)
+    dots = dot(x, y), dot(x, x), dot(y, y), dot(difference, difference)
     if not (isfinite(dots[1]) and isfinite(dots[2])):
         return None
     most = max(difference.max(), -difference.min())
@@ -311,7 +295,7 @@ def _compare_finite(x: NDArray[Any], y: NDArray[Any], tolerances: Tolerances) ->
     if not x.size:
         return Comparison()
     difference = x - y
-    dots = _dot(x, y), _dot(x, x), _dot(y, y), _dot(difference, difference)
+    dots = dot(x, y), dot(x, x), dot(y, y), dot(difference, difference)
     distances = np.abs(difference)
     return Comparison(
         _count_different(distances, y, tolerances),
@@ -360,10 +344,10 @@ def _compare_integers(a: NDArray[Any], b: NDArray[Any], tolerances: Tolerances) 
         0,
         0,
         0,
-        _dot(x, y),
-        _dot(x, x),
-        _dot(y, y),
-        _dot(in_float, in_float),
+        dot(x, y),
+        dot(x, x),
+        dot(y, y),
+        dot(in_float, in_float),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ckptparse.analysis.products import dot
 from ckptparse.sources.parallel import run_on_all_cores
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ _LEAST_SHARED_SIZE = 1 << 18
 
 _TASK_SIZE = 1 << 20
 """Number of elements that one core takes at a time."""
-
-_BLOCK_SIZE = 1 << 12
-"""Number of elements whose squares are added in one call of BLAS, which would use threads of its
-own for more than 10,000."""
 
 _LEAST_SPREAD = 1e-3
 """If the sum of squared distances from the mean is a smaller part of the sum of squares, their
@@ -165,19 +162,12 @@ def _center(numbers: NDArray[np.float64]) -> tuple[float, float]:
     if not numbers.size:
         return 0.0, 0.0
     mean = float(np.add.reduce(numbers)) / numbers.size
-    sum_of_squares = _sum_squares(numbers)
+    sum_of_squares = dot(numbers, numbers)
     squares = sum_of_squares - numbers.size * mean * mean
     if _LEAST_SPREAD * sum_of_squares < squares < math.inf:
         return mean, squares
-    return mean, _sum_squares(numbers - mean)
-
-
-def _sum_squares(numbers: NDArray[np.float64]) -> float:
-    """Return the sum of the squares: the products of blocks, as rows and as columns."""
-    num_in_blocks = numbers.size - numbers.size % _BLOCK_SIZE
-    blocks, rest = numbers[:num_in_blocks].reshape(-1, _BLOCK_SIZE), numbers[num_in_blocks:]
-    products = np.matmul(blocks[:, None, :], blocks[:, :, None])
-    return float(np.add.reduce(products, axis=None) + np.add.reduce(rest * rest))
+    numbers = numbers - mean
+    return mean, dot(numbers, numbers)
 
 
 def _compute_complex(chunk: NDArray[Any]) -> Moments:

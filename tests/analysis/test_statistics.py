@@ -84,8 +84,8 @@ def test_a_large_mean_costs_no_digits() -> None:
 
 
 @pytest.mark.parametrize("mean", [0.0, 5.0, 40.0, 1e5])  # around the limit of `_LEAST_SPREAD`
-@pytest.mark.parametrize("size", [4095, 4096, 4097, 70_000, 300_000])  # whole blocks and rests
-def test_sums_of_blocks(size: int, mean: float) -> None:
+@pytest.mark.parametrize("size", [8191, 8192, 8193, 70_000, 300_000])  # whole rows and rests
+def test_sums_of_rows(size: int, mean: float) -> None:
     values = np.random.default_rng(size).standard_normal(size) + mean
     found = stats({"x": values})["x"]
     assert found.mean == pytest.approx(values.mean(), rel=1e-12, abs=1e-14)
