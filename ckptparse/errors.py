@@ -34,6 +34,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class CheckpointError(Exception):
@@ -91,6 +92,14 @@ class CheckpointError(Exception):
         self.tensor = tensor
         self.expected = None if expected is None else _shorten(str(expected))
         self.found = None if found is None else _shorten(str(found))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy or unpickle the error.
+
+        Not as `OSError` does it: packages that send errors to another process (tblib, for dask) set
+        all attributes of an OSError one by one, and some are properties here.
+        """
+        return _restore, (type(self), self.args), self.__dict__
 
     @property
     def message(self) -> str:
@@ -157,6 +166,13 @@ def _shorten(text: str) -> str:
 
 
 _MOST_QUOTED = 600
+
+
+def _restore(error_class: type[CheckpointError], args: tuple[Any, ...]) -> CheckpointError:
+    """Return an error without attributes, whatever the arguments of its class are."""
+    error = error_class.__new__(error_class, *args)
+    error.args = args
+    return error
 
 
 class NotFoundError(CheckpointError):

@@ -7,10 +7,11 @@ import errno
 import pickle
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import ckptparse
-from ckptparse import errors
+from ckptparse import MismatchError, errors, load_into
 from ckptparse.errors import (
     CheckpointError,
     CheckpointExistsError,
@@ -195,6 +196,22 @@ def test_nothing_is_lost_on_the_way(
     assert vars(arrived) == vars(error)
     assert arrived.args == error.args
     assert getattr(arrived, "errno", None) == getattr(error, "errno", None)
+
+
+def test_a_mismatch_keeps_its_report_and_its_text() -> None:
+    """Its class is called with a report, not with a text."""
+    with pytest.raises(MismatchError) as raised:
+        load_into({"a": np.zeros(2)}, {"b": np.ones(2)})
+    arrived = pickle.loads(pickle.dumps(raised.value))
+    assert type(arrived) is MismatchError
+    assert str(arrived) == str(raised.value)
+    assert arrived.report == raised.value.report
+
+
+@by_class
+def test_a_class_has_its_own_way_to_be_sent(error_class: type[CheckpointError]) -> None:
+    """tblib sets ``filename`` of what is reduced as an OSError; here it cannot be set."""
+    assert error_class.__reduce__ not in (OSError.__reduce__, BaseException.__reduce__)
 
 
 # Places
