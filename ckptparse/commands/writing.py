@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +10,9 @@ from ckptparse.commands.arguments import add_json
 from ckptparse.commands.choosing import add_choice, as_usage_errors, choose_from
 from ckptparse.commands.output import align, print_json
 from ckptparse.commands.progress import ProgressBar
-from ckptparse.display.text import count, format_nbytes, format_shape, printable
+from ckptparse.display.text import count, format_nbytes, format_shape, parse_nbytes, printable
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.weights.choice import Choice
-
-_UNITS = {"": 1, "b": 1}
-_UNITS |= {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
-_UNITS |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
 
 
 def add_writing(parser: argparse.ArgumentParser) -> None:
@@ -191,8 +186,8 @@ def _total(infos: list[TensorInfo]) -> str:
 
 
 def _parse_size(text: str) -> int:
-    """Return the number of bytes of a size such as "2GB" or "500 MiB"."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", text.strip().lower())
-    if found is None or found[2] not in _UNITS or not float(found[1]) * _UNITS[found[2]] >= 1:
-        raise argparse.ArgumentTypeError(f"expected a size such as 2GB or 500MiB, not {text!r}")
-    return int(float(found[1]) * _UNITS[found[2]])
+    """Return the number of bytes of a size, for argparse."""
+    try:
+        return parse_nbytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

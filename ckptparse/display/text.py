@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 
@@ -43,6 +44,23 @@ def format_nbytes(nbytes: int) -> str:
         if size < 1000:
             return f"{size:.1f} {unit}"
     return f"{size / 1024:.1f} TiB"
+
+
+_UNITS = {"": 1, "b": 1}
+_UNITS |= {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
+_UNITS |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
+
+
+def parse_nbytes(text: str) -> int:
+    """Return the number of bytes of a size such as "2GB" or "500 MiB".
+
+    Raises:
+        ValueError: the text is no size, or the size is less than a byte.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in _UNITS or not float(found[1]) * _UNITS[found[2]] >= 1:
+        raise ValueError(f"expected a size such as 2GB or 500MiB, not {text!r}")
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 @lru_cache(maxsize=1024)
