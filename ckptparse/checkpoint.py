@@ -57,6 +57,7 @@ class Checkpoint(TensorMapping):
         reader: Reader,
         files: Files | None = None,
         again: tuple[Callable[..., Checkpoint], tuple[Any, ...]] | None = None,
+        place: str | None = None,
     ) -> None:
         """Use `open_checkpoint`.
 
@@ -66,9 +67,11 @@ class Checkpoint(TensorMapping):
                 graph.
             again: a function and its arguments; calling it opens the same checkpoint again.
                 Copying and pickling need it.
+            place: the absolute form of its path; None if it has none.
         """
         self._open_reader: Reader | None = reader
         self._again = again
+        self._place = place
         self._storage = files
         self._names: tuple[str, ...] | None = None
         self.path = reader.path
@@ -96,6 +99,61 @@ class Checkpoint(TensorMapping):
             ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
         """
         return self._reader.files
+
+    def file_versions(self, name: str) -> dict[str, tuple[tuple[str, object], ...]]:
+        """Return the files that a tensor is read from, and what changes if they are replaced.
+
+        Args:
+            name: the name of a tensor.
+
+        Returns:
+            Path -> pairs of a property and its value: the size and the time of modification of a
+            local file, what the storage tells of a file at a URL; () for a missing file.  Of a V2
+            checkpoint, the index is the first file.
+
+        Raises:
+            TensorNotFoundError: there is no such tensor.
+            CorruptCheckpointError: its entry in the index is damaged.
+            UnreadableError: the storage fails.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> for path, version in ckpt.file_versions("global_step").items():
+            ...     print(path.rpartition("/")[2], version[0])
+            model.ckpt.index ('size', 1361)
+            model.ckpt.data-00000-of-00001 ('size', 28996)
+        """
+        info = self.info(name)
+        paths = [info.file] if info.file else [part.file for part in info.slices if part.file]
+        if self.format == "v2":
+            paths.insert(0, self.files[0])
+        storage = self._storage
+        return {path: storage.version(path) if storage else () for path in dict.fromkeys(paths)}
+
+    def opening_arguments(self) -> tuple[str, dict[str, Any]]:
+        """Return the arguments with which `open_checkpoint` opens the same checkpoint again.
+
+        Returns:
+            The absolute path or the URL of exactly this checkpoint, also if it was opened by the
+            path of a directory or a state file; and the keyword arguments.  `storage_options` may
+            contain secrets.
+
+        Raises:
+            TypeError: `open_checkpoint` did not return this checkpoint.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> path, options = open_checkpoint("fixtures/tf-1.15.5/vgg_16").opening_arguments()
+            >>> path.endswith("/fixtures/tf-1.15.5/vgg_16/model.ckpt"), options["verify"]
+            (True, True)
+        """
+        if self._again is None or self._place is None:
+            raise TypeError("only a checkpoint that open_checkpoint returned can be opened again")
+        options = dict(self._again[1][1])
+        if self.format not in CONTAINERS:  # not the other one with the same prefix
+            options["format"] = self.format
+        return self._place, options
 
     # Mapping
 

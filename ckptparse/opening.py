@@ -124,7 +124,8 @@ def open_checkpoint(
         raise CheckpointNotFoundError(
             "this file disappeared while it was opened", file=found.prefix
         ) from error
-    return Checkpoint(reader, files, again)
+    place = found.prefix if is_url(path) else os.path.abspath(found.prefix)
+    return Checkpoint(reader, files, again, place)
 
 
 def _find(files: Files, path: str, format: str | None, *, confined: bool) -> tuple[Files, Found]:

@@ -239,6 +239,9 @@ class ArchiveFiles:
     def modified(self, path: str) -> float:
         return 0.0
 
+    def version(self, path: str) -> tuple[tuple[str, object], ...]:
+        return self._outer.version(self.path)
+
     def join(self, directory: str, name: str) -> str:
         return self._outer.join(directory, name)
 

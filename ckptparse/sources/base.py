@@ -109,6 +109,16 @@ class Files(Protocol):
         """Return a file's time of modification in seconds since the epoch; 0 if unknown."""
         ...
 
+    def version(self, path: str) -> tuple[tuple[str, object], ...]:
+        """Return properties of a file that change when it is changed or replaced.
+
+        They are equal in all processes.  () if there is no such file, or nothing is known of it.
+
+        Raises:
+            UnreadableError: the storage fails.
+        """
+        ...
+
     def join(self, directory: str, name: str) -> str:
         """Return the path of a name in a directory, the inverse of `split`."""
         ...

@@ -99,6 +99,13 @@ class LocalFiles:
         except (OSError, ValueError):
             return 0.0
 
+    def version(self, path: str) -> tuple[tuple[str, object], ...]:
+        try:
+            status = os.stat(self._place(path))
+        except (OSError, ValueError):
+            return ()
+        return ("size", status.st_size), ("mtime", status.st_mtime_ns)
+
     def join(self, directory: str, name: str) -> str:
         return os.path.join(directory, name)
 

@@ -39,6 +39,14 @@ _CACHES = ("simplecache", "filecache", "blockcache", "cached")
 """Protocols of caches, which have no path of their own: the next part of the chain is the place."""
 
 
+_VERSION_KEYS = (
+    "size",
+    *("ETag", "etag", "md5Hash", "Content-MD5", "content_md5", "CRC", "generation", "version_id"),
+    *("mtime", "modify", "LastModified", "Last-Modified", "last_modified", "updated", "created"),
+)
+"""Keys of `info` of fsspec's file systems whose values change with the contents of a file."""
+
+
 class ChainedUrl(NamedTuple):
     """A URL in three parts: what precedes the place, the place, and what follows it."""
 
@@ -170,6 +178,15 @@ class RemoteFiles:
             return float(self._ask(self._system.modified, path).timestamp())
         except (UnreadableError, FileNotFoundError, AttributeError):  # many have no such time
             return 0.0
+
+    def version(self, path: str) -> tuple[tuple[str, object], ...]:
+        try:
+            self._ask(self._system.invalidate_cache, path)  # a listing may be old
+            found = self._ask(self._system.info, path)
+        except FileNotFoundError:
+            return ()
+        values = ((key, found.get(key)) for key in _VERSION_KEYS)
+        return tuple((key, str(value)) for key, value in values if value is not None)
 
     def join(self, directory: str, name: str) -> str:
         url = split_chain(directory)
