@@ -78,6 +78,7 @@ __all__ = [
     "save",
     "save_checkpoint",
     "stats",
+    "to_dask",
     "train",
 ]
 __version__ = "0.2.0"
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from ckptparse.combining import average, merge
     from ckptparse.comparing import DiffReport, diff
     from ckptparse.converting import convert, save
+    from ckptparse.dask_arrays import to_dask
     from ckptparse.measuring import stats
     from ckptparse.saving import save_checkpoint
     from ckptparse.train.tensorflow_module import as_tensorflow
@@ -107,6 +109,7 @@ _LOADED_AT_NEED = {
     "stats": "ckptparse.measuring",
     "diff": "ckptparse.comparing",
     "DiffReport": "ckptparse.comparing",
+    "to_dask": "ckptparse.dask_arrays",
 }
 """Exported names that are imported at their first use -> their modules."""
 

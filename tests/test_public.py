@@ -43,6 +43,7 @@ EXPORTED = [
     "save",
     "save_checkpoint",
     "stats",
+    "to_dask",
     "convert",
     "CheckpointExistsError",
     "InvalidTensorsError",
@@ -73,6 +74,7 @@ NEVER_AT_FIRST = [
     "fsspec",
     "h5py",
     "torch",
+    "dask",
 ]
 
 
@@ -88,6 +90,12 @@ def test_the_first_tensor_costs_no_slow_import(statement: str) -> None:
     statement = statement.format(vgg=str(ROOT / "fixtures/tf-1.15.5/vgg_16/model.ckpt"))
     loaded = loaded_by(statement) - loaded_by("import numpy, crc32c")
     assert not loaded & set(NEVER_AT_FIRST)
+
+
+def test_dask_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    with pytest.raises(ImportError, match=r"ckptparse\[dask\]"):
+        ckptparse.to_dask(ROOT / "fixtures/tf-1.15.5/vgg_16/model.ckpt")
 
 
 def test_dir_lists_every_public_name() -> None:

@@ -507,6 +507,11 @@ class Selection(TensorMapping):
         return f"<Selection of {len(self)} tensors>"
 
 
+def changes_of(selection: Selection, name: str) -> tuple[Transform | None, Cast | None]:
+    """Return the transform and the cast of a tensor; None where there is none."""
+    return selection._transforms.get(name), selection._casts.get(name)
+
+
 def info_each(source: Arrays, names: Iterable[str]) -> Iterator[TensorInfo]:
     """Yield the metadata of several tensors of any mapping, in the order of `names`.
 

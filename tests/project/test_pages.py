@@ -121,8 +121,9 @@ def test_the_first_two_shell_lines_install_and_test() -> None:
 def test_python_runs(block: Block) -> None:
     names: dict[str, object] = {}
     for each in [*_before(block), block]:
-        if "fsspec" in each.text:
-            pytest.importorskip("fsspec")
+        for extra in ("fsspec", "dask"):
+            if extra in each.text:
+                pytest.importorskip(extra)
         # With empty lines in front, a traceback has the page's line numbers.  It is shown as text:
         # pytest takes minutes to look for Python's statements in a page.
         code = compile("\n" * each.line + each.text, str(ROOT / each.page), "exec")
