@@ -254,7 +254,9 @@ def _to_json(report: DiffReport) -> dict[str, Any]:
         "equal": report.equal,
         "only_in_a": report.only_in_a,
         "only_in_b": report.only_in_b,
-        "different_form": (_finite(asdict(each)) for each in report.different_form),
+        "different_form": (
+            {**_finite(asdict(each)), "same_size": each.same_size} for each in report.different_form
+        ),
         "changed": (_finite(asdict(each)) for each in report.changed),
         "same": report.same,
         "not_read": report.not_read,

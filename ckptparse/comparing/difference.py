@@ -62,7 +62,8 @@ def diff(
             Other tensors, also those of a scope that have no counterpart, are compared with those
             of the same name.
         match: pair tensors whose names differ, as `ckptparse.match` proposes it; then those that
-            have the same number of elements in another shape.
+            have the same number of elements in another shape.  Their values are compared as after
+            ``a.reshape(b.shape)``.
         deep: read all tensors.  If False, and the tolerances are 0, tensors whose stored checksums
             and sizes are the same are not read, as they have the same values: unless one of them is
             damaged, or different values have the same checksum by chance (once in 2**32) or because
@@ -256,10 +257,10 @@ def _is_readable(info: TensorInfo) -> bool:
 
 
 def _have_comparable_values(pair: _Pair) -> bool:
-    """Return whether the elements of tensors of different dtypes can be compared."""
+    """Return whether the elements of tensors of different dtypes or shapes can be compared."""
     are_strings = [info.tensorflow_dtype == "string" for info in (pair.a, pair.b)]
     is_readable = _is_readable(pair.a) and _is_readable(pair.b)
-    return pair.a.shape == pair.b.shape and is_readable and are_strings[0] == are_strings[1]
+    return pair.a.size == pair.b.size and is_readable and are_strings[0] == are_strings[1]
 
 
 _NOTHING = np.empty(0)

@@ -16,7 +16,7 @@ MOST_ROWS = 20
 """The maximum number of rows of a table, unless all are asked for."""
 
 MOST_SCOPES = 20
-"""The scopes are as deep as they can be without exceeding this number."""
+"""The scopes are as deep as they can be without exceeding this number, or with two of them."""
 
 _LONGEST = 9_999_999
 """The largest integer that is written with all its digits."""
@@ -41,13 +41,18 @@ def summary(report: DiffReport) -> str:
 
 
 def notes(report: DiffReport, hint: str = "") -> list[str]:
-    """Return what else to know: tensors that were not read, NaNs.
+    """Return what else to know: roundings, tensors that were not read, NaNs.
 
     Args:
         report: the report.
         hint: added to the number of tensors that were not read.
     """
     lines = []
+    dtypes = [form for form in report.different_form if form.dtype_a != form.dtype_b]
+    if dtypes:
+        rounded = sum(bool(form.within_one_rounding) for form in dtypes)
+        share = "all" if rounded == len(dtypes) else f"{rounded:,}"
+        lines.append(f"{len(dtypes):,} of another dtype: {share} within one rounding")
     if report.not_read:
         lines.append(f"{len(report.not_read):,} same by their stored checksums, not read{hint}")
     if report.num_nan:
@@ -85,17 +90,20 @@ def form_cells(form: FormDifference) -> tuple[str, ...]:
 def form_text(form: FormDifference) -> str:
     """Return the name of a tensor of different forms, and how the two compare."""
     text = _names(form.name, form.name_in_b)
+    if form.values is None:
+        return text
+    verdict = _verdict(form, form.values)
     if form.same_size:
-        text += f"  (same size: reshape to {format_shape(form.shape_b)})"
-    elif form.values is not None:
-        text += f"  ({_verdict(form, form.values)})"
-    return text
+        verdict = f"A.reshape({', '.join(map(str, form.shape_b)) or '()'}): {verdict}"
+    return f"{text}  ({verdict})"
 
 
 def _verdict(form: FormDifference, values: ValueDifference) -> str:
-    """Return how the values of tensors of different dtypes compare."""
+    """Return how the values of tensors of different forms compare."""
     if not values.num_different:
         return "equal values"
+    if form.dtype_a == form.dtype_b:
+        return f"distance {_number(values.distance)}"
     if form.within_one_rounding:
         return "within one rounding"
     return f"beyond one rounding: distance {_number(values.distance)}"
@@ -123,14 +131,18 @@ def _share(part: int, whole: int) -> str:
 
 
 def scope_depth(report: DiffReport) -> int:
-    """Return the largest depth at which there are at most `MOST_SCOPES` scopes; at least 1."""
+    """Return the largest depth at which there are at most `MOST_SCOPES` scopes.
+
+    At least the first depth at which there are several: one scope tells no more than the total.
+    """
     depth = 1
     number = len(report.scopes(1))
-    while depth < _DEEPEST:
-        deeper = len(report.scopes(depth + 1))
-        if deeper == number or deeper > MOST_SCOPES:
+    for deeper in range(2, _DEEPEST + 1):
+        found = len(report.scopes(deeper))
+        if number > 1 and (found > MOST_SCOPES or found == number):
             break
-        depth, number = depth + 1, deeper
+        if found > number:
+            depth, number = deeper, found
     return depth
 
 

@@ -62,8 +62,8 @@ class FormDifference:
         dtype_b: the same in b.
         shape_a: its shape in a.
         shape_b: its shape in b.
-        values: how far the values are apart; None if the shapes differ, or if only one side has
-            strings.
+        values: how far the values are apart, of different shapes as after ``a.reshape(b.shape)``;
+            None if the numbers of elements differ, or if only one side has strings.
         within_one_rounding: whether all values of b are those of a, rounded to the dtype of b, or
             those of a are those of b, rounded to the dtype of a; None if `values` is None.
 

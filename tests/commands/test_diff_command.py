@@ -63,7 +63,7 @@ def test_every_kind_of_difference(run: Any, two: tuple[Path, Path]) -> None:
         "only in B (1)",
         r"  evil\x1b[31m",
         "different form: A, B (2)",
-        "  float64 [2,3]  float64 [6]  form  (same size: reshape to [6])",
+        "  float64 [2,3]  float64 [6]  form  (A.reshape(6): equal values)",
         "  float32 [1]    float16 [1]  half  (within one rounding)",
         "changed, the largest distance first (2)",
         "  distance  max |a-b|  max rel  cosine  differ",
@@ -76,6 +76,7 @@ def test_every_kind_of_difference(run: Any, two: tuple[Path, Path]) -> None:
         "     0        1     0       0       0  different  block_1",
         "     0        0     0       1       0  different  only",
         "     1        0     0       0       0      equal  block_2",
+        "1 of another dtype: all within one rounding",
         "1 same by their stored checksums, not read (--deep reads them)",
         "different: 1 same, 2 changed, 2 of different form, 1 only in A, 1 only in B",
     ]
@@ -94,6 +95,7 @@ def test_json_has_the_fields_of_the_report(run: Any, two: tuple[Path, Path]) -> 
     assert found["changed"][1]["max_relative"] == report.changed[1].max_relative
     assert found["different_form"][1]["values"]["num_different"] == 1
     assert found["different_form"][1]["within_one_rounding"] is True
+    assert [each["same_size"] for each in found["different_form"]] == [True, False]
     assert found["not_read"] == found["same"] == ["block_2/w"]
     assert {each["scope"]: each["equal"] for each in found["scopes"]}["block_2"] is True
 
@@ -125,6 +127,37 @@ def test_ten_thousand_differences_stay_readable(run: Any, tmp_path: Path) -> Non
     _, out, _ = run(*paths, "--all")
     assert len(out.splitlines()) > 2_500
     assert "--all" not in out
+
+
+def test_scopes_below_one_root(run: Any, tmp_path: Path) -> None:
+    """All names of a model often begin with the same scope: the ones below tell more."""
+    a = {f"net/model/block_{i}/{j}/w": np.float32(1) for i in range(25) for j in range(2)}
+    b = {name: np.float32(1 + ("_3/0" in name)) for name in a}
+    _, out, _ = run(*save_two(tmp_path, a, b))
+    lines = out.splitlines()
+    at = lines.index("scopes (25)")
+    assert lines[at + 2].split() == ["1", "1", "0", "0", "0", "different", "net/model/block_3"]
+    assert lines[at + 3].split() == ["2", "0", "0", "0", "0", "equal", "net/model/block_0"]
+    assert lines[at + 22] == "  ... and 5 more (--all lists them)"
+
+
+def test_other_dtypes_are_counted(run: Any, tmp_path: Path) -> None:
+    a = {"x": np.float32([1 / 3]), "y": np.float32([1 / 3]), "z": np.zeros(3)}
+    b = {"x": np.float16([1 / 3]), "y": np.float16([0.5]), "z": np.zeros(2)}
+    _, out, _ = run(*save_two(tmp_path, a, b))
+    assert "2 of another dtype: 1 within one rounding" in out.splitlines()
+
+
+def test_reshapes_that_do_not_help(run: Any, tmp_path: Path) -> None:
+    """A transposed kernel has the same size; so has any other tensor of this shape."""
+    kernel = np.arange(6.0).reshape(2, 3)
+    a = {"kernel": kernel, "one": np.float32([2]), "half": np.float32([[1 / 3]])}
+    b = {"kernel": kernel.T, "one": np.float32(2), "half": np.float16([1 / 3])}
+    _, out, _ = run(*save_two(tmp_path, a, b))
+    distance = np.linalg.norm(kernel.reshape(3, 2) - kernel.T) / np.linalg.norm(kernel)
+    assert "(A.reshape(1): within one rounding)" in out
+    assert f"(A.reshape(3, 2): distance {distance:.2e})" in out
+    assert "(A.reshape(()): equal values)" in out
 
 
 def test_tolerances_and_patterns(run: Any, tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ class TestReport:
         dtype, shape = report.different_form
         assert (dtype.dtype_a, dtype.dtype_b, dtype.same_size) == ("float64", "float32", False)
         assert (shape.shape_a, shape.shape_b, shape.same_size) == ((2, 3), (6,), True)
-        assert (shape.values, shape.within_one_rounding) == (None, None)
+        assert shape.values is not None
+        assert (shape.values.num_different, shape.within_one_rounding) == (0, True)
         assert report.changed == (
             ValueDifference("z", "z", "float64", (2,), 2, 2, 1.0, 1.0, 1.0, None, 0, 0),
         )
@@ -177,6 +178,24 @@ class TestReport:
         assert names_of(diff(empty, {**empty, "b": False}).changed) == ["b"]
         (form,) = diff({"x": np.zeros((0, 3))}, {"x": np.zeros((0, 2))}).different_form
         assert form.same_size
+
+    def test_other_shapes_are_compared_as_after_a_reshape(self) -> None:
+        a, b = np.arange(12.0).reshape(3, 4), np.arange(12.0).reshape(2, 6)
+        b[1, 2] = np.nan
+        strings = np.array([b"1", b"2"], object)
+        found = diff(
+            {"x": a, "y": a, "s": strings, "e": np.zeros((0, 3))},
+            {"x": b, "y": b[:1], "s": strings.reshape(2, 1)[::-1], "e": np.zeros((2, 0))},
+        )
+        x, y, s, e = found.different_form
+        assert x.values is not None
+        assert (x.values.num_different, x.values.num_nan_b) == (1, 1)
+        assert y.values is None
+        assert s.values is not None
+        assert s.values.num_different == 2
+        assert e.values is not None
+        assert e.values.num_different == 0
+        assert not found.equal
 
     def test_strings_beside_numbers_are_of_another_form(self) -> None:
         (form,) = diff({"x": np.array([b"1"], object)}, {"x": np.ones(1)}).different_form
@@ -276,6 +295,7 @@ class TestNames:
         assert sorted(forms) == ["vgg_16/fc6/weights", "vgg_16/fc7/weights"]
         assert forms["vgg_16/fc6/weights"].name_in_b == "detector/fc6/weights"
         assert all(form.same_size for form in forms.values())
+        assert {form.values and form.values.num_different for form in forms.values()} == {0}
         assert report.only_in_a == report.only_in_b == ()
 
 
