@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from math import prod
 
-from ckptparse.tensors.mapping import TensorMapping
+from ckptparse.checkpoint import Checkpoint
+from ckptparse.errors import CheckpointError
+from ckptparse.tensors.mapping import TensorMapping, find_roots
 from ckptparse.tensors.names import not_found
 from ckptparse.weights.assignment import AssignmentMap, assign_names
 from ckptparse.weights.matching import match
@@ -16,6 +18,9 @@ def pair_names(
     a: TensorMapping, b: TensorMapping, names: AssignmentMap | None, by_match: bool
 ) -> dict[str, str]:
     """Return name in a -> name in b, of the tensors to compare, in the order of a.
+
+    Tensors that neither `names` nor `match` pairs are paired if they have the same name, or else if
+    their variables have the same name.
 
     Args:
         a: a mapping.
@@ -41,7 +46,51 @@ def pair_names(
             paired[name] = pairs[name]
         elif name in in_b and name not in by_b:
             paired[name] = name
-    return paired
+    taken = set(paired.values())
+    left_a = [name for name in in_a if name not in paired]
+    left_b = [name for name in in_b if name not in taken]
+    if left_a and left_b:
+        variables = _variables(b, left_b)
+        for variable, name in _variables(a, left_a).items():
+            if variable in variables:
+                paired[name] = variables[variable]
+    return {name: paired[name] for name in in_a if name in paired}
+
+
+def _variables(tensors: TensorMapping, names: list[str]) -> dict[str, str]:
+    """Return name of a variable -> name of its tensor; without names that several variables have.
+
+    A tensor of which nothing is known has the name of its variable, as in TensorFlow 1.
+    """
+    roots = find_roots(tensors)
+    known: dict[int, Mapping[str, str]] = {}
+    found: dict[str, str | None] = {}
+    for name in names:
+        root, key = roots[name]
+        variable = name
+        if isinstance(root, Checkpoint) and key == name:  # not renamed
+            if id(root) not in known:
+                known[id(root)] = _read_variables(root)
+            variable = known[id(root)].get(name, name)
+        variable = variable.removesuffix(":0")
+        found[variable] = None if variable in found else name
+    return {variable: name for variable, name in found.items() if name is not None}
+
+
+def _read_variables(ckpt: Checkpoint) -> Mapping[str, str]:
+    """Return name of a tensor -> name of its variable, as far as the checkpoint tells it."""
+    try:
+        objects = ckpt.object_graph
+        if objects is None:
+            return ckpt.variable_names
+        variables = [node.variable for node in objects.nodes()]
+    except CheckpointError:  # the values can be compared without the names
+        return {}
+    return {
+        each.checkpoint_key: each.full_name
+        for each in variables
+        if each is not None and each.full_name
+    }
 
 
 def _assign_names(

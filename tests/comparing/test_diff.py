@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -297,6 +298,59 @@ class TestNames:
         assert all(form.same_size for form in forms.values())
         assert {form.values and form.values.num_different for form in forms.values()} == {0}
         assert report.only_in_a == report.only_in_b == ()
+
+
+class TestVariables:
+    """Tensors whose names differ, and whose variables have the same name."""
+
+    def test_an_object_graph_and_names_of_tensorflow_1(self, tmp_path: Path) -> None:
+        case = load_case("tf-2.21.0/keras_adam")
+        nodes = json.loads((case.folder / "expected_objects.json").read_text())["nodes"]
+        attributes = [each for node in nodes for each in node["attributes"]]
+        keys = {each["checkpoint_key"]: each["full_name"] for each in attributes}
+        assert len({name for name in keys.values() if name}) > 20
+        with open_checkpoint(case.path) as ckpt:
+            save_checkpoint(tmp_path / "by_name", {keys.get(k) or k: ckpt[k] for k in ckpt})
+            for report in (
+                diff(ckpt, tmp_path / "by_name"),
+                diff(tmp_path / "by_name", ckpt),
+                diff(ckpt.select(exclude="none"), tmp_path / "by_name"),
+            ):
+                assert report.equal
+                assert len(report.same) == len(case.tensors)
+            renamed = ckpt.select(rename=lambda name: f"x/{name}")  # a name that was given counts
+            assert diff(renamed, tmp_path / "by_name").same == ()
+
+    def test_a_keras_file(self) -> None:
+        path = FIXTURES / "tf-2.13.1/keras_h5/model.h5"
+        with open_checkpoint(path) as ckpt:
+            known = json.loads((path.parent / "expected_keras.json").read_text())
+            assert "dense/kernel:0" in json.dumps(known)
+            report = diff({"dense/kernel": ckpt["model_weights/encoder/dense/kernel:0"]}, ckpt)
+        assert report.same == ("dense/kernel",)
+
+    def test_names_that_several_have_are_left(self) -> None:
+        """`w` and `w:0` would be the same variable."""
+        one = np.ones(2)
+        assert diff({"w:0": one}, {"w": one}).same == ("w:0",)
+        assert diff({"w:0": one, "w:0:0": one}, {"w": one}).same == ("w:0",)
+        report = diff({"w:0": one, "v": one}, {"w": one, "v": one, "w:0": one})
+        assert (report.same, report.only_in_b) == (("w:0", "v"), ("w",))
+
+    def test_names_come_first(self) -> None:
+        one = np.ones(2)
+        report = diff({"w:0": one, "x": one}, {"w": one, "y": one}, names={"x": "w"})
+        assert (report.same, report.only_in_a, report.only_in_b) == (("x",), ("w:0",), ("y",))
+
+    def test_a_damaged_graph(self, tmp_path: Path) -> None:
+        prefix = copy_case("tf-2.21.0/keras_adam", tmp_path)
+        with open_checkpoint(prefix) as ckpt:
+            offset = ckpt.info("_CHECKPOINTABLE_OBJECT_GRAPH").offset
+            assert offset is not None
+        flip_bit(f"{prefix}.data-00000-of-00001", offset + 100)
+        with open_checkpoint(prefix) as ckpt:
+            chosen = ckpt.select(include="model/*")
+            assert diff(chosen, {"w": np.ones(3)}).only_in_b == ("w",)
 
 
 class Cut(ArrayMapping):
