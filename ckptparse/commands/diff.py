@@ -23,17 +23,20 @@ from ckptparse.commands.choosing import add_choice, as_usage_errors, read_names,
 from ckptparse.commands.output import align, error_lines, print_json
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.commands.usage import UsageError
-from ckptparse.comparing import DiffReport, ScopeSummary, diff
+from ckptparse.comparing import DiffReport, diff
 from ckptparse.comparing.rendering import (
     CHANGE_COLUMNS,
     MOST_ROWS,
-    MOST_SCOPES,
+    SCOPE_COLUMNS,
     change_cells,
     change_text,
     form_cells,
     form_text,
     notes,
+    scope_cells,
     scope_depth,
+    scope_text,
+    scopes_to_show,
     summary,
 )
 from ckptparse.display.text import printable
@@ -199,29 +202,17 @@ def _print(report: DiffReport, arguments: argparse.Namespace) -> None:
         most,
         ("", *CHANGE_COLUMNS),
     )
-    scopes = report.scopes(scope_depth(report))
-    if not report.equal and len(scopes) > 1:
-        scopes = tuple(sorted(scopes, key=lambda each: -sum(each[2:])))
-        _print_table(
-            "scopes", scopes, _scope_cells, _scope_text, most and MOST_SCOPES, _SCOPE_COLUMNS
-        )
+    _print_table(
+        "scopes",
+        scopes_to_show(report),
+        lambda each: ("", *scope_cells(each)),
+        scope_text,
+        most,
+        ("", *SCOPE_COLUMNS),
+    )
     for note in notes(report, "" if arguments.deep else " (--deep reads them)"):
         print(note)
     print(summary(report))
-
-
-_SCOPE_COLUMNS = ("", "same", "changed", "form", "only A", "only B", "verdict")
-
-
-def _scope_cells(scope: ScopeSummary) -> tuple[str, ...]:
-    """Return the cells of a scope."""
-    verdict = "equal" if scope.equal else "different"
-    return "", *(f"{number:,}" for number in scope[1:]), verdict
-
-
-def _scope_text(scope: ScopeSummary) -> str:
-    """Return the name of a scope."""
-    return printable(scope.scope) or "(names without a scope)"
 
 
 def _print_table(

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from ckptparse.display.text import count, format_shape, printable
 
 if TYPE_CHECKING:
-    from ckptparse.comparing.report import DiffReport, FormDifference, ValueDifference
+    from ckptparse.comparing.report import (
+        DiffReport,
+        FormDifference,
+        ScopeSummary,
+        ValueDifference,
+    )
 
 MOST_ROWS = 20
 """The maximum number of rows of a table, unless all are asked for."""
@@ -25,6 +30,7 @@ _DEEPEST = 8
 """The largest depth of scopes."""
 
 CHANGE_COLUMNS = ("distance", "max |a-b|", "max rel", "cosine", "differ")
+SCOPE_COLUMNS = ("same", "changed", "form", "only A", "only B", "verdict")
 
 
 def summary(report: DiffReport) -> str:
@@ -146,6 +152,24 @@ def scope_depth(report: DiffReport) -> int:
     return depth
 
 
+def scopes_to_show(report: DiffReport) -> list[ScopeSummary]:
+    """Return the scopes, those with the most differences first; none if they tell no more."""
+    scopes = report.scopes(scope_depth(report))
+    if report.equal or len(scopes) == 1:
+        return []
+    return sorted(scopes, key=lambda each: -sum(each[2:]))
+
+
+def scope_cells(scope: ScopeSummary) -> tuple[str, ...]:
+    """Return the cells of `SCOPE_COLUMNS`."""
+    return *(f"{number:,}" for number in scope[1:]), "equal" if scope.equal else "different"
+
+
+def scope_text(scope: ScopeSummary) -> str:
+    """Return the name of a scope."""
+    return printable(scope.scope) or "(names without a scope)"
+
+
 def render_html(report: DiffReport) -> str:
     """Return the report as HTML, for notebooks."""
     parts = [f"<p><b>{escape(summary(report))}</b></p>"]
@@ -163,6 +187,10 @@ def render_html(report: DiffReport) -> str:
     ):
         if names:
             parts.append(_table((title,), ((printable(name),) for name in names), len(names)))
+    scopes = scopes_to_show(report)
+    if scopes:
+        rows = ((*scope_cells(each), scope_text(each)) for each in scopes)
+        parts.append(_table((*SCOPE_COLUMNS, "scope"), rows, len(scopes)))
     return "".join(parts)
 
 

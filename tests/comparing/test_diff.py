@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -229,6 +230,15 @@ class TestReport:
         assert "\x1b" not in html
         assert html.count("<tr>") == 1 + 20 + 2
         assert "and 30 more" in html
+
+    def test_html_has_the_verdict_of_each_scope(self) -> None:
+        html = diff({"a/w": 1.0, "b/w": 1.0}, {"a/w": 1.0, "b/w": 2.0})._repr_html_()
+        rows = html.split("<table>")[-1].split("</tr>")[1:3]
+        cells = [re.findall("<td>(.*?)</td>", row) for row in rows]
+        assert cells == [
+            ["0", "1", "0", "0", "0", "different", "b"],
+            ["1", "0", "0", "0", "0", "equal", "a"],
+        ]
 
     def test_progress(self) -> None:
         calls: list[tuple[int, int]] = []
