@@ -214,7 +214,8 @@ def convert(
         rename: old -> new, which are names; scopes, if both end with a slash or are ""; globs, with
             the text of each ``*`` put in place of those of the new name; or compiled regular
             expressions, each of whose matches is replaced.  The first one that matches a name
-            renames it; other names are kept.  Or a function of the old name.
+            renames it; other names are kept.  Or a function of the old name.  Or a list of such
+            mappings and functions, which are applied one after the other.
         dtype: cast floating-point tensors, as `Checkpoint.select` does.
         shard_nbytes: the maximum number of bytes of tensors in a file, as for `save`.
         metadata: texts that are saved with the tensors, as for `save`.  None saves the name and

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ckptparse.commands.usage import UsageError
 from ckptparse.errors import CheckpointError
@@ -59,7 +59,11 @@ def add_choice(parser: argparse.ArgumentParser, *, names: bool = True) -> None:
     )
     if names:
         group.add_argument(
-            "--names", metavar="FILE", help="rename tensors as a JSON file says: {old: new, ...}"
+            "--names",
+            metavar="FILE",
+            help="rename tensors by the rules in a JSON file: {OLD: NEW, ...}, or a list of such"
+            " objects, which are applied one after the other; the rules of --rename are added to"
+            " the last one",
         )
     group.add_argument(
         "--dtype", metavar="D", help="cast floating-point tensors to a dtype, such as bfloat16"
@@ -130,8 +134,8 @@ def as_usage_errors() -> Iterator[None]:
 
 def read_rules(
     arguments: argparse.Namespace, *, names: bool = True
-) -> dict[str | re.Pattern[str], str]:
-    """Return the rules of --names and --rename.
+) -> list[dict[str | re.Pattern[str], str]]:
+    """Return the steps of --names and --rename; none, if there are no rules.
 
     Args:
         arguments: the arguments.
@@ -140,34 +144,63 @@ def read_rules(
     Raises:
         UsageError: an option is wrong.
     """
-    rules: dict[str | re.Pattern[str], str] = {}
+    steps: list[dict[str | re.Pattern[str], str]] = []
     if names and arguments.names is not None:
-        rules.update(read_names(arguments.names))
+        for each in _read_steps(arguments.names):
+            steps.append({_to_rule(old, new, "--names"): new for old, new in each.items()})
+    last = steps.pop() if steps else {}
     for text in arguments.rename:
-        is_expression = text.startswith(_REGULAR_EXPRESSION)
-        pair = text.removeprefix(_REGULAR_EXPRESSION) if is_expression else text
-        old, sign, new = pair.rpartition("=") if is_expression else pair.partition("=")
+        cut = str.rpartition if text.startswith(_REGULAR_EXPRESSION) else str.partition
+        old, sign, new = cut(text, "=")
         if not sign:
             raise UsageError(f"--rename {text}: expected OLD=NEW")
-        try:
-            rule = re.compile(old) if is_expression else old
-            if is_expression:
-                re.sub(rule, new, "")  # a template that is wrong is an error also without a match
-        except (re.error, IndexError) as error:
-            raise UsageError(f"--rename {text}: {error}") from error
-        if rule in rules:
+        rule = _to_rule(old, new, "--rename")
+        if rule in last:
             raise UsageError(f"--rename {text}: there is a new name for {old} already")
-        rules[rule] = new
-    return rules
+        last[rule] = new
+    return [step for step in (*steps, last) if step]
+
+
+def _to_rule(old: str, new: str, option: str) -> str | re.Pattern[str]:
+    """Return the rule for a text OLD, which may be ``re:`` and a regular expression."""
+    if not old.startswith(_REGULAR_EXPRESSION):
+        return old
+    try:
+        rule = re.compile(old.removeprefix(_REGULAR_EXPRESSION))
+        re.sub(rule, new, "")  # a template that is wrong is an error also without a match
+    except (re.error, IndexError) as error:
+        raise UsageError(f"{option} {old}={new}: {error}") from error
+    return rule
+
+
+def _read_steps(path: str) -> list[dict[str, str]]:
+    """Return the steps in a JSON file: one object, or a list of them."""
+    steps = _read_json(path)
+    if isinstance(steps, list) and all(map(_is_names, steps)):
+        return steps
+    if not _is_names(steps):
+        raise UsageError(
+            f"--names {path}: expected an object of old and new names, or a list of them"
+        )
+    return [steps]
 
 
 def read_names(path: str) -> dict[str, str]:
-    """Return the names in a JSON file."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            names = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"--names {path}: this is not JSON: {error}") from error
-    if not isinstance(names, dict) or not all(isinstance(new, str) for new in names.values()):
+    """Return the names in a JSON file of one object."""
+    names = _read_json(path)
+    if not _is_names(names):
         raise UsageError(f"--names {path}: expected one object that maps old to new names")
     return names
+
+
+def _is_names(names: Any) -> TypeGuard[dict[str, str]]:
+    return isinstance(names, dict) and all(isinstance(new, str) for new in names.values())
+
+
+def _read_json(path: str) -> Any:
+    """Return what a JSON file of --names contains."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"--names {path}: this is not JSON: {error}") from error

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ckptparse.errors import InvalidTensorsError
 from ckptparse.tensors.names import not_found
 
-Rename = Mapping["str | re.Pattern[str]", str] | Callable[[str], str]
-"""Rules, or a function of the old name.
+Step = Mapping["str | re.Pattern[str]", str] | Callable[[str], str]
+Rename = Step | Sequence[Step]
+"""Rules, or a function of the old name; or a list of these, each of which gets the names that the
+one before gives.
 
 A rule maps what is renamed to its new name, and is one of these:
 
@@ -21,7 +23,7 @@ A rule maps what is renamed to its new name, and is one of these:
 - a compiled regular expression, which is searched for anywhere in the name: each place is replaced
   by the new text, in which ``\\1`` is the first group.
 
-The first rule that matches a name renames it; the others leave it as it is."""
+In one mapping, the first rule that matches a name renames it; the others leave it as it is."""
 
 
 def rename_each(names: Iterable[str], rename: Rename) -> dict[str, str]:
@@ -36,22 +38,22 @@ def rename_each(names: Iterable[str], rename: Rename) -> dict[str, str]:
         InvalidTensorsError: two tensors would have the same name, or a new name is empty.
         ValueError: a rule maps a scope to a name, or has more ``*`` in the new name than in the
             old one.
-        TypeError: a new name is not a string.
+        TypeError: a new name is not a string, or a step is neither a mapping nor a function.
 
     Examples:
         >>> from ckptparse.weights.renaming import rename_each
-        >>> rename_each(["net/a/w", "net/step"], {"*/w": "*/kernel", "net/": ""})
+        >>> names = ["net/a/w", "net/step"]
+        >>> rename_each(names, {"*/w": "*/kernel", "net/": ""})
         {'net/a/w': 'net/a/kernel', 'net/step': 'step'}
+        >>> rename_each(names, [{"*/w": "*/kernel"}, {"net/": ""}])
+        {'net/a/w': 'a/kernel', 'net/step': 'step'}
     """
-    names = list(names)
-    if isinstance(rename, Mapping):
-        renamed = _apply(names, rename)
-    else:
-        renamed = {name: rename(name) for name in names}
+    renamed = {name: name for name in names}
+    for step in rename if isinstance(rename, Sequence) else [rename]:
+        changed = _take_step(list(renamed.values()), step)
+        renamed = {old: changed[name] for old, name in renamed.items()}
     olds: dict[str, str] = {}
     for old, new in renamed.items():
-        if not isinstance(new, str):
-            raise TypeError(f"the new name of {old!r} is not a str: {new!r}")
         if not new:
             raise InvalidTensorsError("its new name would be empty", tensor=old)
         other = olds.setdefault(new, old)
@@ -63,6 +65,20 @@ def rename_each(names: Iterable[str], rename: Rename) -> dict[str, str]:
                 found=f"{other!r} and {old!r}",
             )
     return renamed
+
+
+def _take_step(names: list[str], step: Step) -> dict[str, str]:
+    """Return old name -> new name by one mapping or function."""
+    if isinstance(step, Mapping):
+        changed = _apply(names, step)
+    elif callable(step):
+        changed = {name: step(name) for name in names}
+    else:
+        raise TypeError(f"rename is a mapping, a function, or a list of these; it has {step!r}")
+    for old, new in changed.items():
+        if not isinstance(new, str):
+            raise TypeError(f"the new name of {old!r} is not a str: {new!r}")
+    return changed
 
 
 def _apply(names: list[str], rules: Mapping[str | re.Pattern[str], str]) -> dict[str, str]:

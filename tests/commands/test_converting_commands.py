@@ -77,6 +77,16 @@ class TestConvert:
             assert {"step", "b=1", "conv/kernel"} <= set(arrays.files)
             assert not {"global_step", "conv/bias"} & set(arrays.files)
 
+    def test_a_map_of_steps(self, run, tmp_path: Path) -> None:
+        steps = [{"conv/": "a/"}, {r"re:a/(\w+)$": r"a.\1"}]
+        (tmp_path / "map.json").write_text(json.dumps(steps))
+        run(
+            "convert", TRAINED.prefix, tmp_path / "m.npz", "--names", tmp_path / "map.json",
+            "--rename", "global_step=step",
+        )  # fmt: skip
+        with np.load(tmp_path / "m.npz") as arrays:
+            assert {"step", "a.bias", "a.kernel", "a/kernel/Adam"} <= set(arrays.files)
+
     def test_the_metadata_says_where_it_is_from(self, run, tmp_path: Path) -> None:
         run("convert", VGG.prefix, tmp_path / "m.safetensors")
         raw = (tmp_path / "m.safetensors").read_bytes()
@@ -190,7 +200,9 @@ def test_errors_are_one_sentence(
     assert list(contents(tmp_path)) == ["file"]
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"global_step": 1}', "[" * 100_000, "\xff"])
+@pytest.mark.parametrize(
+    "text", ["[1]", '[{"re:(": "x"}]', "{", '{"global_step": 1}', "[" * 100_000, "\xff"]
+)
 def test_a_map_that_is_none(run, tmp_path: Path, text: str) -> None:
     (tmp_path / "map.json").write_text(text, encoding="latin-1")
     status, _, err = run(

@@ -34,7 +34,14 @@ RULES: dict[str, tuple[Any, dict[str, str]]] = {
                        {"net/a/w": "x", "net/a/b": "y/b", "net/b/w": "z/net/b",
                         "net/c*/w": "z/net/c*", "network/w": "z/network"}),
     "function": (str.upper, {name: name.upper() for name in NAMES}),
+    "steps": ([{"net/": ""}, {"*/w": "*.w", "a/b": "net/a/w"}, str.upper],
+              {"global_step": "GLOBAL_STEP", "net/a/w": "A.W", "net/a/b": "NET/A/W",
+               "net/b/w": "B.W", "net/c*/w": "C*.W", "network/w": "NETWORK.W"}),
+    "a name that another one had": (
+        [{"net/a/w": "global_step", "global_step": "x"}, {"global_step": "y"}],
+        {"net/a/w": "y", "global_step": "x"}),
     "none": ({}, {}),
+    "no step": ([], {}),
 }  # fmt: skip
 
 
@@ -67,6 +74,19 @@ def test_two_on_one_name() -> None:
         rename_each(NAMES, {"net/a/w": "global_step"})
 
 
+def test_two_on_one_name_after_steps() -> None:
+    """The error has the names in the source."""
+    with pytest.raises(InvalidTensorsError, match="tensor 'x': two tensors") as caught:
+        rename_each(NAMES, [{"net/a/": "", "net/b/": ""}, {"w": "x"}])
+    assert caught.value.found == "'net/a/w' and 'net/b/w'"
+
+
+def test_a_rule_of_a_later_step_that_matches_nothing() -> None:
+    """It gets the new names."""
+    with pytest.raises(TensorNotFoundError, match="similar of 6 names: a/w"):
+        rename_each(NAMES, [{"net/": ""}, {"a/wx": "x"}])
+
+
 WRONG: dict[str, tuple[Any, type[Exception]]] = {
     "scope to name": ({"net/": "x"}, ValueError),
     "glob to scope": ({"*/w": "x/"}, ValueError),
@@ -74,6 +94,9 @@ WRONG: dict[str, tuple[Any, type[Exception]]] = {
     "empty name": ({"global_step": ""}, InvalidTensorsError),
     "number": ({"global_step": 1}, TypeError),
     "nothing": (lambda name: None, TypeError),
+    "nothing for a second step": ([lambda name: None, str.upper], TypeError),
+    "text": ("net/", TypeError),
+    "list of pairs": ([("global_step", "x")], TypeError),
 }
 
 
