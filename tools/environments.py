@@ -44,7 +44,13 @@ ENVIRONMENTS = {
         Environment(
             "1.15.5",
             "3.7",
-            ("numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0", "tensorflow-hub==0.7.0"),
+            (
+                "numpy==1.18.5",
+                "protobuf==3.20.3",
+                "h5py==2.10.0",
+                "tensorflow-hub==0.7.0",
+                "bert-tensorflow==1.0.1",
+            ),
         ),
         Environment("2.4.4", "3.8", ("numpy==1.19.5", "protobuf==3.20.3", "h5py==2.10.0")),
         Environment(

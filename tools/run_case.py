@@ -40,6 +40,10 @@ def versions():
         found["h5py"] = sys.modules["h5py"].__version__
     if "tensorflow_hub" in sys.modules:  # only one case imports it
         found["tensorflow_hub"] = sys.modules["tensorflow_hub"].__version__
+    if "bert" in sys.modules:  # the package has no __version__
+        import pkg_resources
+
+        found["bert_tensorflow"] = pkg_resources.get_distribution("bert-tensorflow").version
     return found
 
 
