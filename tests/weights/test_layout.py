@@ -128,7 +128,8 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 def torch_result(function: Any, image: np.ndarray, weight: np.ndarray, **options: Any) -> Any:
     """What PyTorch computes, with the channels last."""
-    torch = pytest.importorskip("torch")
+    from support.pytorch import torch
+
     tensor = torch.from_numpy(np.moveaxis(image, -1, 0)[None].copy())
     weight = torch.from_numpy(np.ascontiguousarray(weight))
     return np.moveaxis(function(torch.nn.functional)(tensor, weight, **options).numpy()[0], 0, -1)
@@ -170,7 +171,8 @@ def test_pytorch_computes_the_same_transposed_convolution() -> None:
 
 
 def test_pytorch_computes_the_same_dense_layer() -> None:
-    torch = pytest.importorskip("torch")
+    from support.pytorch import torch
+
     x, kernel = RANDOM.random((4, 2)), RANDOM.random((2, 3))
     weight = np.ascontiguousarray(torch_array("dense/kernel", kernel))
     result = torch.nn.functional.linear(torch.from_numpy(x), torch.from_numpy(weight))

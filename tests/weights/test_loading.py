@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
+from inspect import signature
 
 import ml_dtypes
 import numpy as np
@@ -215,7 +216,9 @@ class TestStrict:
 class TestTorch:
     @pytest.fixture
     def torch(self):
-        return pytest.importorskip("torch", reason="PyTorch is not installed")
+        from support.pytorch import torch
+
+        return torch
 
     def test_a_state_dict_is_the_modules_own_memory(self, torch) -> None:
         module = torch.nn.Linear(3, 2)
@@ -265,6 +268,8 @@ class TestTorch:
         ],
     )
     def test_dtypes(self, torch, source, target: str) -> None:
+        if not hasattr(torch, target):
+            pytest.skip(f"PyTorch {torch.__version__} has no {target}")
         given = np.array([[1, 0, 1], [0, 1, 1]], source)
         into = {
             "matrix": torch.zeros((3, 2), dtype=getattr(torch, target)),
@@ -300,6 +305,8 @@ class TestTorch:
         assert {name: value.tolist() for name, value in module.state_dict().items()} == before
 
     def test_a_dtype_that_numpy_lacks_does_not_fit(self, torch) -> None:
+        if not hasattr(torch, "bits8"):
+            pytest.skip(f"PyTorch {torch.__version__} has no bits8")
         report = load_into(
             {"a": torch.empty(2, dtype=torch.bits8)}, {"a": np.zeros(2)}, strict=False
         )
@@ -309,8 +316,10 @@ class TestTorch:
         module = torch.nn.Linear(3, 2, device="meta")
         weights = module.state_dict()
         load_into(weights, {"weight": np.ones((2, 3)), "bias": np.ones(2)})
-        module.load_state_dict(weights, assign=True)
-        assert module.weight.tolist() == [[1, 1, 1], [1, 1, 1]]
+        assert weights["weight"].tolist() == [[1, 1, 1], [1, 1, 1]]
+        if "assign" in signature(module.load_state_dict).parameters:  # since PyTorch 2.1
+            module.load_state_dict(weights, assign=True)
+            assert module.weight.tolist() == [[1, 1, 1], [1, 1, 1]]
 
     def test_views_of_a_tensor(self, torch) -> None:
         whole = torch.zeros(3, 2)
