@@ -106,19 +106,19 @@ def test_pytorch_reads_it(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 def test_pytorch_loads_it_into_a_module(tmp_path: Path) -> None:
-    from support import pytorch
+    from support.pytorch import load, torch
 
     with open_checkpoint(VGG.prefix) as ckpt:
         save(
             tmp_path / "m.pt", ckpt.select(include="*/fc?/biases", rename=lambda n: n[7:10] + "_b")
         )
-    module = pytorch.torch.nn.ParameterDict(
-        {f"fc{i}_b": pytorch.torch.zeros(n) for i, n in ((6, 12), (7, 12), (8, 10))}
+    module = torch.nn.ParameterDict(
+        {f"fc{i}_b": torch.zeros(n) for i, n in ((6, 12), (7, 12), (8, 10))}
     )
-    module.load_state_dict(pytorch.load(tmp_path / "m.pt"))
+    module.load_state_dict(load(tmp_path / "m.pt"))
     with open_checkpoint(VGG.prefix) as ckpt:
-        expected = pytorch.torch.from_numpy(ckpt["vgg_16/fc6/biases"].copy())
-    assert pytorch.torch.equal(module["fc6_b"].detach(), expected)
+        expected = torch.from_numpy(ckpt["vgg_16/fc6/biases"].copy())
+    assert torch.equal(module["fc6_b"].detach(), expected)
 
 
 @pytest.mark.exhaustive

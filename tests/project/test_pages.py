@@ -42,6 +42,9 @@ SHELL_PAGES = [
     "docs/index.md",
 ]
 
+OPTIONAL = ["dask", "fsspec", "torch", "transformers", "safetensors"]
+"""Libraries that a block may use; without them, it is skipped."""
+
 
 class Block(NamedTuple):
     """A fenced code block of a page."""
@@ -121,9 +124,9 @@ def test_the_first_two_shell_lines_install_and_test() -> None:
 def test_python_runs(block: Block) -> None:
     names: dict[str, object] = {}
     for each in [*_before(block), block]:
-        for extra in ("fsspec", "dask"):
-            if extra in each.text:
-                pytest.importorskip(extra)
+        for library in OPTIONAL:
+            if re.search(rf"^(import|from) {library}\b|\bto_{library}\(", each.text, re.MULTILINE):
+                pytest.importorskip(library, reason=f"{library} is not installed")
         # With empty lines in front, a traceback has the page's line numbers.  It is shown as text:
         # pytest takes minutes to look for Python's statements in a page.
         code = compile("\n" * each.line + each.text, str(ROOT / each.page), "exec")
