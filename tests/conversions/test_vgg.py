@@ -111,7 +111,7 @@ def test_dense_layers(tmp_path: Path, expected: dict[str, np.ndarray]) -> None:
     assert_close(run(tmp_path / "vgg.pt", expected, dense=True), expected)
 
 
-def test_the_order_in_which_tensorflow_flattens_is_another(
+def test_dense_layers_in_the_order_of_tensorflow_are_wrong(
     tmp_path: Path, expected: dict[str, np.ndarray]
 ) -> None:
     """The shapes are the same, so nothing but the outputs tells."""
