@@ -59,7 +59,11 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "tables_and_state": NEWEST,
     },
     "graphs": {"training_graph": ERAS},
-    "networks": {"bert": ("1.15.5",), "slim_vgg_16": ("1.15.5",)},
+    "networks": {
+        "bert": ("1.15.5",),
+        "slim_vgg_16": ("1.15.5",),
+        "layers": ("2.13.1", "2.21.0"),
+    },
     "casts": {"casts": NEWEST},
     "optimizers": {
         "optimizers_saver": ("1.15.5",),

@@ -108,3 +108,41 @@ def random_weight(variable, seed):
     if len(shape) == 4:  # a convolution with ReLU
         return value * np.float32(np.sqrt(2 / np.prod(shape[:3])))
     return value / 2
+
+
+def layers():
+    """One Keras layer of each kind in a tf.train.Checkpoint, and the output of each."""
+    keras_layers = tf.keras.layers
+    kinds = {
+        "dense": (keras_layers.Dense(3), [2, 4]),
+        "conv1d": (keras_layers.Conv1D(3, 3, padding="same"), [2, 7, 2]),
+        "conv2d": (keras_layers.Conv2D(4, (3, 2), strides=2, padding="same"), [2, 8, 6, 3]),
+        "conv3d": (keras_layers.Conv3D(2, (2, 3, 1)), [2, 4, 5, 3, 3]),
+        "depthwise": (keras_layers.DepthwiseConv2D((2, 3), depth_multiplier=2), [2, 5, 6, 3]),
+        "separable": (keras_layers.SeparableConv2D(4, 3, depth_multiplier=2), [2, 5, 6, 3]),
+        "transposed": (keras_layers.Conv2DTranspose(3, (2, 3), strides=2), [2, 3, 4, 2]),
+        "embedding": (keras_layers.Embedding(5, 3), None),
+        "batch_norm": (keras_layers.BatchNormalization(), [2, 3, 4, 5]),
+        "layer_norm": (keras_layers.LayerNormalization(), [2, 3, 5]),
+        "lstm": (keras_layers.LSTM(3, return_sequences=True), [2, 4, 5]),
+        "gru": (keras_layers.GRU(3, return_sequences=True), [2, 4, 5]),
+        "attention": (keras_layers.MultiHeadAttention(num_heads=3, key_dim=2), [2, 4, 5]),
+    }
+    recorded = {}
+    for seed, (name, (layer, shape)) in enumerate(kinds.items()):
+        given = np.array([[0, 4, 2]]) if shape is None else values.random(shape, 100 + seed)
+        inputs = [given, given] if name == "attention" else [given]
+        layer(*inputs)  # creates the variables
+        for number, variable in enumerate(layer.weights):
+            value = values.random(tuple(variable.shape), 20 * seed + number)
+            is_variance = number == 3 and name == "batch_norm"
+            variable.assign(np.abs(value) + 1 if is_variance else value)
+        recorded[name + "/input"] = given
+        recorded[name + "/output"] = np.asarray(layer(*inputs))
+    checkpoint = tf.train.Checkpoint(**{name: layer for name, (layer, _) in kinds.items()})
+    checkpoint.write(oracle.PREFIX)
+    np.savez_compressed("expected_outputs.npz", **recorded)
+    oracle.record()
+    weights.record_objects(
+        checkpoint, [item for layer, _ in kinds.values() for item in layer.weights]
+    )
