@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # imported at first need
 _QUICK_INDEX_NBYTES = 1 << 20
 """If a name is missing, an index of up to this size is read to suggest similar names."""
 
+_UNNAMED = ("", "Variable")
+"""The names that TensorFlow gives to variables that a program did not name."""
+
 
 class Checkpoint(TensorMapping):
     """An open checkpoint: a read-only mapping from tensor names to numpy arrays.
@@ -461,21 +464,36 @@ class Checkpoint(TensorMapping):
 
     @cached_property
     def variable_names(self) -> Mapping[str, str]:
-        """Name of a tensor -> name of its variable, as far as a file of Keras tells it.
+        """Name of a tensor -> name of its variable in the program, where the two differ.
 
-        {} for all other files.  They are read at the first access.  The object graph of a
-        checkpoint has the names of its variables.
+        A file of Keras and the object graph of a checkpoint have such names; {} for all others.
+        They are read at the first access.  If the object graph has no name of a variable, a
+        SavedModel may have it.
 
         Raises:
             CorruptCheckpointError: the names are damaged.
+            CheckpointError: reading a graph failed; see `object_graph` and `meta_graph`.
 
         Examples:
             >>> from ckptparse import open_checkpoint
             >>> with open_checkpoint("fixtures/tf-2.21.0/keras_h5/model.keras") as ckpt:
             ...     ckpt.variable_names["layers/dense/vars/0"]
             'head/0'
+            >>> with open_checkpoint("fixtures/tf-2.21.0/layers/model.ckpt") as ckpt:
+            ...     ckpt.variable_names["lstm/cell/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+            'lstm/lstm_cell/kernel'
         """
-        return self._reader.variable_names()
+        if self.format in CONTAINERS:
+            return self._reader.variable_names()
+        if self.object_graph is None:  # TensorFlow 1: the names are those of variables
+            return {}
+        variables = [node.variable for node in self.object_graph.nodes()]
+        names = {each.checkpoint_key: each.full_name for each in variables if each is not None}
+        if any(name in _UNNAMED for name in names.values()) and self.meta_graph is not None:
+            for variable in self.meta_graph.variables:
+                if names.get(variable.checkpoint_key) in _UNNAMED:
+                    names[variable.checkpoint_key] = variable.name
+        return {key: name for key, name in names.items() if name not in (*_UNNAMED, key)}
 
     @cached_property
     def object_graph(self) -> ObjectGraph | None:

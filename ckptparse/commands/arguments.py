@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from ckptparse.checkpoint import Checkpoint
-from ckptparse.commands.full_names import read_full_names
 from ckptparse.commands.output import error_lines
 from ckptparse.errors import CheckpointError
 from ckptparse.opening import open_checkpoint
@@ -57,7 +56,7 @@ def open_paths(arguments: argparse.Namespace) -> Iterator[list[Checkpoint]]:
 def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
     """Return key -> full name of variables; {} and a message on stderr if a graph is damaged."""
     try:
-        return read_full_names(ckpt)
+        return dict(ckpt.variable_names)
     except CheckpointError as error:
         for line in error_lines(error, "ckptparse: full names are not shown: "):
             print(line, file=sys.stderr)

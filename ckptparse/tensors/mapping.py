@@ -219,6 +219,11 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
         """
         return {}
 
+    @property
+    def variable_names(self) -> Mapping[str, str]:
+        """Name of a tensor -> name of its variable in the program; see `Checkpoint`."""
+        return {}
+
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 

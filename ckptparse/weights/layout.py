@@ -1,8 +1,10 @@
 """Change the order of a kernel's axes from that of TensorFlow to that of PyTorch.
 
 The last part of a name tells kernels: ``kernel``, ``weights``, ``weight``, ``w``, ``filter``,
-``filters`` and ``pointwise_kernel``, ``pointwise_weights`` (of separable convolutions).  The suffix
-of an object-based checkpoint, ``/.ATTRIBUTES/VARIABLE_VALUE``, is not counted.
+``filters`` and ``pointwise_kernel``, ``pointwise_weights`` (of separable convolutions).  The
+suffixes ``/.ATTRIBUTES/VARIABLE_VALUE`` and ``:0``, and a ``_`` at the start of a part, are not
+counted.  If an object graph or a file of Keras has the name of the variable in the program, this
+name counts, too: a key such as ``optimizer/_trainable_variables/0`` tells nothing.
 
 ==========================  =====================  ============================  ================
 kernel                      TensorFlow             PyTorch                       axes
@@ -29,8 +31,9 @@ Everything else is left as it is, in particular:
 
 - embeddings: tables whose name ends in ``embeddings`` or the like; and ``weights``, ``weight``,
   ``w`` whose part before contains ``embed``;
-- kernels of three axes in ``query``, ``key``, ``value``, ``attention_output`` or a part that
-  contains ``einsum``: these are not convolutions, and PyTorch has no one form of them;
+- kernels of three axes in ``query``, ``key``, ``value``, ``attention_output``, in the attributes
+  of an attention layer (``_query_dense`` ... ``_output_dense``), or in a part that contains
+  ``einsum``: these are not convolutions, and PyTorch has no one form of them;
 - slots of optimizers, moving averages, and all other names.
 """
 
@@ -66,7 +69,17 @@ _DEPTHWISE_KERNELS = {"depthwise_kernel", "depthwise_weights"}
 _TABLES = {"weights", "weight", "w"}
 """Names of kernels, and in a scope of an embedding, names of its table."""
 
-_ATTENTION = {"query", "key", "value", "attention_output"}
+_ATTENTION = {
+    "query",
+    "key",
+    "value",
+    "attention_output",
+    "query_dense",
+    "key_dense",
+    "value_dense",
+    "output_dense",
+}
+"""Names of the layers in an attention layer, and of its attributes that refer to them."""
 
 _AXES = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}
 _DEPTHWISE_AXES = {3: (1, 2, 0), 4: (2, 3, 0, 1)}
@@ -84,8 +97,15 @@ class Change(NamedTuple):
     shape: tuple[int, ...]
 
 
-def find_change(name: str, shape: tuple[int, ...]) -> Change | None:
+def find_change(
+    name: str, shape: tuple[int, ...], variable_name: str | None = None
+) -> Change | None:
     """Return how a tensor changes, by the rules of this module; None if it stays as it is.
+
+    Args:
+        name: the name of the tensor.
+        shape: its shape.
+        variable_name: the name that its variable had in the program, if it is known.
 
     Examples:
         >>> from ckptparse.weights.layout import find_change
@@ -96,22 +116,33 @@ def find_change(name: str, shape: tuple[int, ...]) -> Change | None:
         >>> find_change("word_embeddings", (30000, 768)) is None
         True
     """
-    *scopes, last = name.partition(ATTRIBUTES)[0].lower().split("/")
-    scope = scopes[-1] if scopes else ""
+    names = [_last_parts(each) for each in (name, variable_name) if each is not None]
+    scopes, lasts = {scope for scope, _ in names}, {last for _, last in names}
     rank = len(shape)
-    is_kernel = last in _KERNELS
-    if last in _DEPTHWISE_KERNELS or (is_kernel and "depthwise" in scope):
+    is_kernel = not lasts.isdisjoint(_KERNELS)
+    if not lasts.isdisjoint(_DEPTHWISE_KERNELS) or (is_kernel and _any_has(scopes, "depthwise")):
         axes = _DEPTHWISE_AXES.get(rank)
         if axes is None:
             return None
         channels, multiplier, *sizes = (shape[axis] for axis in axes)
         return Change(axes, (channels * multiplier, 1, *sizes))
-    if not is_kernel or (last in _TABLES and "embed" in scope):
+    if not is_kernel or (not lasts.isdisjoint(_TABLES) and _any_has(scopes, "embed")):
         return None
-    if rank == 3 and (scope in _ATTENTION or "einsum" in scope):
+    if rank == 3 and (not scopes.isdisjoint(_ATTENTION) or _any_has(scopes, "einsum")):
         return None
     axes = _AXES.get(rank)
     return None if axes is None else Change(axes, tuple(shape[axis] for axis in axes))
+
+
+def _last_parts(name: str) -> tuple[str, str]:
+    """Return the last two parts of a name, in the form of the tables of this module."""
+    parts = name.partition(ATTRIBUTES)[0].lower().removesuffix(":0").split("/")
+    scope, last = (part.removeprefix("_") for part in ["", *parts][-2:])
+    return scope, last
+
+
+def _any_has(scopes: set[str], word: str) -> bool:
+    return any(word in scope for scope in scopes)
 
 
 class TorchLayout(TensorMapping):
@@ -123,10 +154,11 @@ class TorchLayout(TensorMapping):
 
     def __init__(self, source: TensorMapping) -> None:
         self._source = source
+        known = _find_variable_names(source)
         self.changes: Mapping[str, Change] = {
             info.name: change
             for info in source.infos()
-            for change in [find_change(info.name, info.shape)]
+            for change in [find_change(info.name, info.shape, known.get(info.name))]
             if change is not None
         }
 
@@ -170,3 +202,26 @@ class TorchLayout(TensorMapping):
 
     def __contains__(self, name: object) -> bool:
         return name in self._source
+
+
+def _find_variable_names(tensors: TensorMapping) -> dict[str, str]:
+    """Return name -> name of the variable in the program, of weights for which it is known.
+
+    The slot of an optimizer may have the name of a kernel (``Adam/m/dense/kernel``), so names of
+    state are left out.
+
+    Raises:
+        CheckpointError: reading a graph failed.
+    """
+    known = {}
+    for name in tensors:
+        place = tensors.origin(name)
+        while (next_place := place[0].origin(place[1])) != place:
+            place = next_place
+        mapping, key = place
+        if key in mapping.variable_names:
+            known[name] = mapping.variable_names[key]
+    if known:
+        roles = tensors.roles()
+        known = {name: known[name] for name in known if roles.get(name) != "state"}
+    return known

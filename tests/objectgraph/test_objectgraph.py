@@ -138,6 +138,19 @@ class TestAgainstTensorFlow:
             name: found[0] for name, found in keys.items() if name and len(found) == 1
         }
 
+    def test_names_of_variables(self, case: str) -> None:
+        said = load(case)[1]
+        full_names = {
+            attribute["checkpoint_key"]: attribute["full_name"]
+            for expected in said["nodes"]
+            for attribute in expected["attributes"]
+        }
+        unnamed = {key for key, name in full_names.items() if name in ("", "Variable")}
+        names = open_checkpoint(FIXTURES / case / said["prefix"]).variable_names
+        assert {key: name for key, name in names.items() if key not in unnamed} == {
+            key: name for key, name in full_names.items() if key not in unnamed and key != name
+        }
+
     def test_outline_counts_every_tensor_once(self, case: str) -> None:
         graph, _ = load(case)
         infos = {info.name: info for info in open_checkpoint(load_case(case).prefix).infos()}

@@ -12,7 +12,9 @@ from ckptparse import convert, open_checkpoint
 from ckptparse.tensors.pieces import join
 from ckptparse.weights.choice import choose
 from support.oracle import VGG, expected_array
+from support.repository import FIXTURES
 
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 RANDOM = np.random.default_rng(0)
 
 
@@ -39,6 +41,8 @@ CHANGED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "conv3d/kernel": ((4, 5, 6, 2, 3), (3, 2, 4, 5, 6)),
     "kernel": ((2, 3), (3, 2)),
     "layer/kernel/.ATTRIBUTES/VARIABLE_VALUE": ((2, 3), (3, 2)),
+    "layer/_kernel/.ATTRIBUTES/VARIABLE_VALUE": ((2, 3), (3, 2)),
+    "dense/dense/kernel:0": ((2, 3), (3, 2)),
     "albert/embedding_mapping/kernel": ((2, 3), (3, 2)),
 }
 
@@ -54,6 +58,8 @@ LEFT = {
     "conv/kernel/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE": (5, 6, 2, 3),
     "attention/query/kernel": (4, 2, 3),
     "attention/attention_output/kernel": (2, 3, 4),
+    "attention/_query_dense/kernel": (4, 2, 3),
+    "attention/_output_dense/_kernel": (2, 3, 4),
     "einsum_dense/kernel": (4, 2, 3),
     "x/kernel": (1, 2, 3, 4, 5, 6),
     "scalar/kernel": (),
@@ -77,6 +83,38 @@ def test_everything_else_is_left(name: str, shape: tuple[int, ...]) -> None:
     choice = choose({name: array}, layout="torch")
     assert choice.changes == {}
     assert np.array_equal(choice.tensors[name], array)
+
+
+class TestNamesOfVariables:
+    """Those of an object graph or of a file of Keras count, too."""
+
+    def changed(self, tensors: Any, **options: Any) -> set[str]:
+        return set(choose(tensors, layout="torch", **options).changes)
+
+    def test_keys_without_names(self) -> None:
+        keys = {f"optimizer/_trainable_variables/{i}{VALUE}" for i in (1, 2, 4, 8)}
+        with open_checkpoint(FIXTURES / "tf-2.21.0/keras_checkpoint/model.ckpt") as ckpt:
+            names = {ckpt.variable_names[key] for key in keys}
+            assert {name.rpartition("/")[2] for name in names} == {"kernel", "recurrent_kernel"}
+            assert self.changed(ckpt, weights_only=True) == keys
+            assert self.changed(ckpt) == keys  # no slots
+
+    def test_slots_with_the_names_of_kernels(self) -> None:
+        with open_checkpoint(FIXTURES / "tf-2.13.1/keras_adam/model.ckpt") as ckpt:
+            slot = f"optimizer/_variables/1{VALUE}"
+            assert ckpt.variable_names[slot] == "Adam/m/enc/kernel"
+            assert self.changed(ckpt) == {
+                f"model/layer_with_weights-{i}/kernel{VALUE}" for i in (0, 2)
+            }
+
+    def test_names_that_a_selection_gives(self) -> None:
+        with open_checkpoint(FIXTURES / "tf-2.21.0/keras_checkpoint/model.ckpt") as ckpt:
+            old = f"optimizer/_trainable_variables/1{VALUE}"
+            assert self.changed(ckpt.select(include=old, rename={old: "x"})) == {"x"}
+
+    def test_an_object_graph(self) -> None:
+        with open_checkpoint(FIXTURES / "tf-2.21.0/layers/model.ckpt") as ckpt:
+            assert self.changed(ckpt.object_graph.subtree("conv2d")) == {"_kernel"}
 
 
 def test_the_values(tmp_path: Any) -> None:
