@@ -21,7 +21,7 @@ from ckptparse.tensors.names import (
     require_names,
 )
 from ckptparse.tensors.numpy_index import Index
-from ckptparse.verification import Progress, VerifyReport, verify_tensors
+from ckptparse.verification import OnPiece, Progress, VerifyReport, verify_tensors
 from ckptparse.weights.selection import select
 
 if TYPE_CHECKING:  # imported at first need
@@ -589,7 +589,11 @@ class Checkpoint(TensorMapping):
     # Checks
 
     def verify(
-        self, names: Iterable[str] | None = None, *, progress: Progress | None = None
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        on_piece: OnPiece | None = None,
     ) -> VerifyReport:
         """Check every stored byte of the index and of tensors, and report all damage.
 
@@ -601,6 +605,10 @@ class Checkpoint(TensorMapping):
         Args:
             names: the tensors to check, each once; None for all tensors and the index.
             progress: called with (bytes checked so far, total bytes) after each tensor.
+            on_piece: called with each `Piece` of each tensor, as `read_pieces` yields them, while
+                it is checked.  So the values are used and checked in one pass, and damage of one
+                tensor does not end it.  Until the last piece of a tensor came, the tensor may be
+                damaged.  Tensors that cannot be read, such as variants, are only checked.
 
         Returns:
             A report that lists every damaged tensor; its `ok` is True if there is none.
@@ -614,7 +622,7 @@ class Checkpoint(TensorMapping):
             >>> open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt").verify().ok
             True
         """
-        return verify_tensors(self._reader, names, self._find, progress)
+        return verify_tensors(self._reader, names, self._find, progress, on_piece)
 
     # Closing
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckptparse.errors import CheckpointError, ChecksumError, CorruptCheckpointError
 from ckptparse.formats.reader import Entry, Reader, nbytes_of, prefetch_each
 from ckptparse.limits import MAX_DAMAGED_TENSORS
 from ckptparse.tensors.names import decode_name, require_names
 
+if TYPE_CHECKING:  # imported at first need
+    from ckptparse.tensors.pieces import Piece
+
 Progress = Callable[[int, int], object]
 """A function that is called with (bytes checked so far, total bytes)."""
+
+OnPiece = Callable[["Piece"], object]
+"""A function that is called with each piece of the tensors."""
 
 
 class Damage(NamedTuple):
@@ -126,6 +132,7 @@ def verify_tensors(
     names: Iterable[str] | None,
     find: Callable[[str], tuple[bytes, Entry]],
     progress: Progress | None,
+    on_piece: OnPiece | None = None,
 ) -> VerifyReport:
     """Check all bytes of tensors; without names, also all bytes of the index.
 
@@ -134,6 +141,7 @@ def verify_tensors(
         names: the tensors to check; None for all tensors and the index.
         find: returns the key and the entry of a name, or raises TensorNotFoundError.
         progress: called after each tensor; None for no calls.
+        on_piece: called with the pieces of all tensors, while they are checked; None for no calls.
 
     Raises:
         TensorNotFoundError: the checkpoint has no tensor with one of these names.
@@ -162,7 +170,7 @@ def verify_tensors(
             break
         num_tensors += 1
         try:
-            if reader.verify(key, entry):
+            if _verify(reader, key, entry, on_piece):
                 nbytes_checked += nbytes
             else:
                 unchecked.append(decode_name(key))
@@ -177,6 +185,18 @@ def verify_tensors(
         if progress is not None:
             progress(done, total)
     return VerifyReport(tuple(damaged), num_tensors, nbytes_checked, tuple(unchecked))
+
+
+def _verify(reader: Reader, key: bytes, entry: Entry, on_piece: OnPiece | None) -> bool:
+    """Check one tensor; see `Reader.verify`."""
+    if on_piece is None:
+        return reader.verify(key, entry)
+    from ckptparse.tensors.pieces import Piece
+
+    name, (dtype, shape) = decode_name(key), reader.form(key, entry)
+    return reader.verify_and_read(
+        key, entry, lambda start, values: on_piece(Piece(name, dtype, shape, start, values))
+    )
 
 
 def _too_much_damage(path: str) -> CheckpointError:

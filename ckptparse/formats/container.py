@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckptparse.errors import CheckpointError, ChecksumError, UnsupportedError
-from ckptparse.formats.reader import Reader
+from ckptparse.formats.reader import OnPiece, Reader
 from ckptparse.sources import MemorySource, Source
 from ckptparse.sources.base import require_inside
 from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.dtypes import name_of_array
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import Role
+from ckptparse.tensors.mapping import PIECE_NBYTES, Role
 from ckptparse.tensors.names import decode_name
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.tensors.pieces import cut
@@ -401,6 +401,18 @@ class ContainerReader(Reader):
         if entry.has_checksum:
             self._verified.add(key)
         return entry.has_checksum
+
+    def verify_and_read(self, key: bytes, entry: StoredArray, on_piece: OnPiece) -> bool:
+        """Check an array while it is read; see `Reader.verify_and_read`."""
+        check = entry.has_checksum
+        try:
+            for piece in entry.read_pieces(self._source_of(entry), PIECE_NBYTES, check=check):
+                on_piece(*piece)
+        except UnsupportedError:
+            return self.verify(key, entry)
+        if check:
+            self._verified.add(key)
+        return check
 
     def forget_verified(self) -> None:
         """Have every checksum compared again when it is next needed."""

@@ -24,7 +24,7 @@ from ckptparse.errors import CheckpointError, NotACheckpointError, UnsupportedEr
 from ckptparse.formats.container import StoredArray, crc32_of_range, require_crc32
 from ckptparse.formats.keras_config import KerasDescription, describe_archive
 from ckptparse.formats.keras_h5 import KerasH5Reader, list_arrays
-from ckptparse.formats.reader import Reader
+from ckptparse.formats.reader import OnPiece, Reader
 from ckptparse.limits import (
     MAX_CONFIG_NBYTES,
     MAX_FREE_INFLATED_CONFIG_NBYTES,
@@ -88,6 +88,13 @@ class KerasReader(KerasH5Reader):
         with located(file=self._source.name):
             self._require_intact()
             super().verify(key, entry)
+        return True
+
+    def verify_and_read(self, key: bytes, entry: StoredArray, on_piece: OnPiece) -> bool:
+        """Check the HDF5 file, and read an array; see `Reader.verify_and_read`."""
+        with located(file=self._source.name):
+            self._require_intact()
+            super().verify_and_read(key, entry, on_piece)
         return True
 
     def _require_intact(self) -> None:

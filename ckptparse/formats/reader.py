@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ckptparse.errors import CheckpointError
+from ckptparse.errors import CheckpointError, UnsupportedError
 from ckptparse.tensors.info import TensorForms, TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, Role
 from ckptparse.tensors.numpy_index import Index
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Entry = Any
 """The entry of one tensor; each format has a class of its own.  `find` returns it for `read`."""
+
+OnPiece = Callable[[int, "NDArray[Any]"], object]
+"""Called with the number of elements before a piece of a tensor, and the piece."""
 
 
 class Reader(ABC):
@@ -113,6 +116,23 @@ class Reader(ABC):
         for _ in self.read_pieces(key, entry, PIECE_NBYTES):
             pass
         return False
+
+    def verify_and_read(self, key: bytes, entry: Entry, on_piece: OnPiece) -> bool:
+        """Check all bytes of a tensor, as `verify` does, and pass its pieces to a function.
+
+        A format that can do both in one pass overrides this.  A tensor that cannot be read as an
+        array is only checked.
+
+        Returns:
+            The result of `verify`.
+        """
+        is_checked = self.verify(key, entry)
+        try:
+            for start, values in self.read_pieces(key, entry, PIECE_NBYTES):
+                on_piece(start, values)
+        except UnsupportedError:
+            pass
+        return is_checked
 
     def for_one_loop(self) -> Reader:
         """Return a reader of the same open files, for one loop over many tensors.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ckptparse.encoding.crc32c import crc32c, mask
-from ckptparse.errors import CheckpointError, CorruptCheckpointError, located
+from ckptparse.errors import CheckpointError, CorruptCheckpointError, UnsupportedError, located
 from ckptparse.formats.bundle.entries import Entry
 from ckptparse.formats.bundle.index import BundleIndex, StoredSlice
 from ckptparse.formats.bundle.infos import BundleInfos, is_swapped
@@ -21,13 +21,14 @@ from ckptparse.formats.bundle.payload import (
     verify_payload,
 )
 from ckptparse.formats.bundle.shards import ReadLimit, Shards, is_kept_open, with_format_hint
-from ckptparse.formats.reader import Reader
+from ckptparse.formats.reader import OnPiece, Reader
 from ckptparse.sources import MemorySource, PreadSource, Source
 from ckptparse.sources.ranges import PrefetchedSource
 from ckptparse.tensors.arrays import read_part, require_shape, take
 from ckptparse.tensors.assembly import assemble
 from ckptparse.tensors.dtypes import BOOL, STRING, VARIANT, lookup, numpy_dtype, require_readable
 from ckptparse.tensors.info import TensorForms, TensorInfo
+from ckptparse.tensors.mapping import PIECE_NBYTES
 from ckptparse.tensors.numpy_index import Index, select_elements
 from ckptparse.tensors.partitions import require_tiling, resolve_all
 
@@ -401,6 +402,19 @@ class BundleReader(Reader):
             for piece, shard in zip(pieces, shards):
                 self._verify_stored(shard, piece.key, piece.entry)
         return is_known
+
+    def verify_and_read(self, key: bytes, entry: Entry, on_piece: OnPiece) -> bool:
+        """Check a tensor while it is read; see `Reader.verify_and_read`."""
+        reader = self
+        if not self._verify:
+            reader = copy(self)
+            reader._verify = True
+        try:
+            for start, values in reader.read_pieces(key, entry, PIECE_NBYTES):
+                on_piece(start, values)
+        except UnsupportedError:  # its elements are no array, but have a checksum
+            return self.verify(key, entry)
+        return True
 
     def _verify_stored(self, shard: Source, key: bytes, entry: Entry) -> None:
         """Check a tensor, or a slice, that is stored in one piece."""
