@@ -219,7 +219,7 @@ def compute_statistics(
     tensors: Mapping[str, Any], *, progress: Progress | None = None
 ) -> StatsReport:
     """Return the statistics of all tensors of a mapping; see `ckptparse.stats`."""
-    found: dict[str, _Tensor] = {}
+    collected = Collector()
     names, not_read = list(tensors), []
     total = None
     if isinstance(tensors, TensorMapping):
@@ -228,19 +228,36 @@ def compute_statistics(
         names = [info.name for info in infos if not _is_unreadable(info)]
         total = sum(info.nbytes for info in infos if not _is_unreadable(info))
     done = 0
-    moments: Moments | None = None
     for piece in read_pieces(tensors, names, PIECE_NBYTES):
-        if not piece.start:
-            moments = None
-        moments = _add(moments, piece)
+        collected.add(piece)
         done += piece.values.nbytes
+        if progress is not None and is_last(piece):
+            progress(done, None if total is None else max(done, total))
+    return collected.report(not_read)
+
+
+class Collector:
+    """Statistics of tensors that come piece by piece, one tensor after the other.
+
+    A tensor counts when its last piece is added.  One that ends early, because it is damaged, does
+    not.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, _Tensor] = {}
+        self._moments: Moments | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Add the next piece."""
+        self._moments = _add(self._moments if piece.start else None, piece)
         if is_last(piece):
             size = math.prod(piece.shape)
             nbytes = size * piece.values.itemsize
-            found[piece.name] = _Tensor(size, nbytes, moments)
-            if progress is not None:
-                progress(done, None if total is None else max(done, total))
-    return StatsReport(found, tuple(not_read))
+            self._found[piece.name] = _Tensor(size, nbytes, self._moments)
+
+    def report(self, not_read: Iterable[str] = ()) -> StatsReport:
+        """Return the statistics of all tensors; see `StatsReport`."""
+        return StatsReport(self._found, tuple(not_read))
 
 
 def _is_unreadable(info: TensorInfo) -> bool:
