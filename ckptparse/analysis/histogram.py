@@ -172,7 +172,8 @@ def count_elements(values: NDArray[Any]) -> GrowingHistogram:
 
 def _count_chunk(chunk: NDArray[Any]) -> GrowingHistogram:
     """Return the histogram of a few elements."""
-    numbers = chunk.astype(np.float64)
+    with np.errstate(all="ignore"):  # some conversions of infinite numbers warn
+        numbers = chunk.astype(np.float64)
     low, high = float(numbers.min()), float(numbers.max())  # NaN if any element is NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         numbers = numbers[np.isfinite(numbers)]

@@ -106,7 +106,7 @@ def _compute(flat: NDArray[Any]) -> Moments:
     """Return the moments of an array of one dimension, on one core."""
     whole = Moments()
     is_complex = flat.dtype.kind == "c"
-    is_of_numpy = flat.dtype.kind in "biuf" and flat.dtype.isbuiltin == 1
+    is_of_numpy = flat.dtype.isbuiltin != 2  # 2: of ml_dtypes; 0: with a byte order of its own
     buffers = _Buffers(min(flat.size, _CHUNK_SIZE))
     with np.errstate(all="ignore"):  # some builds of BLAS set flags without a reason
         for start in range(0, flat.size, _CHUNK_SIZE):

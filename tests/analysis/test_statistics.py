@@ -110,6 +110,25 @@ def test_small_dtypes(name: str) -> None:
     assert isinstance(found.max, int) == ("int" in name)
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "u4"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_byte_order_of_its_own(order: str, dtype: str) -> None:
+    """`dtype.isbuiltin` is 0 for these, and V1 gives such arrays."""
+    values = (np.arange(1, 40) * 1.1).astype(dtype)
+    require_equal(stats({"x": values.astype(values.dtype.newbyteorder(order))})["x"], values)
+    largest = np.array([np.finfo("f8").max, -1]).astype(np.dtype("f8").newbyteorder(order))
+    assert stats({"x": largest})["x"].max == np.finfo("f8").max
+
+
+def test_doubles_of_v1() -> None:
+    case = load_case("tf-2.21.0/v1_dtypes")
+    values = expected_array(case, "float64/vector")
+    found = stats(case.path)["float64/vector"]
+    assert found.inf == np.isinf(values).sum() == 2
+    assert found.mean == pytest.approx(values[np.isfinite(values)].mean())
+    assert found.zeros == (values == 0).sum()
+
+
 def test_a_checkpoint_and_its_path_give_the_same() -> None:
     with open_checkpoint(VGG.prefix) as ckpt:
         report = stats(ckpt)
