@@ -452,6 +452,7 @@ def _save_files(
     """Save one file, or a set of files whose last one completes it."""
     from ckptparse.exports import hdf5, npz, pytorch, safetensors
     from ckptparse.outputs import folder_for
+    from ckptparse.outputs.single import remove_leftovers
 
     if format == "h5" and is_url(path):
         raise UnsupportedError(
@@ -470,7 +471,7 @@ def _save_files(
     try:
         folder.prepare()
         with folder.lock():
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
             taken = _require_place(folder, base, path, format, overwrite=overwrite)
         if format == "safetensors":
             files = list(
@@ -563,11 +564,4 @@ def _publish(folder: Folder, path: str, files: list[tuple[str, Output]], old: li
     folder.sync()
     for name in old:
         if name != last:
-            folder.remove(name)
-
-
-def _remove_leftovers(folder: Folder) -> None:
-    """Remove the files of writers that were killed, unless they have another name, too."""
-    for name in folder.left_temporaries():
-        if not folder.other_names(name):
             folder.remove(name)
