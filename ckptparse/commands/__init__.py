@@ -25,6 +25,7 @@ from ckptparse.commands import (
     graph,
     ls,
     merge,
+    report,
     run,
     show,
     stats,
@@ -36,7 +37,7 @@ from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, tree, show, verify, stats, diff, convert, average, merge, run, graph)
+COMMANDS = (ls, tree, show, verify, stats, diff, convert, average, merge, report, run, graph)
 
 SUCCESS, FAILURE, ERROR = 0, 1, 2
 
@@ -90,8 +91,8 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="ckptparse",
         description="Inspect, verify, compare and convert TensorFlow checkpoints. TensorFlow is not"
         " needed.",
-        epilog="Exit status: 0 success; 1 no such tensor, verify found damage, or diff found"
-        " differences; 2 other errors.",
+        epilog="Exit status: 0 success; 1 no such tensor, verify or report found damage, or diff"
+        " found differences; 2 other errors.",
     )
     parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 _REGULAR_EXPRESSION = "re:"
 
 
-def add_choice(parser: argparse.ArgumentParser, *, names: bool = True) -> None:
+def add_choice(parser: argparse.ArgumentParser, *, names: bool = True, dtype: bool = True) -> None:
     """Add the options.
 
     Args:
         parser: the parser of the command.
         names: whether to add --names; False for a command in which it has another meaning.
+        dtype: whether to add --dtype; False for a command that shows the values as they are stored.
     """
     group = parser.add_argument_group("which tensors, and under which names")
     group.add_argument(
@@ -65,9 +66,12 @@ def add_choice(parser: argparse.ArgumentParser, *, names: bool = True) -> None:
             " objects, which are applied one after the other; the rules of --rename are added to"
             " the last one",
         )
-    group.add_argument(
-        "--dtype", metavar="D", help="cast floating-point tensors to a dtype, such as bfloat16"
-    )
+    if dtype:
+        group.add_argument(
+            "--dtype", metavar="D", help="cast floating-point tensors to a dtype, such as bfloat16"
+        )
+    else:
+        parser.set_defaults(dtype=None)
 
 
 def choose_from(
