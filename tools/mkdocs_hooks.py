@@ -9,6 +9,7 @@ these hooks
 - allow line breaks inside long names, in code and in tables, at a dot, a slash, an underscore and
   similar places only;
 - replace ``...`` after ``$ ckptparse COMMAND --help`` by the help text of the command;
+- make the page of `ckptparse report` for a fixture, and add a link to it at the end of report.md;
 - stop the build if a page loads anything from another host.
 """
 
@@ -20,6 +21,7 @@ import posixpath
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ BORROWED = {
     "benchmarks/README.md": "benchmarks-method.md",
 }
 """Path of a Markdown file outside docs/ -> path of its page."""
+
+_SAMPLE, _SAMPLE_PAGE = "report-sample.html", "report.md"
+_SAMPLE_SOURCE = "fixtures/tf-1.15.5/training_graph"
 
 _LINK = re.compile(r"\[(?P<text>[^\[\]]+)\]\((?P<path>[^)#:\s]+\.md)(?P<anchor>#[^)\s]*)?\)")
 _HELP = re.compile(r"^\$ ckptparse (?P<words>[a-z ]*)--help\n\.\.\.$", re.MULTILINE)
@@ -59,10 +64,19 @@ _FOREIGN = re.compile(
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages of `BORROWED`."""
+    """Add the pages of `BORROWED`, and the sample of a report."""
     for source, page in BORROWED.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    files.append(File.generated(config, _SAMPLE, content=_make_sample()))
     return files
+
+
+def _make_sample() -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, _SAMPLE)
+        command = [sys.executable, "-m", "ckptparse", "report", _SAMPLE_SOURCE, "-o", str(path)]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        return path.read_text(encoding="utf-8")
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
@@ -79,6 +93,8 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
         path = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
         return f"[{link['text']}]({path}{link['anchor'] or ''})"
 
+    if page.file.src_uri == _SAMPLE_PAGE:
+        markdown += f"\n## Sample\n\n[The page of `{_SAMPLE_SOURCE}`]({_SAMPLE})\n"
     markdown = _LINK.sub(lead_to_page, markdown)
     return _HELP.sub(lambda command: f"{command[0][:-4]}\n{_help(command['words'])}", markdown)
 
