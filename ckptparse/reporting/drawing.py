@@ -10,7 +10,7 @@ from ckptparse.display.text import count, format_nbytes, printable
 from ckptparse.reporting.markup import Markup, element, join, shorten
 from ckptparse.reporting.treemap import HEADER_HEIGHT, Tile
 
-_LETTER_WIDTH = 6.6
+_LETTER_WIDTH = 7.0
 """Width of a letter of the labels, which the style sheet makes 11 pixels high."""
 
 _FEWEST_LETTERS = 6
@@ -68,7 +68,11 @@ def _draw_tile(tile: Tile) -> Markup:
 def _draw_labels(tile: Tile, size: str) -> Iterator[Markup]:
     """Yield the label, and the size if there is a place for it."""
     x, y, width, height = tile.box
-    label = f"{tile.num_tensors:,} smaller" if tile.scope is None else printable(tile.scope.label)
+    label = (
+        f"{tile.num_tensors:,} smaller"
+        if tile.scope is None
+        else printable(shorten(tile.scope.label))
+    )
     room = int((width - 2 * _MARGIN) / _LETTER_WIDTH)
     if height < _LINE_HEIGHT + 2 or room < min(_FEWEST_LETTERS, len(label)):
         return

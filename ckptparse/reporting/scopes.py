@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from ckptparse.reporting.examination import Row
 from ckptparse.tensors.names import ATTRIBUTES
@@ -15,36 +15,62 @@ _FREE_SCOPES = 10_000
 
 
 class Scope:
-    """A scope, or a tensor, which is a scope without children.
+    """A scope; or a tensor, which has no children.
 
     Attributes:
-        name: its whole name.
-        label: the last part of it.
+        label: its name in the scope around it.
         num_tensors: number of tensors in it.
         nbytes: number of their bytes.
         num_damaged: number of those that are damaged.
         children: the scopes and tensors in it, the largest first.
     """
 
-    __slots__ = ("_by_label", "children", "label", "name", "nbytes", "num_damaged", "num_tensors")
+    # A scope does not hold its whole name: the names of all scopes of a tensor with a long name
+    # together would be much longer than this name.
+    __slots__ = (
+        "_by_label",
+        "_row",
+        "_scope",
+        "children",
+        "label",
+        "nbytes",
+        "num_damaged",
+        "num_tensors",
+    )
 
-    def __init__(self, name: str, label: str) -> None:
-        self.name = name
+    def __init__(self, label: str, scope: Scope | None, row: Row | None = None) -> None:
+        """
+        Args:
+            label: its name in the scope around it.
+            scope: the scope around it; None for the root.
+            row: the tensor; None for a scope.
+        """
         self.label = label
         self.num_tensors = 0
         self.nbytes = 0
         self.num_damaged = 0
         self.children: list[Scope] = []
+        self._scope = scope
+        self._row = row
         self._by_label: dict[str, Scope] = {}
 
     @property
+    def name(self) -> str:
+        """Its whole name; "" for the root."""
+        if self._row is not None:
+            return self._row.name
+        if self._scope is None or self._scope._scope is None:
+            return self.label
+        return f"{self._scope.name}/{self.label}"
+
+    @property
     def is_tensor(self) -> bool:
-        """Whether there is nothing in it."""
-        return not self.children
+        """Whether it is a tensor."""
+        return self._row is not None
 
     @property
     def scopes(self) -> list[Scope]:
-        """The children that are no tensors."""
+        """The children that are scopes."""
         return [child for child in self.children if not child.is_tensor]
 
     def _count(self, row: Row) -> None:
@@ -52,44 +78,41 @@ class Scope:
         self.nbytes += row.nbytes
         self.num_damaged += row.state == "damaged"
 
-    def _child(self, name: str, label: str) -> Scope:
-        child = self._by_label.get(label)
-        if child is None:
-            child = self._by_label[label] = Scope(name, label)
-            self.children.append(child)
-        return child
-
     def _finish(self) -> None:
         """Sort the children, and join each scope with its only child, if that is a scope."""
+        self._by_label = {}
         for child in self.children:
             child._finish()
-        while len(self.children) == 1 and self.children[0].children and self.name:
+        while self._scope is not None and len(self.children) == len(self.scopes) == 1:
             (only,) = self.children
-            self.name, self.label = only.name, f"{self.label}/{only.label}"
+            self.label = f"{self.label}/{only.label}"
             self.children = only.children
-        self._by_label = {}
-        self.children.sort(key=lambda child: (-child.nbytes, child.name))
+            for child in self.children:
+                child._scope = self
+        self.children.sort(key=lambda child: -child.nbytes)
 
 
-def build_scopes(rows: Iterable[Row]) -> Scope:
-    """Return the root of the scopes of tensors; its name is ""."""
-    root = Scope("", "")
-    rows = list(rows)
+def build_scopes(rows: Sequence[Row]) -> Scope:
+    """Return the root of the scopes of tensors.  Of equal size, the first tensors come first."""
+    root = Scope("", None)
     left = _FREE_SCOPES + len(rows)
     for row in rows:
-        path = row.name.partition(ATTRIBUTES)[0]
-        parts = path.split("/", _DEEPEST)
+        *labels, label = row.name.partition(ATTRIBUTES)[0].split("/", _DEEPEST)
         scope = root
         scope._count(row)
-        for i, label in enumerate(parts[:-1], 1):
-            if label not in scope._by_label:
+        for i, part in enumerate(labels):
+            inner = scope._by_label.get(part)
+            if inner is None:
                 if not left:
+                    label = "/".join([*labels[i:], label])
                     break
                 left -= 1
-            scope = scope._child("/".join(parts[:i]), label)
+                inner = scope._by_label[part] = Scope(part, scope)
+                scope.children.append(inner)
+            scope = inner
             scope._count(row)
         # A tensor gets a place of its own beside a scope, or another tensor, of its name.
-        leaf = Scope(row.name, row.name[len(scope.name) :].lstrip("/").partition(ATTRIBUTES)[0])
+        leaf = Scope(label, scope, row)
         leaf._count(row)
         scope.children.append(leaf)
     root._finish()

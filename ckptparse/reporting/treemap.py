@@ -135,13 +135,10 @@ def arrange(root: Scope, width: float, height: float) -> list[Tile]:
     Tensors without bytes have none.
 
     Args:
-        root: the scope to draw.  Its children are the outermost rectangles; if there is only one
-            child, the children of this one are.
+        root: the scope to draw; its children are the outermost rectangles.
         width: width of the treemap.
         height: its height.
     """
-    while len(root.children) == 1 and root.children[0].children:
-        (root,) = root.children
     return list(_arrange(root, Box(0.0, 0.0, width, height), 0, None))
 
 
