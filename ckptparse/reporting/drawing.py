@@ -94,7 +94,7 @@ def _fit(text: str, room: int) -> str:
     """Return a text, or the start and the end of it, not wider than a number of letters."""
     if _width(text[: room + 1]) <= room:
         return text
-    start, end = text[: room // 2], text[-(room - 1) // 2 :]
+    start, end = text[: room // 2], text[-((room - 1) // 2) :]
     while _width(start) > room // 2:
         start = start[:-1]
     while _width(end) > (room - 1) // 2:

@@ -211,15 +211,11 @@ class _RowMaker(NamedTuple):
             None if info is None else info.shape,
             0 if info is None else info.size,
             0 if info is None else info.nbytes,
-            statistics if info is not None and _is_number(info) else None,
+            statistics if info is not None and has_numbers(info.dtype) else None,
             None if statistics is None else self.histograms.get(source),
             state,
             self.roles.get(source),
         )
-
-
-def _is_number(info: TensorInfo) -> bool:
-    return has_numbers(info.dtype)
 
 
 def _find_infos(ckpt: Checkpoint, names: Iterable[str]) -> dict[str, TensorInfo]:

@@ -31,7 +31,8 @@
   const compareTexts = new Intl.Collator("en", { numeric: true }).compare;
   const numberOf = (cell) => {
     const text = cell.dataset.n ?? cell.textContent.replaceAll(",", "");
-    return text === "" ? null : Number.parseFloat(text);
+    const number = Number.parseFloat(text.replace("inf", "Infinity"));
+    return Number.isNaN(number) ? null : number;
   };
   const sort = (header) => {
     const column = header.cellIndex;
@@ -45,7 +46,7 @@
       const [x, y] = [keys.get(a), keys.get(b)];
       if (!isNumber) return order * compareTexts(x, y);
       if (x === null || y === null) return (x === null) - (y === null);
-      return order * (y - x);
+      return x === y ? 0 : order * (y > x ? 1 : -1);  // infinite numbers have no difference
     };
     body.append(...all.sort(compare));
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");

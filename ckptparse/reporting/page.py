@@ -6,11 +6,11 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
-from functools import lru_cache
 from importlib.resources import files
 
 from ckptparse.analysis.statistics import Statistics
 from ckptparse.display.text import count, format_nbytes, format_number, format_shape
+from ckptparse.reporting.description import last_part
 from ckptparse.reporting.drawing import draw_histogram, draw_share, draw_treemap
 from ckptparse.reporting.examination import MOST_HISTOGRAMS, Examination, Row
 from ckptparse.reporting.markup import Markup, element, join, shorten
@@ -32,7 +32,7 @@ MOST_REMARKS = 200
 """Number of tensors that are listed as suspicious."""
 
 MOST_OPEN = 20
-"""Longer lists of them are folded."""
+"""Longer lists of tensors or scopes are folded."""
 
 _WIDE, _NARROW = (1000.0, 460.0), (360.0, 420.0)
 """Sizes of the two treemaps, of which one is shown."""
@@ -84,7 +84,7 @@ def render(found: Examination, version: str, most_rows: int = MOST_ROWS) -> Iter
     yield element("meta", name="color-scheme", content="light dark")
     yield f"\n{element('title', f'{title} - checkpoint report')}\n"
     yield f"<style>{style}</style>\n</head>\n<body>\n"
-    yield element("header", element("h1", title), _render_verdict(found), id="top")
+    yield element("header", element("h1", title), _render_verdict(found))
     yield "\n<main>\n"
     for section in (
         _render_damage(found),
@@ -99,7 +99,6 @@ def render(found: Examination, version: str, most_rows: int = MOST_ROWS) -> Iter
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-@lru_cache(maxsize=2)
 def _read_asset(name: str) -> str:
     """Return a file of this package."""
     return files("ckptparse.reporting").joinpath(name).read_text(encoding="utf-8")
@@ -128,12 +127,11 @@ def _render_verdict(found: Examination) -> Markup:
         return element("p", "Damaged: ", _count_damage(found), class_="verdict bad")
     if report.unchecked:
         text = (
-            f"No damage found. {count(len(report.unchecked), 'tensor')} of"
-            f" {report.num_tensors:,} could not be compared with a checksum, because the file has"
-            " none of them."
+            "No damage found. There is no checksum to compare for"
+            f" {len(report.unchecked):,} of {count(report.num_tensors, 'tensor')}."
         )
         return element("p", text, class_="verdict unknown")
-    text = f"Intact: all {count(report.num_tensors, 'tensor')} have the checksums that were stored."
+    text = f"Intact: all checksums were compared ({count(report.num_tensors, 'tensor')})."
     return element("p", text, class_="verdict good")
 
 
@@ -168,10 +166,9 @@ def _render_cause(cause: Cause, folder: str) -> Markup:
     def relative(text: str) -> str:
         return text.replace(folder, "") if folder else text
 
-    place = [relative(error.file)] if error.file else []
+    place = [last_part(error.file)[1]] if error.file else []
     if error.offset is not None:
         place.append(f"byte {error.offset:,}")
-    lines = [element("strong", relative(error.message))]
     rows = [("where", ", ".join(place)), ("expected", error.expected), ("found", error.found)]
     if cause.names:
         names = [shorten(name) for name in cause.names[:MOST_NAMES]]
@@ -179,7 +176,8 @@ def _render_cause(cause: Cause, folder: str) -> Markup:
         lost = f"{count(len(cause.names), 'tensor')}, {format_nbytes(cause.nbytes)}: "
         lost += ", ".join(names) + (f", and {more:,} more" if more > 0 else "")
         rows.append(("lost", lost))
-    return element("li", *lines, _render_pairs((key, relative(x)) for key, x in rows if x))
+    pairs = _render_pairs((key, relative(text)) for key, text in rows if text)
+    return element("li", element("strong", relative(error.message)), pairs)
 
 
 # Summary
@@ -352,7 +350,7 @@ def _render_children(scope: Scope, whole: int, shown: Set[int]) -> Markup:
         )
         inner = _render_children(child, whole, shown)
         if inner:
-            is_open = child.nbytes > whole / 2
+            is_open = child.nbytes > whole / 2 and len(child.scopes) <= MOST_OPEN
             line = element("details", element("summary", line), inner, open=is_open)
         else:
             line = element("div", line, class_="leaf")

@@ -90,8 +90,9 @@ def squarify(sizes: Sequence[float], box: Box) -> list[Box]:
                 break
             total, stop = longer, stop + 1
         share = total / left if left else 0.0
+        is_column = box.width >= box.height
         row, box = _cut(box, min(share, 1.0))
-        boxes += _fill(row, sizes[start:stop], total, is_column=row.width <= row.height)
+        boxes += _fill(row, sizes[start:stop], total, is_column=is_column)
         left -= total
         start = stop
     return boxes
