@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ckptparse
-from ckptparse.commands import COMMANDS, main
+from ckptparse.commands import COMMANDS
 from support.builders import Partitioned, write_bundle
 from support.damage import copy_case, flip_bit
 from support.oracle import FC6, MATRIX, PARTITIONED, VGG, expected_array, load_case
@@ -21,21 +21,6 @@ from support.oracle import FC6, MATRIX, PARTITIONED, VGG, expected_array, load_c
 NAMES = load_case("tf-2.21.0/names")
 STRINGS = load_case("tf-2.21.0/strings")
 DTYPES = load_case("tf-2.21.0/dtypes")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        try:
-            status = main([str(argument) for argument in argv])
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 class TestLs:

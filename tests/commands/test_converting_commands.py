@@ -12,28 +12,12 @@ import numpy as np
 import pytest
 
 from ckptparse import open_checkpoint, save_checkpoint
-from ckptparse.commands import main
 from support.contents import contents
 from support.oracle import VGG, expected_array, load_case
 from support.repository import ROOT
 
 TRAINED = load_case("tf-1.15.5/training_graph")
 AVERAGE = "conv/kernel/ExponentialMovingAverage"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        try:
-            status = main([str(argument) for argument in argv])
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 class TestConvert:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from ckptparse import MissingShardError, TruncatedError, open_checkpoint
-from ckptparse.commands import main
 from ckptparse.tensors.names import natural_key
 from support.builders import write_bundle
 from support.damage import POINTER, copy_case
@@ -20,18 +19,6 @@ from support.oracle import load_case
 from support.repository import FIXTURES
 
 DATA = ".data-00000-of-00001"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        status = main([str(argument) for argument in argv])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -10,23 +10,10 @@ import numpy as np
 import pytest
 
 from ckptparse import CheckpointNotFoundError, CorruptCheckpointError, open_checkpoint
-from ckptparse.commands import main
 from support.builders import write_bundle
 from support.constants import load_constants
 from support.oracle import load_case
 from support.repository import FIXTURES
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        status = main([str(argument) for argument in argv])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 def prefix(case: str) -> Path:
