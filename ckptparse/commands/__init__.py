@@ -32,12 +32,13 @@ from ckptparse.commands import (
     tree,
     verify,
 )
+from ckptparse.commands.completion import SHELLS, print_completion
 from ckptparse.commands.output import error_lines
 from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
-COMMANDS = (ls, tree, show, verify, stats, diff, convert, average, merge, report, run, graph)
+COMMANDS = (ls, tree, show, verify, stats, diff, convert, average, merge, report, graph, run)
 
 SUCCESS, FAILURE, ERROR = 0, 1, 2
 
@@ -51,7 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    arguments = _build_parser().parse_args(argv)
+    parser = _build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.print_completion is not None:
+        arguments.run = lambda _: print_completion(parser, arguments.print_completion)
+    elif arguments.run is None:
+        parser.error("the following arguments are required: COMMAND")
     if arguments.run == run.run:  # the script handles its own output and errors
         return run.run(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every encoding has all characters
@@ -95,7 +101,14 @@ def _build_parser() -> argparse.ArgumentParser:
         " found differences; 2 other errors.",
     )
     parser.add_argument("--version", action="version", version=f"ckptparse {ckptparse.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument(
+        "--print-completion",
+        metavar="SHELL",
+        choices=SHELLS,
+        help=f"print the script for the completion of a shell: {', '.join(SHELLS)}",
+    )
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for module in COMMANDS:
         text = (module.__doc__ or "").strip()
         command = commands.add_parser(

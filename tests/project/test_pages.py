@@ -40,6 +40,7 @@ SHELL_PAGES = [
     "docs/development/documentation.md",
     "docs/getting-started.md",
     "docs/index.md",
+    "docs/reference/command-line.md",
 ]
 
 OPTIONAL = ["dask", "fsspec", "torch", "transformers", "safetensors"]
