@@ -12,7 +12,7 @@ import numpy as np
 from ckptparse.errors import ConflictError
 from ckptparse.tensors.dtypes import lookup, number_of, numpy_dtype
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
+from ckptparse.tensors.mapping import PIECE_NBYTES, Role, TensorMapping
 from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.tensors.pieces import Piece, is_last, join
@@ -387,6 +387,26 @@ class Average(TensorMapping):
         """
         name = self._require(name)
         return [own_origin(self, mapping, name) for mapping in self._mappings]
+
+    def roles(self) -> dict[str, Role]:
+        """Return the roles of tensors, as the graphs of the mappings define them.
+
+        Returns:
+            Name -> role, as for `Checkpoint.roles`, of the first mapping that has one.
+
+        Raises:
+            CheckpointError: reading a graph failed.
+
+        Examples:
+            >>> from ckptparse import average, open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> average([ckpt, ckpt]).roles()["conv/kernel/Adam"]
+            'state'
+        """
+        found: dict[str, Role] = {}
+        for mapping in reversed(self._mappings):
+            found.update(mapping.roles())
+        return found
 
     def _require(self, name: str) -> str:
         """Return the name, after checking that there is such a tensor.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ckptparse.errors import ConflictError
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping
+from ckptparse.tensors.mapping import PIECE_NBYTES, Role, TensorMapping
 from ckptparse.tensors.names import not_found, require_names
 from ckptparse.tensors.numpy_index import Index
 from ckptparse.tensors.pieces import Piece, is_last
@@ -307,6 +307,28 @@ class Merge(TensorMapping):
         return order, by_provider
 
     select = select
+
+    def roles(self) -> dict[str, Role]:
+        """Return the roles of tensors, as the graphs of the mappings that provide them define them.
+
+        Returns:
+            Name -> role, as for `Checkpoint.roles`.
+
+        Raises:
+            CheckpointError: reading a graph failed.
+
+        Examples:
+            >>> from ckptparse import merge, open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
+            >>> merge(ckpt, {"x": 1.0}).roles()["conv/kernel/Adam"]
+            'state'
+        """
+        roles = [mapping.roles() for mapping in self._mappings]
+        return {
+            name: roles[number][name]
+            for name, number in self._providers.items()
+            if name in roles[number]
+        }
 
     def __repr__(self) -> str:
         return f"<Merge of {len(self._mappings)} mappings, {len(self)} tensors>"

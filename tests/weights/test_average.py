@@ -423,3 +423,12 @@ class TestCheckpoints:
         with open_checkpoint(PARTITIONED.prefix) as ckpt:
             mean = average([ckpt, ckpt], on_conflict="last").read(MATRIX, np.s_[1:3])
             np.testing.assert_array_equal(mean, ckpt.read(MATRIX, np.s_[1:3]))
+
+    def test_the_first_graph_defines_the_roles(self) -> None:
+        with open_checkpoint(load_case("tf-1.15.5/training_graph").prefix) as ckpt:
+            plain = dict(ckpt)
+            for mappings in ([ckpt, ckpt], [ckpt, plain], [plain, ckpt]):
+                mean = average(mappings, on_conflict="last")
+                assert mean.roles() == ckpt.roles()
+                assert [*mean.select(weights_only=True)] == [*ckpt.select(weights_only=True)]
+            assert average([plain, plain], on_conflict="last").roles() == {}

@@ -187,3 +187,23 @@ class TestReading:
     def test_paths(self) -> None:
         merged = merge(VGG.prefix, {"a": 1})
         assert merged.select(include=FC6)[FC6].shape == (7, 7, 6, 12)
+
+
+class TestRoles:
+    """The graphs of the checkpoints tell more than the names: `logits/bias/generator` is state."""
+
+    PREFIX = load_case("tf-1.15.5/training_graph").prefix
+
+    def test_they_are_those_of_the_checkpoint(self) -> None:
+        with open_checkpoint(self.PREFIX) as ckpt:
+            merged = merge(ckpt, {"x": 1.0})
+            assert merged.roles() == ckpt.roles()
+            expected = [*ckpt.select(weights_only=True), "x"]
+            assert list(merged.select(weights_only=True)) == expected
+            assert "logits/bias/generator" not in expected
+
+    def test_they_are_those_of_the_mapping_that_provides_the_tensor(self) -> None:
+        with open_checkpoint(self.PREFIX) as ckpt:
+            other = {"logits/bias/generator": ckpt["logits/bias/generator"]}
+            assert "logits/bias/generator" in merge(ckpt, other, on_conflict="first").roles()
+            assert "logits/bias/generator" not in merge(ckpt, other, on_conflict="last").roles()
