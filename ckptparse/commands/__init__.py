@@ -4,7 +4,8 @@ A command module has a NAME, a docstring that is its help text (the first line i
 of commands), `add_arguments(parser)`, and `run(arguments)`, which returns the exit status.
 
 Exit status: 0 success; 1 the checkpoint is damaged, has no such tensor, or differs from another;
-2 any other error (wrong arguments, no such checkpoint, unreadable file).
+2 any other error (wrong arguments, no such checkpoint, unreadable file); 130 after Ctrl-C; 141 if
+the program that reads the output ended first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -33,14 +33,15 @@ from ckptparse.commands import (
     verify,
 )
 from ckptparse.commands.completion import SHELLS, print_completion
-from ckptparse.commands.output import error_lines
+from ckptparse.commands.output import print_error
 from ckptparse.commands.usage import UsageError
-from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError, TensorNotFoundError
 
 COMMANDS = (ls, tree, show, verify, stats, diff, convert, average, merge, report, graph, run)
 
-SUCCESS, FAILURE, ERROR = 0, 1, 2
+FAILURE, ERROR = 1, 2
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""128 and the number of a signal, as a shell shows it: SIGINT, SIGPIPE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,27 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:  # `ckptparse ls ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SUCCESS
+        return BROKEN_PIPE
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except (CheckpointError, UsageError, ImportError, OSError, MemoryError) as error:
-        is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        width = shutil.get_terminal_size().columns if is_terminal else None
-        shown = error if str(error) else MemoryError("out of memory")
-        for line in error_lines(shown, "ckptparse: ", width):
-            print(line, file=sys.stderr)
+        print_error(error)
         return FAILURE if isinstance(error, TensorNotFoundError) else ERROR
     return status
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors escape control characters.
+    """A parser whose errors are printed as those of the commands.
 
-    With `ckptparse ls *`, a file name that begins with a hyphen is parsed as an option.
+    Control characters are escaped: with `ckptparse ls *`, a file name that begins with a hyphen is
+    parsed as an option.
     """
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+        print_error(UsageError(f"{message}; see {self.prog} --help"))
+        self.exit(ERROR)
 
 
 def _build_parser() -> argparse.ArgumentParser:

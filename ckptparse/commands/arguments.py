@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from ckptparse.checkpoint import Checkpoint
-from ckptparse.commands.output import error_lines
+from ckptparse.commands.output import print_error
 from ckptparse.errors import CheckpointError
 from ckptparse.opening import open_checkpoint
 
@@ -58,8 +57,7 @@ def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
     try:
         return dict(ckpt.variable_names)
     except CheckpointError as error:
-        for line in error_lines(error, "ckptparse: full names are not shown: "):
-            print(line, file=sys.stderr)
+        print_error(error, "ckptparse: full names are not shown: ")
         return {}
 
 

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="W,...",
+        type=_weights,
         help="a number for each checkpoint, of which only the ratios matter (default: equal ones)",
     )
     parser.add_argument(
@@ -33,13 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_writing(parser)
 
 
+def _weights(text: str) -> list[float]:
+    """Return numbers with commas between them; argparse reports the error of wrong ones."""
+    try:
+        return [float(weight) for weight in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 1,1,2, not {text!r}") from error
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Save the mean."""
     from ckptparse.combining import average
 
     with open_paths(arguments) as checkpoints:
         with as_usage_errors():
-            given = arguments.weights
-            weights = None if given is None else [float(weight) for weight in given.split(",")]
-            mean = average(checkpoints, weights=weights, on_conflict=arguments.on_conflict)
+            mean = average(
+                checkpoints, weights=arguments.weights, on_conflict=arguments.on_conflict
+            )
         return write(arguments, mean, arguments.output)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -70,6 +73,24 @@ def error_lines(error: BaseException, before: str = "", width: int | None = None
                 break_long_words=False,
                 break_on_hyphens=False,
             )
+
+
+def print_error(error: BaseException, before: str = "ckptparse: ") -> None:
+    """Print an error on standard error, wrapped at the width of a terminal.
+
+    Args:
+        error: any error.
+        before: prefix of the first line.
+    """
+    if isinstance(error, OSError) and not isinstance(error, CheckpointError) and error.strerror:
+        error = OSError(f"{error.filename or 'standard output'}: {error.strerror}")
+    elif isinstance(error, MemoryError) and not str(error):
+        error = MemoryError("out of memory")
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    with suppress(OSError):  # standard error cannot be written; the exit status tells enough
+        for line in error_lines(error, before, width):
+            print(line, file=sys.stderr)
 
 
 def info_to_json(info: TensorInfo, full_name: str | None = None) -> dict[str, Any]:

@@ -26,8 +26,15 @@ _WIDEST_INDENT = 40
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_path(parser)
-    parser.add_argument("--depth", metavar="N", type=int, help="show at most N levels")
+    parser.add_argument("--depth", metavar="N", type=_depth, help="show at most N levels")
     add_json(parser)
+
+
+def _depth(text: str) -> int:
+    """Return a number of levels; argparse reports the error of a wrong one."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of levels, not {text!r}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from ckptparse.commands.arguments import add_json
 from ckptparse.commands.choosing import add_choice, as_usage_errors, choose_from
 from ckptparse.commands.output import align, print_json
 from ckptparse.commands.progress import ProgressBar
+from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import count, format_nbytes, format_shape, parse_nbytes, printable
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.weights.choice import Choice
@@ -70,6 +71,8 @@ def write(
     )
     from ckptparse.exports.safetensors import plan
 
+    if not destination:
+        raise UsageError("the path to save to is empty")
     with as_usage_errors():
         format = find_format(destination, arguments.to)
     choice = choose_from(arguments, tensors, arguments.layout, object_graph=format == "checkpoint")

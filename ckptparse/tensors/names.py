@@ -15,6 +15,7 @@ OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
 """Parts of the keys of objects; see `ckptparse.objectgraph.paths`."""
 
 _NUMBER = re.compile("0*([0-9]+)")
+_WILDCARD = re.compile(r"[*?]|\[[^]]*\]")
 
 
 def natural_key(name: str) -> str:
@@ -86,11 +87,16 @@ def not_found(
 
 
 def nearest_names(wanted: str, names: Sequence[str], most: int = 3) -> list[str]:
-    """Return up to `most` of `names`, the most similar first."""
+    """Return up to `most` of `names`, the most similar first.
+
+    For a glob, names that contain its longest part without wildcards are similar.
+    """
     from difflib import get_close_matches  # imported only when a name is missing
 
     bare = wanted.removesuffix(":0")  # "x:0" is the tensor of the variable "x" in a graph
-    containing = sorted((name for name in names if bare and bare in name), key=len)[:most]
+    containing: list[str] = []
+    for part in dict.fromkeys((bare, max(_WILDCARD.split(bare), key=len))):
+        containing += sorted((name for name in names if part and part in name), key=len)[:most]
     comparable = [name for name in names if len(name) <= _MOST_LETTERS]
     few = len(comparable) <= _MOST_COMPARED and len(wanted) <= _MOST_LETTERS
     close = get_close_matches(wanted, comparable, most) if few else []

@@ -56,7 +56,7 @@ def require_free(names: Iterable[str], base: str, path: str) -> None:
         ):
             raise CheckpointExistsError(
                 "there is a checkpoint of this name already", file=path,
-                expected="no files of this name, or overwrite=True", found=name,
+                expected="no files of this name, or overwrite=True (--overwrite)", found=name,
             )  # fmt: skip
 
 
