@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ckptparse.commands.usage import UsageError
+from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -95,18 +96,35 @@ def choose_from(
     """
     from ckptparse.weights.choice import choose
 
+    include = arguments.include
     with as_usage_errors():
         return choose(
             tensors,
             weights_only=arguments.weights_only,
             moving_averages=arguments.moving_averages,
-            include=arguments.include,
-            exclude=arguments.exclude,
+            include=None if include is None else as_stored(include, tensors),
+            exclude=as_stored(arguments.exclude, tensors),
             layout=layout,  # type: ignore[arg-type]  # `choose` checks it
             rename=read_rules(arguments) or None,
             dtype=arguments.dtype,
             object_graph=object_graph,
         )
+
+
+def as_stored(given: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return names and patterns, with names that are given as they are printed as they are stored.
+
+    So a name with control characters, which is printed with escapes, can be pasted.
+
+    Args:
+        given: names and patterns.
+        names: all names as they are stored.
+    """
+    if not any("\\" in text for text in given):
+        return list(given)
+    stored = dict.fromkeys(names)
+    printed = {printable(name): name for name in stored if not name.isprintable()}
+    return [text if text in stored else printed.get(text, text) for text in given]
 
 
 def is_chosen(arguments: argparse.Namespace) -> bool:
@@ -203,8 +221,10 @@ def _is_names(names: Any) -> TypeGuard[dict[str, str]]:
 
 def _read_json(path: str) -> Any:
     """Return what a JSON file of --names contains."""
-    with open(path, encoding="utf-8") as file:
-        try:
+    try:
+        with open(path, encoding="utf-8") as file:
             return json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"--names {path}: this is not JSON: {error}") from error
+    except OSError as error:
+        raise UsageError(f"--names {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--names {path}: this is not JSON: {error}") from error

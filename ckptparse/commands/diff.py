@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.commands.arguments import add_json
-from ckptparse.commands.choosing import add_choice, as_usage_errors, read_names, read_rules
-from ckptparse.commands.output import align, error_lines, print_json
+from ckptparse.commands.choosing import (
+    add_choice,
+    as_stored,
+    as_usage_errors,
+    read_names,
+    read_rules,
+)
+from ckptparse.commands.output import align, print_error, print_json
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.commands.usage import UsageError
 from ckptparse.comparing import DiffReport, diff
@@ -45,6 +49,7 @@ from ckptparse.opening import open_checkpoint
 from ckptparse.tensors.mapping import TensorMapping
 from ckptparse.tensors.names import not_found
 from ckptparse.weights.choice import choose
+from ckptparse.weights.selection import find_names
 
 NAME = "diff"
 
@@ -117,8 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError,
         UsageError,
     ) as error:  # 1 would mean that A and B differ
-        for line in error_lines(error, "ckptparse: "):
-            print(line, file=sys.stderr)
+        print_error(error)
         return 2
     if arguments.json:
         print_json({"a": a.path, "b": b.path, **_to_json(report)})
@@ -157,25 +161,17 @@ def _filter(
     """Return the tensors that --include and --exclude choose."""
     if arguments.include is None and not arguments.exclude:
         return a, b
-    sides = [list(each) for each in (a, b)]
-    for pattern in arguments.include or ():
-        if not any(fnmatchcase(name, pattern) for names in sides for name in names):
+    sides = [dict.fromkeys(each) for each in (a, b)]
+    names = [*sides[0], *sides[1]]
+    exclude = as_stored(arguments.exclude, names)
+    if arguments.include is None:
+        return a.select(exclude=exclude), b.select(exclude=exclude)
+    include = as_stored(arguments.include, names)
+    left, right = ([each for each in include if find_names(each, side)] for side in sides)
+    for pattern in include:
+        if pattern not in left and pattern not in right:
             raise not_found("no tensor of this name or pattern in A and B", pattern, sides[0])
-    kept = [
-        [
-            name
-            for name in names
-            if (arguments.include is None or _matches(name, arguments.include))
-            and not _matches(name, arguments.exclude)
-        ]
-        for names in sides
-    ]
-    return a.select(include=kept[0]), b.select(include=kept[1])
-
-
-def _matches(name: str, patterns: list[str]) -> bool:
-    """Return whether a name matches any pattern."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return a.select(include=left, exclude=exclude), b.select(include=right, exclude=exclude)
 
 
 def _print(report: DiffReport, arguments: argparse.Namespace) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from fnmatch import fnmatchcase
 
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
-from ckptparse.commands.choosing import add_choice, choose_from, is_chosen
+from ckptparse.commands.choosing import add_choice, as_stored, choose_from, is_chosen
 from ckptparse.commands.output import align, info_to_json, print_json
 from ckptparse.display.text import count, format_nbytes, format_shape, printable
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.names import natural_key
+from ckptparse.weights.selection import require_match
 
 NAME = "ls"
 
@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "patterns",
         metavar="PATTERN",
         nargs="*",
-        help="list only names that match a pattern: 'vgg_16/conv*'",
+        default=[],
+        help="list only these: a name, or a pattern such as 'vgg_16/conv*'",
     )
     parser.add_argument(
         "-l",
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the tensors; returns 1 if patterns are given and match no name."""
+    """List the tensors."""
     with open_path(arguments) as ckpt:
         names = read_full_names_of(ckpt)
         if is_chosen(arguments):
@@ -58,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             names = {new: names[old] for new, old in choice.sources.items() if old in names}
         else:
             infos = ckpt.infos()
-        infos = [info for info in infos if _matches(info.name, arguments.patterns)]
+        if arguments.patterns:
+            infos = _find(infos, arguments.patterns)
         infos = _sort(infos, arguments.sort)
         size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
         if arguments.json:
@@ -79,12 +81,20 @@ def run(arguments: argparse.Namespace) -> int:
             print(
                 f"{count(len(infos), 'tensor')}, {count(size, 'element')}, {format_nbytes(nbytes)}"
             )
-    return 1 if arguments.patterns and not infos else 0
+    return 0
 
 
-def _matches(name: str, patterns: list[str]) -> bool:
-    """Return whether a name matches any pattern; True if there are no patterns."""
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+def _find(infos: list[TensorInfo], patterns: list[str]) -> list[TensorInfo]:
+    """Return the tensors whose names match any pattern.
+
+    Raises:
+        TensorNotFoundError: a pattern matches no name.
+    """
+    names = dict.fromkeys(info.name for info in infos)
+    found = {
+        name for pattern in as_stored(patterns, names) for name in require_match(pattern, names)
+    }
+    return [info for info in infos if info.name in found]
 
 
 def _sort(infos: list[TensorInfo], by: str | None) -> list[TensorInfo]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ckptparse.analysis.histogram import Bin, compute_histogram
 from ckptparse.analysis.statistics import Statistics, describe
 from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
+from ckptparse.commands.choosing import as_stored
 from ckptparse.commands.output import align, info_to_json, print_json, to_json_value
 from ckptparse.commands.usage import UsageError
 from ckptparse.display.text import count, format_nbytes, format_shape, printable
@@ -51,10 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Show the tensor."""
     index = ... if arguments.index is None else parse_index(arguments.index)
     with open_path(arguments) as ckpt:
-        info = ckpt.info(arguments.name)
+        (name,) = as_stored([arguments.name], ckpt)
+        info = ckpt.info(name)
         full_name = read_full_names_of(ckpt).get(info.name)
         try:
-            values = ckpt.read(arguments.name, index)
+            values = ckpt.read(name, index)
         except IndexError as error:
             raise UsageError(
                 f"the index does not fit the shape {list(info.shape)}: {error}"

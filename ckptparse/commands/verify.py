@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckptparse.commands.arguments import add_json, add_path, open_path
+from ckptparse.commands.choosing import as_stored
 from ckptparse.commands.output import error_lines, print_json
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import count, format_nbytes, printable
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         metavar="NAME",
         nargs="*",
+        default=[],
         help="only these tensors (default: all)",
     )
     add_json(parser)
@@ -40,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with open_path(arguments) as ckpt, ProgressBar() as bar:
             reason = _NO_CHECKSUM if ckpt.format in CONTAINERS else _NOT_KNOWN
-            report = ckpt.verify(arguments.names or None, progress=bar.progress)
+            names = as_stored(arguments.names, ckpt) or None
+            report = ckpt.verify(names, progress=bar.progress)
     except CorruptCheckpointError as error:  # too damaged to open
         report, reason = VerifyReport((Damage(None, error),), 0, 0, ()), ""
     if arguments.json:

@@ -130,9 +130,10 @@ def select(
 
         sources = prefer_averages(sources)
     if include is not None:
-        included = {name for pattern in _listed(include) for name in _require(pattern, sources)}
+        found = [require_match(pattern, sources) for pattern in _listed(include)]
+        included = {name for names in found for name in names}
         sources = {name: sources[name] for name in sources if name in included}
-    excluded = {name for pattern in _listed(exclude) for name in _find(pattern, sources)}
+    excluded = {name for pattern in _listed(exclude) for name in find_names(pattern, sources)}
     sources = {name: sources[name] for name in sources if name not in excluded}
     if assignment_map is not None:
         from ckptparse.weights.assignment import assign_names  # imported only when needed
@@ -538,7 +539,7 @@ def _listed(patterns: Pattern | Iterable[Pattern]) -> Iterable[Pattern]:
     return (patterns,) if isinstance(patterns, (str, re.Pattern)) else patterns
 
 
-def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
+def find_names(pattern: Pattern, names: Mapping[str, object]) -> list[str]:
     """Return the names that a pattern matches; a string that is a name matches only that name."""
     if isinstance(pattern, str):
         if pattern in names:
@@ -551,13 +552,13 @@ def _find(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
     return list(filter(pattern.search, names))
 
 
-def _require(pattern: Pattern, names: Mapping[str, str]) -> list[str]:
+def require_match(pattern: Pattern, names: Mapping[str, object]) -> list[str]:
     """Return the names that a pattern matches.
 
     Raises:
         TensorNotFoundError: the pattern matches no name.
     """
-    found = _find(pattern, names)
+    found = find_names(pattern, names)
     if not found:
         wanted = pattern if isinstance(pattern, str) else pattern.pattern
         raise not_found("no tensor of this name or pattern", wanted, names)
@@ -613,7 +614,7 @@ def _assign_transforms(
         return {name: partial(transform, name) for name in names}
     transforms: dict[str, Transform] = {}
     for pattern, function in transform.items():
-        for name in _require(pattern, names):
+        for name in require_match(pattern, names):
             if name in transforms:
                 raise ValueError(f"two transforms for {name!r}; {pattern!r} is the second")
             transforms[name] = function
@@ -633,7 +634,7 @@ def _assign_casts(
     casts: dict[str, Cast] = {}
     for pattern, wanted in cast("Mapping[Pattern, DTypeLike]", dtype).items():
         new = cast_to(wanted, leave_others=False)
-        for name in _require(pattern, names):
+        for name in require_match(pattern, names):
             if name in casts:
                 raise ValueError(f"two dtypes for {name!r}; {pattern!r} is the second")
             casts[name] = new

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import ckptparse
-from ckptparse.commands import COMMANDS
 from support.builders import Partitioned, write_bundle
 from support.damage import copy_case, flip_bit
 from support.oracle import FC6, MATRIX, PARTITIONED, VGG, expected_array, load_case
@@ -270,30 +269,6 @@ class TestVerify:
 
     def test_no_progress_bar_in_a_pipe(self, run) -> None:
         assert run("verify", VGG.prefix)[2] == ""
-
-
-@pytest.mark.parametrize("command", [m.NAME for m in COMMANDS if m.NAME != "run"])
-class TestEveryCommand:
-    def test_help(self, run, command: str) -> None:
-        status, out, _ = run(command, "--help")
-        assert status == 0
-        assert "--json" in out
-        assert max(map(len, out.splitlines())) <= 80
-
-    def test_no_such_checkpoint_is_trouble(self, run, command: str, tmp_path: Path) -> None:
-        more = {
-            "show": ["x"],
-            "diff": [VGG.prefix],
-            "convert": ["x"],
-            "average": ["-o", "x"],
-            "merge": ["-o", "x"],
-        }
-        status, out, err = run(command, tmp_path / "nothing", *more.get(command, []))
-        assert (status, out) == (2, "")
-        assert err.startswith("ckptparse: ")
-
-    def test_wrong_use_is_trouble(self, run, command: str) -> None:
-        assert run(command)[0] == 2
 
 
 @pytest.mark.parametrize("start", [["ckptparse"], [sys.executable, "-m", "ckptparse"]])
