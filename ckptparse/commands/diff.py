@@ -24,7 +24,7 @@ from ckptparse.commands.choosing import (
     read_names,
     read_rules,
 )
-from ckptparse.commands.output import align, print_error, print_json
+from ckptparse.commands.output import align, coloured, print_error, print_json
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.commands.usage import UsageError
 from ckptparse.comparing import DiffReport, diff
@@ -208,7 +208,8 @@ def _print(report: DiffReport, arguments: argparse.Namespace) -> None:
     )
     for note in notes(report, "" if arguments.deep else " (--deep reads them)"):
         print(note)
-    print(summary(report))
+    verdict, colon, numbers = summary(report).partition(":")
+    print(coloured(verdict, "green" if report.equal else "red") + colon + numbers)
 
 
 def _print_table(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from ckptparse.display.text import printable
 from ckptparse.errors import CheckpointError
@@ -88,9 +89,35 @@ def print_error(error: BaseException, before: str = "ckptparse: ") -> None:
         error = MemoryError("out of memory")
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None
+    first, _, _ = before.partition(" ")
     with suppress(OSError):  # standard error cannot be written; the exit status tells enough
-        for line in error_lines(error, before, width):
-            print(line, file=sys.stderr)
+        for i, line in enumerate(error_lines(error, before, width)):
+            shown = coloured(first, "red", sys.stderr) + line[len(first) :] if i == 0 else line
+            print(shown, file=sys.stderr)
+
+
+_COLOURS = {"red": 31, "green": 32, "yellow": 33}
+
+
+def coloured(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """Return text in a colour, for a terminal; the text itself for anything else.
+
+    Also the text itself if the environment variable NO_COLOR is set and not empty, or if TERM is
+    "dumb", empty or not set.  Lengths must be computed without the escapes that this adds.
+
+    Args:
+        text: the text.
+        colour: "red", "green" or "yellow".
+        stream: where it will be printed; None for standard output.
+    """
+    stream = sys.stdout if stream is None else stream
+    has_colours = (
+        stream is not None  # as of a process without a console
+        and stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") not in (None, "", "dumb")
+    )
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if has_colours else text
 
 
 def info_to_json(info: TensorInfo, full_name: str | None = None) -> dict[str, Any]:

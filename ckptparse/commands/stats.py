@@ -15,7 +15,7 @@ from typing import Any
 from ckptparse.analysis.statistics import Statistics
 from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.choosing import add_choice, choose_from, is_chosen
-from ckptparse.commands.output import align, print_json, to_json_value
+from ckptparse.commands.output import align, coloured, print_json, to_json_value
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import count, format_nbytes, format_number, printable
 from ckptparse.measuring import stats
@@ -93,7 +93,7 @@ def _to_long_cells(row: Statistics) -> tuple[str, ...]:
 
 def _to_text(name: str, row: Statistics) -> str:
     """Return the rest of a row: name and remark."""
-    return printable(name) + (f"  ({row.remark})" if row.remark else "")
+    return printable(name) + (f"  {coloured(f'({row.remark})', 'yellow')}" if row.remark else "")
 
 
 def _sort(rows: Mapping[str, Statistics], by: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptparse.commands.arguments import add_json, add_path, open_path
 from ckptparse.commands.choosing import as_stored
-from ckptparse.commands.output import error_lines, print_json
+from ckptparse.commands.output import coloured, error_lines, print_json
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import count, format_nbytes, printable
 from ckptparse.errors import CorruptCheckpointError
@@ -66,9 +66,9 @@ def _print(report: VerifyReport, reason: str) -> None:
     if report.unchecked:
         print(f"not checked: {_names(report.unchecked)}")
         print(f"  {reason}")
-    verdict = "no damage found" if report.unchecked else "all intact"
+    verdict = coloured("no damage found" if report.unchecked else "all intact", "green")
     if report.damaged:
-        verdict = f"{len(report.damaged)} damaged"
+        verdict = coloured(f"{len(report.damaged)} damaged", "red")
     checked = " compared with checksums" if report.unchecked else ""
     size = format_nbytes(report.nbytes) + checked
     print(f"{count(report.num_tensors, 'tensor')}, {size}: {verdict}")
