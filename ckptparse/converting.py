@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ckptparse.exports.contents import Contents
     from ckptparse.outputs import Folder, Output
+    from ckptparse.outputs.tree import LocalTree
     from ckptparse.weights.choice import Layout
     from ckptparse.weights.renaming import Rename
     from ckptparse.weights.selection import Pattern
@@ -416,8 +417,46 @@ def as_mapping(tensors: Tensors) -> TensorMapping:
     return as_tensor_mapping(arrays, 0)
 
 
-def _save_tree(path: str, contents: Contents, *, overwrite: bool, sync: bool) -> None:
-    """Save a directory of `.npy` files."""
+def require_destination(path: str, tensors: TensorMapping, format: str, *, overwrite: bool) -> None:
+    """Check that tensors can be saved at a path, as far as the names that are there tell.
+
+    Raises:
+        CheckpointExistsError: there is something of this name that is not replaced.
+        UnsupportedError: the format cannot be saved at a URL.
+        InvalidTensorsError: the tensors are read from the checkpoint that would be replaced, or
+            there are none.
+        CheckpointError: the directory cannot be listed.
+    """
+    from ckptparse.outputs import folder_for, last_part
+
+    if format == "checkpoint":
+        from ckptparse import saving
+
+        saving.require_destination(path, tensors, overwrite=overwrite)
+    elif format == "npy":
+        _tree_for(path, sync=False).require_place(overwrite=overwrite)
+    else:
+        _require_file_system(path, format)
+        folder = folder_for(path, sync=False)
+        _require_place(folder, last_part(path), path, format, overwrite=overwrite)
+
+
+def _require_file_system(path: str, format: str) -> None:
+    """Check that a format can be saved where a path is.
+
+    Raises:
+        UnsupportedError: it is a URL, and the format cannot be saved there.
+    """
+    if format == "h5" and is_url(path):
+        raise UnsupportedError(
+            "an .h5 file cannot be saved at a URL, because its bytes are not written in order",
+            file=path,
+            expected="a path; or another format",
+        )
+
+
+def _tree_for(path: str, *, sync: bool) -> LocalTree:
+    """Return the directory of `.npy` files at a path."""
     from ckptparse.exports import npy
     from ckptparse.outputs.tree import LocalTree
 
@@ -428,7 +467,14 @@ def _save_tree(path: str, contents: Contents, *, overwrite: bool, sync: bool) ->
             file=path,
             expected="a path; or an .npz file",
         )
-    tree = LocalTree(path.rstrip("/") or path, npy.SUFFIX, sync=sync)
+    return LocalTree(path.rstrip("/") or path, npy.SUFFIX, sync=sync)
+
+
+def _save_tree(path: str, contents: Contents, *, overwrite: bool, sync: bool) -> None:
+    """Save a directory of `.npy` files."""
+    from ckptparse.exports import npy
+
+    tree = _tree_for(path, sync=sync)
     try:
         tree.prepare(overwrite=overwrite)
         npy.write(contents, tree.create)
@@ -451,17 +497,11 @@ def _save_files(
 ) -> None:
     """Save one file, or a set of files whose last one completes it."""
     from ckptparse.exports import hdf5, npz, pytorch, safetensors
-    from ckptparse.outputs import folder_for
+    from ckptparse.outputs import folder_for, last_part
     from ckptparse.outputs.single import remove_leftovers
 
-    if format == "h5" and is_url(path):
-        raise UnsupportedError(
-            "an .h5 file cannot be saved at a URL, because its bytes are not written in order",
-            file=path,
-            expected="a path; or another format",
-        )
-    folder = folder_for(path, sync=sync)
-    base = path.rpartition("/")[2] if is_url(path) else os.path.basename(path)
+    _require_file_system(path, format)
+    folder, base = folder_for(path, sync=sync), last_part(path)
     outputs: list[Output] = []
 
     def create() -> Output:

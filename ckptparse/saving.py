@@ -23,7 +23,7 @@ from ckptparse.formats.bundle.index import BundleIndex
 from ckptparse.formats.bundle.publishing import publish, remove_leftovers, require_free
 from ckptparse.formats.bundle.writer import BundleWriter, require_key
 from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME, V2_PART
-from ckptparse.outputs import Folder, Output, folder_for
+from ckptparse.outputs import Folder, Output, folder_for, last_part
 from ckptparse.paths.removal import group_files, list_removable_files
 from ckptparse.paths.state_file import CheckpointState, format_state, read_state
 from ckptparse.paths.state_update import add_checkpoint
@@ -140,7 +140,7 @@ def save_checkpoint(
         ...     _ = save_checkpoint(f"{directory}/small.ckpt", small)
     """
     prefix = os.fsdecode(prefix)
-    base = _last_part(prefix)
+    base = last_part(prefix)
     if shard_nbytes is not None and shard_nbytes < 1:
         raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
     _require_no_source(prefix, tensors)
@@ -249,9 +249,20 @@ def _replace_state(folder: Folder, prefix: str, max_to_keep: int | None) -> None
         folder.remove(path)
 
 
-def _last_part(prefix: str) -> str:
-    """Return the part of a prefix after the last separator."""
-    return prefix.rpartition("/")[2] if is_url(prefix) else os.path.basename(prefix)
+def require_destination(prefix: str, tensors: TensorMapping, *, overwrite: bool) -> None:
+    """Check that tensors can be saved under a prefix, as far as the names that are there tell.
+
+    Raises:
+        InvalidTensorsError: there are no tensors, or they are read from the checkpoint that would
+            be replaced.
+        CheckpointExistsError: there is a checkpoint, or a directory, that is not replaced.
+        CheckpointError: the directory cannot be listed.
+    """
+    if not tensors:
+        raise InvalidTensorsError("there are no tensors to save", file=prefix)
+    _require_no_source(prefix, tensors)
+    folder = folder_for(prefix, sync=False)
+    _require_place(folder, last_part(prefix), prefix, overwrite=overwrite)
 
 
 def _require_place(folder: Folder, base: str, prefix: str, *, overwrite: bool) -> None:

@@ -66,6 +66,7 @@ def write(
         describe_source,
         find_format,
         read_contents,
+        require_destination,
         require_options,
         save,
     )
@@ -78,14 +79,15 @@ def write(
     choice = choose_from(arguments, tensors, arguments.layout, object_graph=format == "checkpoint")
     infos = choice.tensors.infos()
     if arguments.dry_run:
-        note = format
-        if format != "checkpoint":  # an error that saving would raise is raised here, too
+        note = format  # the errors that saving would raise are raised here, too
+        if format != "checkpoint":
             with as_usage_errors():
                 require_options(format, arguments.shard_size, None)
             contents = read_contents(destination, choice.tensors, format)
             if format == "safetensors":
                 num_files = len(plan(contents, destination, arguments.shard_size))
                 note += f", {count(num_files, 'file')}"
+        require_destination(destination, choice.tensors, format, overwrite=arguments.overwrite)
         _print_plan(arguments, choice, infos, destination, format, note)
         return 0
     metadata = (

@@ -5,11 +5,13 @@ is a local directory, `RemoteFolder` a directory at a URL.  This package does no
 bytes.
 """
 
+import os
+
 from ckptparse.outputs.base import Folder, Output
 from ckptparse.outputs.local import LocalFolder
 from ckptparse.sources.base import is_url
 
-__all__ = ["Folder", "LocalFolder", "Output", "folder_for"]
+__all__ = ["Folder", "LocalFolder", "Output", "folder_for", "last_part"]
 
 
 def folder_for(path: str, *, sync: bool) -> Folder:
@@ -29,3 +31,8 @@ def folder_for(path: str, *, sync: bool) -> Folder:
     from ckptparse.outputs.remote import RemoteFolder  # fsspec is an optional dependency
 
     return RemoteFolder(path)
+
+
+def last_part(path: str) -> str:
+    """Return the name that a path or URL has in its folder; "" if it ends with a separator."""
+    return path.rpartition("/")[2] if is_url(path) else os.path.basename(path)

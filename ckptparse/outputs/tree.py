@@ -62,7 +62,7 @@ class LocalTree:
         """
         self._folder.prepare()
         with self._folder.lock():
-            self._require_place(overwrite=overwrite)
+            self.require_place(overwrite=overwrite)
             self._remove_leftovers()
             try:
                 os.mkdir(self._temporary)
@@ -120,7 +120,7 @@ class LocalTree:
             LocalFolder(os.path.join(self._temporary, *parts, "x"), sync=True).sync()
         old = self._temporary + _OLD
         with self._folder.lock():
-            self._require_place(overwrite=overwrite)
+            self.require_place(overwrite=overwrite)
             is_there = os.path.lexists(self._final)
             try:
                 if is_there:
@@ -149,7 +149,12 @@ class LocalTree:
         self.discard()
         self._folder.abandon()
 
-    def _require_place(self, *, overwrite: bool) -> None:
+    def require_place(self, *, overwrite: bool) -> None:
+        """Check that the final name is free, or that of a directory that is replaced.
+
+        Raises:
+            CheckpointExistsError: it is not; see `publish`.
+        """
         if not os.path.lexists(self._final):
             return
         if not overwrite:

@@ -154,18 +154,21 @@ class TestErrors:
         [
             ("m.onnx", "suffix"), ("", "empty"), ("directory.npz", "there is a directory"),
             ("file/m.npz", "Not a directory"), ("old.npz", "--overwrite"), ("old", "--overwrite"),
+            ("file/m", "Not a directory"), ("full.npy", "--overwrite"),
         ],
     )  # fmt: skip
     def test_a_wrong_destination(self, run, command: str, wrong: str, text: str) -> None:
         Path("directory.npz").mkdir()
+        Path("full.npy").mkdir()
         Path("file").touch()
         Path("old.npz").touch()
         Path("old.index").touch()
         option = [] if command == "convert" else ["-o"]
         before = sorted(Path().rglob("*"))
-        status, out, err = run(command, VGG.prefix, *option, wrong)
-        assert (status, out) == (2, "")
-        assert text in err
+        for more in ([], ["--dry-run"]):
+            status, out, err = run(command, VGG.prefix, *option, wrong, *more)
+            assert (status, out) == (2, "")
+            assert text in err
         assert sorted(Path().rglob("*")) == before
 
     @pytest.mark.parametrize(
@@ -185,6 +188,24 @@ class TestErrors:
         assert (status, out) == (2, "")
         assert text in err
         assert err.count("\n") == 1
+
+    @pytest.mark.parametrize("command", SAVE)
+    @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["", "dry"])
+    @pytest.mark.parametrize("name", ["m", "m.npz", "m.npy", "m.safetensors"])
+    def test_nothing_left(self, run, command: str, more: list[str], name: str) -> None:
+        option = [] if command == "convert" else ["-o"]
+        status, out, err = run(command, VGG.prefix, *option, name, "--exclude", "*", *more)
+        assert (status, out) == (2, "")
+        assert err == f"ckptparse: {name}: there are no tensors to save\n"
+        assert os.listdir() == []
+
+    @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["", "dry"])
+    def test_a_checkpoint_over_itself(self, run, more: list[str]) -> None:
+        prefix = save_checkpoint("m", {"x": np.ones(2)})
+        for command in (["convert", prefix, "m"], ["merge", prefix, "-o", "m"]):
+            status, out, err = run(*command, "--overwrite", *more)
+            assert (status, out) == (2, "")
+            assert "read from this checkpoint" in err
 
     def test_without_h5py(self, run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "h5py", None)
