@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ckptparse.checkpoint import Checkpoint
@@ -59,6 +59,17 @@ def read_full_names_of(ckpt: Checkpoint) -> dict[str, str]:
     except CheckpointError as error:
         print_error(error, "ckptparse: full names are not shown: ")
         return {}
+
+
+def add_sort(parser: argparse.ArgumentParser, columns: Sequence[str]) -> None:
+    """Add --sort by name, or by one of the columns."""
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        choices=["name", *columns],
+        help=f"sort by name (layer_2 before layer_10), {', '.join(columns[:-1])} or {columns[-1]};"
+        " the largest number first (default: the stored order)",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 
-from ckptparse.commands.arguments import add_json, add_path, open_path, read_full_names_of
+from ckptparse.commands.arguments import (
+    add_json,
+    add_path,
+    add_sort,
+    open_path,
+    read_full_names_of,
+)
 from ckptparse.commands.choosing import add_choice, as_stored, choose_from, is_chosen
 from ckptparse.commands.output import align, info_to_json, print_json
 from ckptparse.display.text import count, format_nbytes, format_shape, printable
@@ -39,12 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show the byte offset and the file of each tensor",
     )
-    parser.add_argument(
-        "--sort",
-        choices=["name", "size", "dtype"],
-        help="sort by name (layer_2 before layer_10), size (largest first) or dtype"
-        " (default: the stored order)",
-    )
+    add_sort(parser, ["size", "dtype"])
     add_choice(parser)
     add_json(parser)
 

@@ -2,18 +2,20 @@
 
 Reads all tensors.  A remark after the name marks tensors with NaNs or infinite values, and those
 whose elements are all zero or all equal.  Statistics other than the smallest and the largest value
-do not include NaNs and infinite values.  The last line is for all tensors together.
+do not include NaNs and infinite values.  After the tensors comes a line for all of them together,
+and the number of each remark.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from ckptparse.analysis.statistics import Statistics
-from ckptparse.commands.arguments import add_json, add_path, open_path
+from ckptparse.commands.arguments import add_json, add_path, add_sort, open_path
 from ckptparse.commands.choosing import add_choice, choose_from, is_chosen
 from ckptparse.commands.output import align, coloured, print_json, to_json_value
 from ckptparse.commands.progress import ProgressBar
@@ -23,7 +25,10 @@ from ckptparse.tensors.names import natural_key
 
 NAME = "stats"
 
-_SORTS = ("name", "size", "min", "max", "mean", "std", "norm", "zeros", "nan", "inf")
+_SORTS = {"elements": "size", "size": "nbytes"} | {
+    column: column for column in ("min", "max", "mean", "std", "norm", "zeros", "nan", "inf")
+}
+"""Columns to sort by, and the fields of `Statistics` that they show."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-l", "--long", action="store_true", help="show bytes, norm, NaNs and infinite values, too"
     )
-    parser.add_argument(
-        "--sort",
-        choices=_SORTS,
-        help="sort by a column: names in natural order, numbers with the largest first",
-    )
+    add_sort(parser, list(_SORTS))
     add_choice(parser)
     add_json(parser)
 
@@ -70,6 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     table.append((to_cells(report.total), count(report.total.num_tensors, "tensor")))
     for line in align(table, lambda row: row[0], lambda row: row[1], right=range(len(header))):
         print(line)
+    if report.remarks:
+        numbers = Counter(report.remarks.values()).most_common()
+        shown = ", ".join(f"{number:,} {remark}" for remark, number in numbers)
+        print(f"{coloured('remarks', 'yellow')}: {shown}")
     if report.not_read:
         print(f"not read: {count(len(report.not_read), 'tensor')} of a type that has no values")
     return 0
@@ -102,7 +107,7 @@ def _sort(rows: Mapping[str, Statistics], by: str | None) -> list[str]:
         return list(rows)
     names = sorted(rows, key=natural_key)
     if by != "name":
-        names.sort(key=lambda name: _rank(getattr(rows[name], by)))
+        names.sort(key=lambda name: _rank(getattr(rows[name], _SORTS[by])))
     return names
 
 

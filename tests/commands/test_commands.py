@@ -140,6 +140,20 @@ class TestStats:
         _, out, _ = run("stats", tmp_path / "m")
         assert "  dead  (all zero)\n" in out
         assert "  x  (NaN)\n" in out
+        assert out.endswith("  2 tensors\nremarks: 1 all zero, 1 NaN\n")
+
+    @pytest.mark.parametrize(
+        ("by", "order"),
+        [("name", "abc"), ("elements", "acb"), ("size", "bca"), ("max", "bca"), ("zeros", "acb")],
+    )
+    def test_sorted_as_ls(self, run, tmp_path: Path, by: str, order: str) -> None:
+        arrays = {"b": np.float64([9, 9]), "a": np.zeros(8, "i1"), "c": np.float32([0, 1, 2])}
+        prefix = ckptparse.save_checkpoint(tmp_path / "m", arrays)
+        shown = json.loads(run("stats", prefix, "--json", "--sort", by)[1])
+        assert "".join(each["name"] for each in shown["tensors"]) == order
+        if by in ("name", "size"):
+            listed = json.loads(run("ls", prefix, "--json", "--sort", by)[1])
+            assert "".join(each["name"] for each in listed["tensors"]) == order
 
 
 class TestShow:
