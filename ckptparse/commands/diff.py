@@ -63,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             name, metavar=name.upper(), help="prefix, file, directory or URL of a checkpoint"
         )
     parser.add_argument(
+        "--confined", action="store_true", help="open only files in the directories of A and B"
+    )
+    parser.add_argument(
         "--rtol", type=_tolerance, default=0.0, help="tolerance relative to B (default: 0)"
     )
     parser.add_argument(
@@ -71,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairing = parser.add_mutually_exclusive_group()
     pairing.add_argument(
         "--names",
-        metavar="FILE.json",
+        metavar="FILE",
         help="a JSON object of names or scopes in A and the names or scopes in B to compare with",
     )
     pairing.add_argument(
@@ -80,9 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deep", action="store_true", help="read all tensors")
     parser.add_argument(
         "--all", action="store_true", help=f"list all differences, not only the first {MOST_ROWS}"
-    )
-    parser.add_argument(
-        "--confined", action="store_true", help="open only files in the directories of A and B"
     )
     add_choice(parser, names=False)
     add_json(parser)
