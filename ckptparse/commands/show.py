@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--index",
         metavar="INDEX",
-        help="show only a part of it, with the index in numpy's form: '0:5, :'",
+        help="show only a part, given as in numpy: '0:5, :'",
     )
     add_json(parser)
 

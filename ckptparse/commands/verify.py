@@ -1,4 +1,4 @@
-"""Check every stored byte against its checksum and report all damage."""
+"""Check every stored byte against its checksum and report the damage."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from ckptparse.verification import Cause, Damage, VerifyReport
 
 NAME = "verify"
 
+_MOST_CAUSES = 20
+"""Number of causes of damage that are listed, unless all are asked for."""
+
 _MAX_NAMES = 3
 """Number of tensors that are named for each cause of damage, and of those that were not checked."""
 
@@ -34,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only these tensors (default: all)",
     )
+    parser.add_argument(
+        "--all", action="store_true", help=f"list all damage, not only the first {_MOST_CAUSES}"
+    )
     add_json(parser)
 
 
@@ -49,26 +55,30 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_to_json(report))
     else:
-        _print(report, reason)
+        _print(report, reason, None if arguments.all else _MOST_CAUSES)
     return 0 if report.ok else 1
 
 
-def _print(report: VerifyReport, reason: str) -> None:
+def _print(report: VerifyReport, reason: str, most: int | None) -> None:
     """Print a report as text.
 
     Args:
         report: the report.
         reason: why tensors were not checked.
+        most: the maximum number of causes to print; None for all.
     """
-    for cause in report.causes:
+    causes = report.causes
+    for cause in causes[:most]:
         for line in _cause_lines(cause):
             print(line)
+    if len(causes) > len(causes[:most]):
+        print(f"... and {len(causes) - len(causes[:most]):,} more (--all lists them)")
     if report.unchecked:
         print(f"not checked: {_names(report.unchecked)}")
         print(f"  {reason}")
     verdict = coloured("no damage found" if report.unchecked else "all intact", "green")
     if report.damaged:
-        verdict = coloured(f"{len(report.damaged)} damaged", "red")
+        verdict = coloured(f"{len(report.damaged):,} damaged", "red")
     checked = " compared with checksums" if report.unchecked else ""
     size = format_nbytes(report.nbytes) + checked
     print(f"{count(report.num_tensors, 'tensor')}, {size}: {verdict}")

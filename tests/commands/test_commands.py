@@ -274,6 +274,22 @@ class TestVerify:
         assert (damage["name"], damage["error"]) == (FC6, "ChecksumError")
         assert run("verify", prefix, "global_step")[0] == 0
 
+    def test_much_damage_stays_readable(self, run, tmp_path: Path) -> None:
+        arrays = {f"layer_{i}/w": np.full(4, i, "f4") for i in range(1_030)}
+        prefix = ckptparse.save_checkpoint(tmp_path / "m", arrays)
+        data = Path(f"{prefix}.data-00000-of-00001")
+        data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
+        status, out, _ = run("verify", prefix)
+        *causes, more, total = out.splitlines()
+        assert status == 1
+        assert sum(line.startswith("damaged: ") for line in causes) == 20
+        assert more == "... and 1,010 more (--all lists them)"
+        assert total == "1,030 tensors, 16.1 KiB: 1,030 damaged"
+        _, out, _ = run("verify", prefix, "--all")
+        assert out.count("damaged: ") == 1_030
+        assert "--all" not in out
+        assert len(json.loads(run("verify", prefix, "--json")[1])["damaged"]) == 1_030
+
     def test_a_damaged_index_is_damage_not_trouble(self, run, tmp_path: Path) -> None:
         prefix = copy_case("tf-1.15.5/vgg_16", tmp_path)
         flip_bit(Path(f"{prefix}.index"), 100)
