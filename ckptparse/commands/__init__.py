@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    parser = _build_parser()
+    parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.print_completion is not None:
         arguments.run = lambda _: print_completion(parser, arguments.print_completion)
@@ -90,7 +90,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(ERROR)
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(
         prog="ckptparse",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptparse.commands import COMMANDS, _build_parser
+from ckptparse.commands import COMMANDS, build_parser
 from ckptparse.commands.completion import SHELLS, parsers_of, path_arguments
 
 _BASH = """
@@ -148,7 +148,7 @@ def test_the_arguments_that_are_paths(name: str) -> None:
         "stats": ["path", "names"],
         "run": ["script"],
     }
-    found = [action.dest for action in path_arguments(parsers_of(_build_parser())[name])]
+    found = [action.dest for action in path_arguments(parsers_of(build_parser())[name])]
     assert sorted(found) == sorted(expected.get(name, ["path"]))
 
 

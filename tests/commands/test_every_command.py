@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ckptparse import save_checkpoint
-from ckptparse.commands import BROKEN_PIPE, COMMANDS, _build_parser, main
+from ckptparse.commands import BROKEN_PIPE, COMMANDS, build_parser, main
 from ckptparse.commands.completion import parsers_of
 from ckptparse.commands.progress import ProgressBar
 from ckptparse.display.text import printable
@@ -64,7 +64,7 @@ class TestHelp:
         assert "--confined" in out
 
     def test_the_options_that_choose_are_the_same(self) -> None:
-        parsers = parsers_of(_build_parser())
+        parsers = parsers_of(build_parser())
         shared = [
             [
                 (action.option_strings, action.metavar, action.help)
@@ -227,35 +227,39 @@ class TestChoosing:
         ["--dtype", "bfloat16"],
     )
 
-    def names(self, run, command: str, options: list[str]) -> dict[str, str | None]:
-        """The names and dtypes that a command has; None where it tells no dtype."""
+    def sizes(self, run, command: str, options: list[str]) -> dict[str, int | None]:
+        """The names and sizes that a command has; `diff` tells no sizes."""
         more = {"convert": ["m"], "average": ["-o", "m"], "merge": ["-o", "m"]}.get(command, [])
         more = [TRAINED.prefix] if command == "diff" else more
         dry = ["--dry-run"] if command in SAVE else []
-        out = run(command, TRAINED.prefix, *more, *options, *dry, "--json")[1]
-        found = json.loads(out)
+        found = json.loads(run(command, TRAINED.prefix, *more, *options, *dry, "--json")[1])
         if command == "diff":
             return dict.fromkeys([*found["same"], *found["only_in_a"]])
-        return {each["name"]: each.get("dtype") for each in found["tensors"]}
+        return {each["name"]: each["nbytes"] for each in found["tensors"]}
 
     @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
     @pytest.mark.parametrize("command", CHOOSE[1:])
     def test_as_ls(self, run, command: str, options: list[str]) -> None:
-        listed, found = self.names(run, "ls", options), self.names(run, command, options)
-        assert listed != self.names(run, "ls", [])
-        assert list(found) == list(listed) or command == "diff"
-        assert set(found) == set(listed)
-        if command in SAVE:
-            assert found == listed
+        listed, found = self.sizes(run, "ls", options), self.sizes(run, command, options)
+        assert listed != self.sizes(run, "ls", [])
+        if command == "diff":
+            assert set(found) == set(listed)
+        else:
+            assert list(found.items()) == list(listed.items())
+
+    def test_diff_casts_both_sides(self, run) -> None:
+        run("convert", VGG.prefix, "m", "--dtype", "bfloat16")
+        assert run("diff", VGG.prefix, "m")[0] == 1
+        assert run("diff", VGG.prefix, "m", "--dtype", "bfloat16")[0] == 0
 
     def test_ls(self, run) -> None:
         all_names = [tensor.name for tensor in TRAINED.tensors]
         include, exclude, _, _, rename, _ = self.OPTIONS
         conv = [name for name in all_names if fnmatchcase(name, "conv/*")]
-        assert set(self.names(run, "ls", include)) == {*conv, "global_step"}
-        assert set(self.names(run, "ls", exclude)) == {*all_names} - {*conv}
+        assert set(self.sizes(run, "ls", include)) == {*conv, "global_step"}
+        assert set(self.sizes(run, "ls", exclude)) == {*all_names} - {*conv}
         renamed = {name.replace("conv/", "c/", name.startswith("conv/")) for name in all_names}
-        assert set(self.names(run, "ls", rename)) == renamed
+        assert set(self.sizes(run, "ls", rename)) == renamed
 
 
 ODD = [
@@ -351,3 +355,11 @@ class TestStreams:
         more = [VGG.prefix, "--deep"] if command == "diff" else MORE.get(command, [])
         _, _, err = run(command, VGG.prefix, *more)
         assert bool(calls) == bool(err) == is_terminal
+
+    @pytest.mark.parametrize("command", WORK_LONG)
+    def test_no_progress_bar_without_tqdm(
+        self, run, command: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        assert run(*arguments_of(command))[::2] == (1 if command == "diff" else 0, "")
