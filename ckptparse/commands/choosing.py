@@ -112,9 +112,9 @@ def choose_from(
 
 
 def as_stored(given: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Return names and patterns, with names that are given as they are printed as they are stored.
+    """Return names and patterns, after replacing each name with escapes by the name in the file.
 
-    So a name with control characters, which is printed with escapes, can be pasted.
+    So a name with control characters can be pasted as it is printed, with escapes.
 
     Args:
         given: names and patterns.

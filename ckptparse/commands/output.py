@@ -87,8 +87,9 @@ def print_error(error: BaseException, before: str = "ckptparse: ") -> None:
         error = OSError(f"{error.filename or 'standard output'}: {error.strerror}")
     elif isinstance(error, MemoryError) and not str(error):
         error = MemoryError("out of memory")
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
+    if sys.stderr is None:  # closed; `print` would take standard output
+        return
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     first, _, _ = before.partition(" ")
     with suppress(OSError):  # standard error cannot be written; the exit status tells enough
         for i, line in enumerate(error_lines(error, before, width)):

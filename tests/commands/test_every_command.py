@@ -338,10 +338,13 @@ class TestStreams:
     @needs_full
     @pytest.mark.parametrize("is_open", [True, False], ids=["full", "closed"])
     @every_command
-    def test_errors_that_cannot_be_printed(self, run_with, command: str, is_open: bool) -> None:
+    def test_errors_that_cannot_be_printed(
+        self, run_with, command: str, is_open: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         file = FULL.open("w", buffering=1) if is_open else None
         arguments = [command, "nothing", *map(str, MORE.get(command, []))]
         assert run_with("stderr", file, arguments) == 2
+        assert capsys.readouterr().out == ""
 
     @pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
     @pytest.mark.parametrize("command", WORK_LONG)
