@@ -300,9 +300,7 @@ def describe_source(tensors: Mapping[str, Any], format: str, layout: str | None)
     """
     import ckptparse
 
-    metadata = {}
-    if format == "safetensors":
-        metadata["format"] = "pt" if layout == "torch" else "np"
+    metadata = {"format": "np"} if format == "safetensors" else {}
     if isinstance(tensors, Checkpoint):
         if tensors.format == "safetensors":
             metadata |= {
@@ -311,6 +309,8 @@ def describe_source(tensors: Mapping[str, Any], format: str, layout: str | None)
         name = os.path.basename(tensors.path.rstrip("/"))
         metadata["source"] = name.encode("utf-8", "backslashreplace").decode()
         metadata["source_format"] = tensors.format
+    if format == "safetensors" and layout == "torch":
+        metadata["format"] = "pt"  # also if the source said that it was not
     return {**metadata, "converted_by": f"ckptparse {ckptparse.__version__}"}
 
 

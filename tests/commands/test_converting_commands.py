@@ -78,6 +78,24 @@ class TestConvert:
         assert metadata.pop("converted_by").startswith("ckptparse ")
         assert metadata == {"format": "np", "source": "model.ckpt", "source_format": "v2"}
 
+    @pytest.mark.parametrize(
+        ("first", "then", "format"),
+        [
+            ([], [], "np"),
+            (["--layout", "torch"], [], "pt"),
+            ([], ["--layout", "torch"], "pt"),
+        ],
+        ids=["none", "first", "then"],
+    )
+    def test_the_layout_is_in_the_metadata_of_a_second_file(
+        self, run, tmp_path: Path, first: list[str], then: list[str], format: str
+    ) -> None:
+        """The metadata of a `.safetensors` file are kept, but its order of axes may change."""
+        run("convert", VGG.prefix, tmp_path / "1.safetensors", *first)
+        run("convert", tmp_path / "1.safetensors", tmp_path / "2.safetensors", *then)
+        with open_checkpoint(tmp_path / "2.safetensors") as ckpt:
+            assert ckpt.metadata["format"] == format
+
     def test_shards(self, run, tmp_path: Path) -> None:
         run("convert", VGG.prefix, tmp_path / "m.safetensors", "--shard-size", "20KB")
         run("convert", VGG.prefix, tmp_path / "m.ckpt", "--shard-size", "20 KB")
