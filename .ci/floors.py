@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tomllib
 
-RUN_TIME_EXTRAS = ("cli", "remote", "keras")
+RUN_TIME_EXTRAS = ("cli", "remote", "keras", "dask")
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = [project["optional-dependencies"][extra] for extra in RUN_TIME_EXTRAS]
