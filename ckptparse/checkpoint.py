@@ -103,36 +103,55 @@ class Checkpoint(TensorMapping):
         """
         return self._reader.files
 
-    def file_versions(self, name: str) -> dict[str, tuple[tuple[str, object], ...]]:
-        """Return the files that a tensor is read from, and what changes if they are replaced.
+    def files_of(self, name: str) -> list[str]:
+        """Return the paths of the files that a tensor is read from.
 
         Args:
             name: the name of a tensor.
 
         Returns:
-            Path -> pairs of a property and its value: the size and the time of modification of a
-            local file, what the storage tells of a file at a URL; () for a missing file.  Of a V2
-            checkpoint, the index is the first file.
+            Of a V2 checkpoint, the index, then the data files; else the files that contain it.
 
         Raises:
             TensorNotFoundError: there is no such tensor.
             CorruptCheckpointError: its entry in the index is damaged.
-            UnreadableError: the storage fails.
 
         Examples:
             >>> from ckptparse import open_checkpoint
-            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
-            >>> for path, version in ckpt.file_versions("global_step").items():
-            ...     print(path.rpartition("/")[2], version[0])
-            model.ckpt.index ('size', 1361)
-            model.ckpt.data-00000-of-00001 ('size', 28996)
+            >>> ckpt = open_checkpoint("fixtures/tf-2.21.0/keras_h5/model.keras")
+            >>> ckpt.files_of("layers/dense/vars/0")
+            ['fixtures/tf-2.21.0/keras_h5/model.keras']
         """
         info = self.info(name)
         paths = [info.file] if info.file else [part.file for part in info.slices if part.file]
         if self.format == "v2":
             paths.insert(0, self.files[0])
+        return list(dict.fromkeys(paths))
+
+    def file_versions(self, paths: Iterable[str]) -> dict[str, tuple[tuple[str, object], ...]]:
+        """Return properties of files that change when the files are changed or replaced.
+
+        Args:
+            paths: paths from `files_of` or `files`.
+
+        Returns:
+            Path -> pairs of a property and its value: the size and the time of modification of a
+            local file, what the storage tells of a file at a URL; () for a missing file.  They are
+            equal in all processes.
+
+        Raises:
+            UnreadableError: the storage fails.
+
+        Examples:
+            >>> from ckptparse import open_checkpoint
+            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/vgg_16/model.ckpt")
+            >>> for path, version in ckpt.file_versions(ckpt.files_of("global_step")).items():
+            ...     print(path.rpartition("/")[2], version[0])
+            model.ckpt.index ('size', 1361)
+            model.ckpt.data-00000-of-00001 ('size', 28996)
+        """
         storage = self._storage
-        return {path: storage.version(path) if storage else () for path in dict.fromkeys(paths)}
+        return {path: () if storage is None else storage.version(path) for path in paths}
 
     def opening_arguments(self) -> tuple[str, dict[str, Any]]:
         """Return the arguments with which `open_checkpoint` opens the same checkpoint again.

@@ -92,7 +92,7 @@ def _make_arrays(tensors: TensorMapping, chunk_nbytes: int) -> dict[str, Any]:
         from dask.base import tokenize
     except ImportError as error:
         raise ImportError("to_dask needs dask: pip install 'ckptparse[dask]'") from error
-    places: dict[int, tuple[_Place, Checkpoint]] = {}
+    places: dict[int, tuple[_Place, Checkpoint, _Versions]] = {}
     arrays = {}
     with ExitStack() as stack:
         for name in tensors:
@@ -100,9 +100,10 @@ def _make_arrays(tensors: TensorMapping, chunk_nbytes: int) -> dict[str, Any]:
             if id(given) not in places:
                 path, options = given.opening_arguments()
                 place = _Place(path, options, tokenize(path, options))
-                places[id(given)] = place, stack.enter_context(place.open())
-            place, ckpt = places[id(given)]
-            versions = ckpt.file_versions(key)
+                places[id(given)] = place, stack.enter_context(place.open()), {}
+            place, ckpt, known = places[id(given)]
+            files = ckpt.files_of(key)
+            known |= ckpt.file_versions(path for path in files if path not in known)
             stored = ckpt.info(key)
             _require_same(given, ckpt, key)
             info = stored if tensors is given else tensors.info(name)
@@ -111,7 +112,7 @@ def _make_arrays(tensors: TensorMapping, chunk_nbytes: int) -> dict[str, Any]:
             tensor = StoredTensor(
                 place,
                 key,
-                versions,
+                {path: known[path] for path in files},
                 info.dtype,
                 info.shape,
                 casts,
@@ -265,13 +266,13 @@ class StoredTensor:
                 opened = _opened[key] = new
             for old in list(_opened)[:-_MOST_OPENED]:
                 _opened.pop(old, None)  # not closed: another thread may be reading
-        found = opened.ckpt.file_versions(self.name)
+        found = opened.ckpt.file_versions(self.versions)
         if found != self.versions:
-            changed = [path for path in self.versions if found.get(path) != self.versions[path]]
+            changed = [path for path in found if found[path] != self.versions[path]]
             raise UnreadableError(
                 "this file was changed or replaced after the dask array was made; call to_dask"
                 " again",
-                file=changed[0] if changed else self.place.path,
+                file=changed[0],
                 tensor=self.name,
             )
         opened.versions.update(self.versions)

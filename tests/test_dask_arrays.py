@@ -31,6 +31,7 @@ from ckptparse import (
     save_checkpoint,
     to_dask,
 )
+from ckptparse.sources.remote import RemoteFiles
 from support.counting_files import counted
 from support.damage import copy_case, flip_bit
 from support.oracle import (
@@ -216,6 +217,19 @@ class TestWhatATaskReads:
             assert sorted(nbytes_read(ranges, "00001")) == [2016, 14112]
             array.compute()
             assert nbytes_read(ranges, "00001") == [2016] * 7
+
+    def test_the_storage_is_asked_once_for_each_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not once for each tensor: at a URL, each question is a request."""
+        asked = []
+        version = RemoteFiles.version
+        monkeypatch.setattr(
+            RemoteFiles, "version", lambda files, path: asked.append(path) or version(files, path)
+        )
+        with counted(self.contents()):
+            arrays = to_dask("counted://model.ckpt")
+            assert len(asked) == len(set(asked)) == 2
+            arrays[FC6].compute()
+        assert len(asked) == 4
 
     def test_one_chunk_is_read_and_checked_together(self) -> None:
         with counted(self.contents()) as ranges:
