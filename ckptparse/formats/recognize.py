@@ -49,6 +49,10 @@ _BY_FIRST_BYTES = (
     (b"\x93NUMPY", "a numpy .npy file"),
     (b"\x80\x02", "a pickle"),
     (b"model_checkpoint_path:", "a `checkpoint` state file"),
+    (
+        b'{\n  "metadata": {',
+        "the index of a set of .safetensors files: open each of these files, or merge them",
+    ),
 )
 
 

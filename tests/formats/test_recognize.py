@@ -41,6 +41,10 @@ FOREIGN = {
     "gzip": (b"\x1f\x8b\x08" + bytes(100), "gzip archive"),
     "npy": (b"\x93NUMPY\x01\x00" + bytes(100), ".npy"),
     "safetensors": ((10).to_bytes(8, "little") + b'{"a": {}}' + bytes(100), "safetensors"),
+    "index of safetensors": (
+        b'{\n  "metadata": {\n    "total_size": 8\n  },\n  "weight_map": {}\n}\n',
+        "index of a set of .safetensors files",
+    ),
     "state file": (
         b'model_checkpoint_path: "model.ckpt-1"\nall_model_checkpoint_paths: "model.ckpt-1"\n',
         "`checkpoint` state file",
