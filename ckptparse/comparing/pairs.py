@@ -19,15 +19,15 @@ def pair_names(
 ) -> dict[str, str]:
     """Return name in a -> name in b, of the tensors to compare, in the order of a.
 
-    Tensors that neither `names` nor `match` pairs are paired if they have the same name, or else if
-    their variables have the same name.
+    Tensors that `names` does not pair are paired if they have the same name, or else if their
+    variables have the same name.
 
     Args:
         a: a mapping.
         b: the other one.
         names: names or scopes in a -> those in b; other tensors keep their names, also those in a
             scope that have no counterpart.
-        by_match: pair tensors as `match` proposes it.
+        by_match: pair those whose variables have the same name, then others as `match` proposes it.
 
     Raises:
         ValueError: `names` pairs a tensor twice.
@@ -35,7 +35,11 @@ def pair_names(
             scope in a has a counterpart in b.
     """
     in_a, in_b = dict.fromkeys(a), dict.fromkeys(b)
-    pairs = _match_names(a, b) if by_match else _assign_names(in_a, in_b, names or {})
+    if by_match:
+        pairs = _pair_variables(a, b, in_b, in_a)
+        pairs |= _match_names(a, b, pairs)
+    else:
+        pairs = _assign_names(in_a, in_b, names or {})
     by_b: dict[str, str] = {}
     for name, other in pairs.items():
         if by_b.setdefault(other, name) != name:
@@ -46,15 +50,28 @@ def pair_names(
             paired[name] = pairs[name]
         elif name in in_b and name not in by_b:
             paired[name] = name
-    taken = set(paired.values())
-    left_a = [name for name in in_a if name not in paired]
-    left_b = [name for name in in_b if name not in taken]
-    if left_a and left_b:
-        variables = _variables(b, left_b)
-        for variable, name in _variables(a, left_a).items():
-            if variable in variables:
-                paired[name] = variables[variable]
+    paired |= _pair_variables(a, b, paired, set(paired.values()))
     return {name: paired[name] for name in in_a if name in paired}
+
+
+def _pair_variables(
+    a: TensorMapping, b: TensorMapping, taken_a: Collection[str], taken_b: Collection[str]
+) -> dict[str, str]:
+    """Return name in a -> name in b, of tensors whose variables have the same name.
+
+    Args:
+        a: a mapping.
+        b: the other one.
+        taken_a: names in a to leave out.
+        taken_b: names in b to leave out.
+    """
+    left_a = [name for name in a if name not in taken_a]
+    left_b = [name for name in b if name not in taken_b]
+    if not left_a or not left_b:
+        return {}
+    in_b = _variables(b, left_b)
+    in_a = _variables(a, left_a)
+    return {name: in_b[variable] for variable, name in in_a.items() if variable in in_b}
 
 
 def _variables(tensors: TensorMapping, names: list[str]) -> dict[str, str]:
@@ -109,13 +126,14 @@ def _assign_names(
     return pairs
 
 
-def _match_names(a: TensorMapping, b: TensorMapping) -> dict[str, str]:
-    """Return name in a -> name in b, as `match` proposes it.
+def _match_names(a: TensorMapping, b: TensorMapping, known: Mapping[str, str]) -> dict[str, str]:
+    """Return name in a -> name in b, as `match` proposes it for tensors that are not known.
 
     Tensors that are left then are matched by their numbers of elements.
     """
     shapes = [
-        {name: info.shape for name, info in zip(each, info_each(each, each))} for each in (a, b)
+        {name: info.shape for name, info in zip(each, info_each(each, each)) if name not in others}
+        for each, others in ((a, known.keys()), (b, set(known.values())))
     ]
     pairs: dict[str, str] = {}
     for _ in range(2):

@@ -347,6 +347,16 @@ class TestVariables:
         report = diff({"w:0": one, "v": one}, {"w": one, "v": one, "w:0": one})
         assert (report.same, report.only_in_b) == (("w:0", "v"), ("w",))
 
+    def test_match_has_what_is_left(self) -> None:
+        """By its shape alone, gamma would be paired with the other tensor."""
+        key = "optimizer/_trainable_variables/2/.ATTRIBUTES/VARIABLE_VALUE"
+        with open_checkpoint(load_case("tf-2.21.0/keras_adam").path) as ckpt:
+            gamma = ckpt[key]
+            b = {"model/norm/gamma": gamma.reshape(-1, 1), "other": np.zeros_like(gamma)}
+            report = diff(ckpt.select(include=key), b, match=True)
+        assert [form.name_in_b for form in report.different_form] == ["model/norm/gamma"]
+        assert report.only_in_b == ("other",)
+
     def test_names_come_first(self) -> None:
         one = np.ones(2)
         report = diff({"w:0": one, "x": one}, {"w": one, "y": one}, names={"x": "w"})
