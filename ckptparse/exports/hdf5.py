@@ -3,6 +3,9 @@
 h5py creates the groups and the datasets, whose elements lie in the file one after the other, and
 says where.  Then the elements are written there piece by piece, without h5py.  Metadata becomes
 attributes of the file.
+
+HDF5 has no bfloat16.  As Keras does, it is written as opaque elements of two bytes, and the dataset
+gets the attribute ``dtype``.
 """
 
 from __future__ import annotations
@@ -10,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ckptparse.errors import InvalidTensorsError
 from ckptparse.exports.contents import Contents
-from ckptparse.exports.npy import DTYPES
+from ckptparse.exports.npy import DTYPES as NUMPY_DTYPES
 from ckptparse.outputs import Output
 from ckptparse.outputs.base import unwritable
 
 SUFFIXES = (".h5", ".hdf5")
+DTYPES = NUMPY_DTYPES | {"bfloat16"}
 
 
 def require_writable(contents: Contents) -> None:
@@ -98,12 +104,14 @@ def _create(path: str, contents: Contents, metadata: Mapping[str, str]) -> dict[
                 layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
                 layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
                 layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-                dataset = file.create_dataset(
-                    form.name, form.shape, form.numpy_dtype.newbyteorder("<"), dcpl=layout
-                )
+                is_opaque = form.dtype == "bfloat16"
+                dtype = "V2" if is_opaque else form.numpy_dtype.newbyteorder("<")
+                dataset = file.create_dataset(form.name, form.shape, dtype, dcpl=layout)
+                if is_opaque:
+                    dataset.attrs["dtype"] = form.dtype
                 if form.nbytes:
                     if not form.shape:  # h5py gives a scalar its place when it is written
-                        dataset[()] = 0
+                        dataset[()] = np.zeros((), dataset.dtype)
                     places[form.name] = dataset.id.get_offset()
     except OSError as error:
         raise unwritable(error, path) from error

@@ -13,7 +13,9 @@ from ckptparse.commands import main
 from support.contents import contents
 from support.every_dtype import NUMPY_DTYPES, arrays_of
 from support.oracle import VGG, expected_array
+from support.repository import FIXTURES
 
+KERAS_DTYPES = FIXTURES / "tf-2.21.0/keras_dtypes/model.weights.h5"
 ARRAYS = {**arrays_of(NUMPY_DTYPES), "large": np.arange(5_000_000.0), "é\n/..": np.ones((2, 3))}
 
 
@@ -90,7 +92,22 @@ class TestWithH5py:
             save(tmp_path / "m.h5", {"a/b": np.zeros(2), "a": np.zeros(2)})
         assert (caught.value.tensor, caught.value.found) == ("a", "'a/b'")
 
-    @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e5m2", "int4"])
+    def test_bfloat16_is_stored_as_keras_stores_it(self, tmp_path: Path) -> None:
+        h5py = self.h5py
+        arrays = arrays_of(["bfloat16"])
+        save(tmp_path / "m.h5", arrays)
+        with h5py.File(KERAS_DTYPES) as keras_file, h5py.File(tmp_path / "m.h5") as file:
+            like = keras_file["layers/dense/vars/0"]
+            for name, array in arrays.items():
+                assert file[name].id.get_type() == like.id.get_type()
+                assert dict(file[name].attrs) == dict(like.attrs)
+                assert file[name].shape == array.shape
+                assert file[name][()].tobytes() == array.tobytes()
+        with open_checkpoint(tmp_path / "m.h5") as ckpt:
+            for name, array in arrays.items():
+                assert (ckpt[name].dtype, ckpt[name].tobytes()) == (array.dtype, array.tobytes())
+
+    @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "int4"])
     def test_dtypes_that_it_lacks(self, tmp_path: Path, dtype: str) -> None:
         assert self.h5py
         with pytest.raises(UnsupportedError, match=f"an .h5 file cannot hold {dtype}"):
