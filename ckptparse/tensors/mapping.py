@@ -116,7 +116,8 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
     def to_tree(self, separator: str = "/") -> dict[str, Any]:
         """Read all tensors and return them as nested dicts, a dict for each scope.
 
-        Libraries for JAX call this form a pytree of parameters.
+        Libraries for JAX call this form a pytree of parameters.  The arrays are those of the
+        mapping, such as read-only views of a mapped file.
 
         Args:
             separator: the text between the parts of a name.
@@ -125,7 +126,8 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
             A dict from the first parts of names to arrays, or to dicts of the same form.
 
         Raises:
-            ConflictError: a name is also the scope of another one, or has more than 100 parts.
+            ConflictError: a name is also the scope of another one, or has more than 100 parts; no
+                tensor is read.
             CheckpointError: reading a tensor failed; see `Checkpoint.read_each`.
             ValueError: `separator` is empty.
 
@@ -137,23 +139,14 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
             (12,)
         """
         tree: dict[str, Any] = {}
+        for name in self:  # all names first: nothing is read if one of them does not fit
+            _add_name(tree, name, name.split(separator, _MOST_PARTS))
         for name, array in self.items():
-            parts = name.split(separator, _MOST_PARTS)
+            *scopes, last = name.split(separator)
             scope = tree
-            for part in parts[:-1]:
-                scope = scope.setdefault(part, {})
-                if not isinstance(scope, dict):
-                    break
-            if len(parts) > _MOST_PARTS or not isinstance(scope, dict) or parts[-1] in scope:
-                raise ConflictError(
-                    "this name does not fit into a tree of names",
-                    tensor=name,
-                    expected=f"at most {_MOST_PARTS} parts, and no tensor that is a scope",
-                    found="another tensor at a scope of this name, or below it"
-                    if len(parts) <= _MOST_PARTS
-                    else "more parts",
-                )
-            scope[parts[-1]] = array
+            for part in scopes:
+                scope = scope[part]
+            scope[last] = array
         return tree
 
     def origin(self, name: str) -> tuple[TensorMapping, str]:
@@ -226,6 +219,43 @@ class TensorMapping(Mapping[str, "NDArray[Any]"]):
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+
+def _add_name(tree: dict[str, Any], name: str, parts: list[str]) -> None:
+    """Put a name into a tree of names, at the path of its parts.
+
+    Raises:
+        ConflictError: there is another name on the path or below it, or the path is too long.
+    """
+    if len(parts) > _MOST_PARTS:
+        raise ConflictError(
+            "this name is too deep for a tree",
+            tensor=name,
+            expected=f"at most {_MOST_PARTS} parts",
+            found="more",
+        )
+    node: Any = tree
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if isinstance(node, str):
+            raise _at_scope(node, name)
+    if parts[-1] in node:
+        below = node[parts[-1]]
+        while isinstance(below, dict):
+            below = next(iter(below.values()))
+        raise _at_scope(name, below)
+    node[parts[-1]] = name
+
+
+def _at_scope(name: str, below: str) -> ConflictError:
+    """Return the error for a tensor that has the name of a scope, and one in this scope."""
+    return ConflictError(
+        "in a tree, a tensor cannot have the name of a scope",
+        tensor=name,
+        expected="other names: select(weights_only=True) leaves out slots of optimizers,"
+        " select(rename=...) renames",
+        found=repr(below),
+    )
 
 
 class _Items(ItemsView[str, "NDArray[Any]"]):
