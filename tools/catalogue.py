@@ -161,6 +161,7 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "safetensors_header": SAFETENSORS,
         "safetensors_empty": SAFETENSORS,
     },
+    "t5": {"t5": ("mesh-tensorflow-0.1.17",)},
     "archives": {"archives": NEWEST},
 }
 

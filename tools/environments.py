@@ -75,6 +75,17 @@ ENVIRONMENTS = {
             "3.7",
             ("tensorflow==1.15.5", "numpy==1.18.5", "protobuf==3.20.3", "h5py==2.10.0"),
         ),
+        Environment(
+            "mesh-tensorflow-0.1.17",
+            "3.7",
+            (
+                "tensorflow==1.15.5",
+                "numpy==1.18.5",
+                "protobuf==3.20.3",
+                "h5py==2.10.0",
+                "tensorflow-datasets==3.2.1",
+            ),
+        ),
         Environment("numpy-1.16.6", "3.6", ()),
         Environment("numpy-2.5.1", "3.12", ("ml_dtypes==0.6.0",)),
         Environment("safetensors-0.8.0", "3.12", ("numpy==2.5.1", "ml_dtypes==0.6.0")),

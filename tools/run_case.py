@@ -17,6 +17,9 @@ try:
 except ImportError:  # an environment of another library
     tensorflow = None
 
+PACKAGES = {"bert": "bert-tensorflow", "mesh_tensorflow": "mesh-tensorflow"}
+"""Modules without a __version__ that single cases import -> their packages."""
+
 
 def versions():
     """Return the versions of all packages that can change the files."""
@@ -40,10 +43,12 @@ def versions():
         found["h5py"] = sys.modules["h5py"].__version__
     if "tensorflow_hub" in sys.modules:  # only one case imports it
         found["tensorflow_hub"] = sys.modules["tensorflow_hub"].__version__
-    if "bert" in sys.modules:  # the package has no __version__
-        import pkg_resources
+    for module, package in PACKAGES.items():
+        if module in sys.modules:
+            import pkg_resources
 
-        found["bert_tensorflow"] = pkg_resources.get_distribution("bert-tensorflow").version
+            key = package.replace("-", "_")
+            found[key] = pkg_resources.get_distribution(package).version
     return found
 
 
