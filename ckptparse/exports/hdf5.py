@@ -6,6 +6,12 @@ attributes of the file.
 
 HDF5 has no bfloat16.  As Keras does, it is written as opaque elements of two bytes, and the dataset
 gets the attribute ``dtype``.
+
+Keras from 2.12 loads a ``.weights.h5`` file by the paths of its datasets, such as
+``layers/dense/vars/0``.  It needs no attributes.  Keras 2 also needs the group ``vars`` of the
+model itself, which is empty in most models.
+
+Source: keras/saving/saving_lib.py of Keras 2.12, keras/src/saving/saving_lib.py of Keras 3.15.
 """
 
 from __future__ import annotations
@@ -100,6 +106,9 @@ def _create(path: str, contents: Contents, metadata: Mapping[str, str]) -> dict[
         with h5py.File(path, "w", locking=False) as file:
             for key, value in metadata.items():
                 file.attrs[key] = value
+            parents = {name.rpartition("/")[0].rpartition("/")[2] for name in contents.forms}
+            if "vars" in parents and "vars" not in contents.forms:
+                file.require_group("vars")  # that of the model itself
             for form in contents.forms.values():
                 layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
                 layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

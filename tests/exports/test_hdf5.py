@@ -107,6 +107,46 @@ class TestWithH5py:
             for name, array in arrays.items():
                 assert (ckpt[name].dtype, ckpt[name].tobytes()) == (array.dtype, array.tobytes())
 
+    def test_a_file_of_keras_comes_back(self, tmp_path: Path) -> None:
+        assert self.h5py
+        convert(KERAS_DTYPES, tmp_path / "m.safetensors")
+        convert(tmp_path / "m.safetensors", tmp_path / "m.weights.h5")
+        datasets = self.datasets_of(tmp_path / "m.weights.h5")
+        assert datasets == self.datasets_of(KERAS_DTYPES)
+        assert {dtype.str for dtype, *_ in datasets.values()} >= {"|V2", "<f2", "<f4", "<f8"}
+
+    def datasets_of(self, path: Path) -> dict[str, tuple[np.dtype, tuple[int, ...], dict, bytes]]:
+        h5py, found = self.h5py, {}
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = (item.dtype, item.shape, dict(item.attrs), item[()].tobytes())
+
+        with h5py.File(path) as file:
+            file.visititems(visit)
+        return found
+
+    @pytest.mark.parametrize(
+        ("names", "members"),
+        [
+            (["layers/a/vars/0"], {"layers", "vars"}),
+            (["vars/0", "layers/a/vars/0"], {"layers", "vars"}),
+            (["layers/a/vars/0", "vars"], {"layers", "vars"}),
+            (["layers/vars", "vars_/0"], {"layers", "vars_"}),
+        ],
+        ids=["layer", "model", "dataset", "other"],
+    )
+    def test_a_file_of_keras_has_the_group_of_the_model(
+        self, tmp_path: Path, names: list[str], members: set[str]
+    ) -> None:
+        h5py = self.h5py
+        save(tmp_path / "m.weights.h5", dict.fromkeys(names, np.zeros(2)))
+        with h5py.File(tmp_path / "m.weights.h5") as file:
+            assert set(file) == members
+            assert all(isinstance(file[name], h5py.Dataset) for name in names)
+        with open_checkpoint(tmp_path / "m.weights.h5") as ckpt:
+            assert sorted(ckpt) == sorted(names)
+
     @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "int4"])
     def test_dtypes_that_it_lacks(self, tmp_path: Path, dtype: str) -> None:
         assert self.h5py
