@@ -2,7 +2,8 @@
 
 ```` ```python ````
     runs by itself, in an empty directory that has `fixtures`.  A block after the comment
-    ``<!-- continues -->`` runs after the block before it, with its names.
+    ``<!-- continues -->`` runs after the block before it, with its names.  A block that imports one
+    of the packages `OPTIONAL` is skipped where this is not installed; .ci/run has it.
 ```` ```console ````
     Each ``$ command`` prints what follows it; a line ``...`` stands for any number of lines.
 ```` ```text title="fixtures/..." ````
@@ -43,8 +44,11 @@ SHELL_PAGES = [
     "docs/reference/command-line.md",
 ]
 
-OPTIONAL = ["dask", "fsspec", "torch", "transformers", "safetensors"]
+OPTIONAL = ["dask", "fsspec", "jax", "keras", "safetensors", "torch", "transformers"]
 """Libraries that a block may use; without them, it is skipped."""
+
+
+OPTIONAL = ("jax", "keras")
 
 
 class Block(NamedTuple):
@@ -125,9 +129,6 @@ def test_the_first_two_shell_lines_install_and_test() -> None:
 def test_python_runs(block: Block) -> None:
     names: dict[str, object] = {}
     for each in [*_before(block), block]:
-        for library in OPTIONAL:
-            if re.search(rf"^(import|from) {library}\b|\bto_{library}\(", each.text, re.MULTILINE):
-                pytest.importorskip(library, reason=f"{library} is not installed")
         # With empty lines in front, a traceback has the page's line numbers.  It is shown as text:
         # pytest takes minutes to look for Python's statements in a page.
         code = compile("\n" * each.line + each.text, str(ROOT / each.page), "exec")
