@@ -332,9 +332,11 @@ def find_format(path: str, format: str | None) -> str:
     suffix = os.path.splitext(lower)[1]
     if suffix in _OTHER_SUFFIXES or suffix.startswith(".data-"):
         known = ", ".join(SUFFIXES)
+        hint = " (Keras loads weights from .weights.h5, too)" if suffix == ".keras" else ""
         raise ValueError(
-            f"cannot save in the format of {suffix}: the suffixes are {known}, or none of these for"
-            f' a checkpoint; format="checkpoint" (--to checkpoint) saves one under any name'
+            f"cannot save in the format of {suffix}{hint}: the suffixes are {known}, or none of"
+            f' these for a checkpoint; format="checkpoint" (--to checkpoint) saves one under any'
+            f" name"
         )
     return SUFFIXES.get(suffix, "checkpoint")
 

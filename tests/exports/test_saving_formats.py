@@ -175,6 +175,11 @@ def test_suffixes_of_other_formats(tmp_path: Path, path: str) -> None:
     assert set(np.load(tmp_path / path).files) == set(OLD)
 
 
+def test_keras_archives_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Keras loads weights from .weights.h5"):
+        save(tmp_path / "m.keras", OLD)
+
+
 def test_an_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="format is one of checkpoint, safetensors"):
         save(tmp_path / "m", OLD, format="zip")
