@@ -32,7 +32,6 @@ keras/src/legacy/saving/legacy_h5_format.py of Keras 3.15.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -50,6 +49,7 @@ from ckptparse.hdf5.layouts import Chunk, Layout
 from ckptparse.hdf5.superblock import SIGNATURE
 from ckptparse.sources import Source
 from ckptparse.sources.base import require_inside
+from ckptparse.tensors import keras_paths
 from ckptparse.tensors.arrays import require_shape, swap_bytes, take
 from ckptparse.tensors.mapping import Role
 from ckptparse.tensors.names import decode_name
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from ckptparse.formats.keras_config import KerasDescription
 
 MODEL_WEIGHTS = b"model_weights"
-OPTIMIZER_WEIGHTS = b"optimizer_weights"
+OPTIMIZER_WEIGHTS = keras_paths.OPTIMIZER_WEIGHTS.encode()
 _TOP_LEVEL = b"top_level_model_weights"
 
 
@@ -205,7 +205,8 @@ def list_arrays(source: Source) -> tuple[dict[bytes, StoredArray], dict[str, Rol
         file = open_hdf5(source, sort_links)
         paths = order_paths(file)
         arrays = {path: _make_array(file, file.datasets[path]) for path in paths}
-    return arrays, {decode_name(path): find_role(path) for path in paths}
+    names = map(decode_name, paths)
+    return arrays, {name: "state" if keras_paths.is_state(name) else "weight" for name in names}
 
 
 def sort_links(links: list[Link]) -> list[Link]:
@@ -284,20 +285,3 @@ def list_names(file: HDF5File, attributes: Attributes, name: bytes) -> list[byte
         names += file.strings(attributes, name + b"%d" % number)
         number += 1
     return names
-
-
-_STATE = re.compile(rb"optimizer|.*_optimizer|metrics|loss_tracker|seed_generator(_\d+)?")
-_LISTS_OF_LAYERS = (b"layers", b"_layer_checkpoint_dependencies")
-"""Below these, names are made from classes of layers."""
-
-
-def find_role(path: bytes) -> Role:
-    """Return whether a dataset is a weight of the model, or a state that only training needs."""
-    first, *others = path.split(b"/")
-    if first == OPTIMIZER_WEIGHTS:
-        return "state"
-    if others and others[-2:-1] != [b"vars"]:  # not Keras 3
-        return "weight"
-    pairs = zip((b"", first, *others), (first, *others))
-    is_state = any(_STATE.fullmatch(name) for above, name in pairs if above not in _LISTS_OF_LAYERS)
-    return "state" if is_state else "weight"

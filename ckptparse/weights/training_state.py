@@ -16,6 +16,9 @@ Names of variables, as ``tf.train.Saver`` writes them::
     Adam/iter and Adam/decay ...               scalars of an optimizer of Keras
     S/total and S/count                        scalars of a metric
 
+Paths in files of Keras are in `ckptparse.tensors.keras_paths`; they may have been converted to
+another format.
+
 Keys of objects, as ``tf.train.Checkpoint`` writes them, end in ``/.ATTRIBUTES/...``.  The rules for
 them are those of `ckptparse.objectgraph.weights`, as far as keys show the objects.
 
@@ -31,6 +34,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ckptparse.tensors.keras_paths import is_state
 from ckptparse.tensors.mapping import Role, TensorMapping
 from ckptparse.tensors.names import ATTRIBUTES, OBJECT_GRAPH, OPTIMIZER_SLOT
 from ckptparse.weights.moving_averages import AVERAGE, DEBIASING, average_name
@@ -378,6 +382,8 @@ def _role_by_name(
     if _is_scalar_state(name, known) and shape_of(name) in (None, ()):
         return "state"
     if _LAST_NUMBER.sub("", last) in METRIC_COUNTS:
+        return "state"
+    if is_state(name):
         return "state"
     return "state" if _is_keras_3_slot(name, shape_of, paths) else "weight"
 

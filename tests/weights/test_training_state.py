@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptparse import open_checkpoint
+from ckptparse import average, merge, open_checkpoint
 from ckptparse.weights.selection import select
 from ckptparse.weights.training_state import find_roles, weight_names
+from support.keras_files import KerasCase, keras_cases
 from support.repository import FIXTURES
 
 CASES = sorted(
@@ -93,6 +94,37 @@ class TestAgainstTensorFlow:
             assert alone.meta_graph is None
             more = set(alone.select(weights_only=True)) - set(ckpt.select(weights_only=True))
         assert more == {"logits/bias/generator", "logits/bias/generator_1", "logits/bias/slow"}
+
+
+@pytest.mark.parametrize("case", list(keras_cases()))
+class TestFilesOfKeras:
+    """`tests/formats/test_keras_files.py` compares the selection from a file with Keras."""
+
+    def test_by_names(self, case: KerasCase) -> None:
+        """As after a conversion to another format, which keeps names only."""
+        with open_checkpoint(case.path) as ckpt:
+            tensors = {info.name: np.empty(info.shape) for info in ckpt.infos()}
+            chosen = list(ckpt.select(weights_only=True))
+        assert list(select(tensors, weights_only=True)) == chosen
+
+    def test_of_averages_and_merges(self, case: KerasCase) -> None:
+        with open_checkpoint(case.path) as ckpt:
+            chosen = list(ckpt.select(weights_only=True))
+            assert list(average([ckpt, ckpt]).select(weights_only=True)) == chosen
+            assert list(merge(ckpt, {"x": 1.0}).select(weights_only=True)) == [*chosen, "x"]
+
+
+class TestAveragesAndMerges:
+    @pytest.mark.parametrize("case", TRAINING)
+    def test_have_the_roles_of_the_graph(self, case: str) -> None:
+        with open_case(case) as ckpt:
+            expected = ckpt.roles()
+            assert average([dict(ckpt), ckpt]).roles() == expected
+            more = {"other": 1.0, "conv/kernel": 2.0}
+            first = merge(ckpt, more, on_conflict="first").roles()
+            last = merge(ckpt, more, on_conflict="last").roles()
+        assert first == expected
+        assert last == {name: role for name, role in expected.items() if name != "conv/kernel"}
 
 
 class TestMovingAverages:
