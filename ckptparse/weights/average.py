@@ -110,20 +110,6 @@ class Average(TensorMapping):
             found="; ".join(found),
         )
 
-    def roles(self) -> Mapping[str, Role]:
-        """Return the roles of tensors, as the first mapping that has a graph defines them.
-
-        Returns:
-            Name -> role, as of `Checkpoint.roles`; {} if there is no graph.
-
-        Examples:
-            >>> from ckptparse import average, open_checkpoint
-            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
-            >>> average([ckpt, ckpt]).roles()["conv/kernel/Adam"]
-            'state'
-        """
-        return next(filter(None, (mapping.roles() for mapping in self._mappings)), {})
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -80,25 +80,6 @@ class Merge(TensorMapping):
             found=f"the name in {places[0]} and in {places[1]}",
         )
 
-    def roles(self) -> dict[str, Role]:
-        """Return the role of each tensor in the mapping that provides it.
-
-        Returns:
-            Name -> role, as of `Checkpoint.roles`; without tensors that no graph describes.
-
-        Examples:
-            >>> from ckptparse import merge, open_checkpoint
-            >>> ckpt = open_checkpoint("fixtures/tf-1.15.5/training_graph/model.ckpt")
-            >>> merge(ckpt, {"other": 1.0}).roles()["conv/kernel/Adam"]
-            'state'
-        """
-        roles = [mapping.roles() for mapping in self._mappings]
-        return {
-            name: roles[number][name]
-            for name, number in self._providers.items()
-            if name in roles[number]
-        }
-
     def _provider(self, name: str) -> int:
         """Return the position of the mapping that provides a tensor.
 

@@ -48,9 +48,6 @@ OPTIONAL = ["dask", "fsspec", "jax", "keras", "safetensors", "torch", "transform
 """Libraries that a block may use; without them, it is skipped."""
 
 
-OPTIONAL = ("jax", "keras")
-
-
 class Block(NamedTuple):
     """A fenced code block of a page."""
 

@@ -114,19 +114,6 @@ class TestFilesOfKeras:
             assert list(merge(ckpt, {"x": 1.0}).select(weights_only=True)) == [*chosen, "x"]
 
 
-class TestAveragesAndMerges:
-    @pytest.mark.parametrize("case", TRAINING)
-    def test_have_the_roles_of_the_graph(self, case: str) -> None:
-        with open_case(case) as ckpt:
-            expected = ckpt.roles()
-            assert average([dict(ckpt), ckpt]).roles() == expected
-            more = {"other": 1.0, "conv/kernel": 2.0}
-            first = merge(ckpt, more, on_conflict="first").roles()
-            last = merge(ckpt, more, on_conflict="last").roles()
-        assert first == expected
-        assert last == {name: role for name, role in expected.items() if name != "conv/kernel"}
-
-
 class TestMovingAverages:
     def test_of_weights_only(self) -> None:
         case = "tf-1.15.5/optimizers_saver"
