@@ -144,6 +144,7 @@ def test_the_arguments_that_are_paths(name: str) -> None:
         "convert": ["path", "destination", "names"],
         "average": ["paths", "output", "names"],
         "merge": ["paths", "output", "names"],
+        "report": ["path", "output", "names"],
         "ls": ["path", "names"],
         "stats": ["path", "names"],
         "run": ["script"],

@@ -29,6 +29,7 @@ MORE: dict[str, list[object]] = {
     "convert": ["m.npz"],
     "average": ["-o", "m.npz"],
     "merge": ["-o", "m.npz"],
+    "report": ["-o", "m.html"],
 }
 """The arguments that a command needs besides a path."""
 
@@ -37,7 +38,7 @@ NAMES = [
 ]  # a script prints what it likes
 CHOOSE = ["ls", "stats", "diff", "convert", "average", "merge"]
 SAVE = ["convert", "average", "merge"]
-WORK_LONG = ["verify", "stats", "diff", *SAVE]
+WORK_LONG = ["verify", "stats", "diff", "report", *SAVE]
 
 every_command = pytest.mark.parametrize("command", NAMES)
 

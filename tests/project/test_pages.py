@@ -2,8 +2,8 @@
 
 ```` ```python ````
     runs by itself, in an empty directory that has `fixtures`.  A block after the comment
-    ``<!-- continues -->`` runs after the block before it, with its names.  A block that imports one
-    of the packages `OPTIONAL` is skipped where this is not installed; .ci/run has it.
+    ``<!-- continues -->`` runs after the block before it, with its names.  A block that uses a
+    library of `OPTIONAL` is skipped where this is not installed; .ci/run has all of them.
 ```` ```console ````
     Each ``$ command`` prints what follows it; a line ``...`` stands for any number of lines.
 ```` ```text title="fixtures/..." ````
@@ -126,6 +126,10 @@ def test_the_first_two_shell_lines_install_and_test() -> None:
 def test_python_runs(block: Block) -> None:
     names: dict[str, object] = {}
     for each in [*_before(block), block]:
+        for library in OPTIONAL:
+            if re.search(rf"^(import|from) {library}\b|\bto_{library}\(", each.text, re.MULTILINE):
+                reason = f"{library}, or its backend, is not installed"
+                pytest.importorskip(library, reason=reason)
         # With empty lines in front, a traceback has the page's line numbers.  It is shown as text:
         # pytest takes minutes to look for Python's statements in a page.
         code = compile("\n" * each.line + each.text, str(ROOT / each.page), "exec")
