@@ -84,18 +84,26 @@ def test_the_state_dict_of_a_model(tmp_path: Path, expected: dict[str, np.ndarra
     assert_close(outputs.pooler_output, expected["pooled_output"])
 
 
-@pytest.mark.parametrize("shard_nbytes", [None, 10_000], ids=["one file", "files with an index"])
+FOLDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "one file": ("model.safetensors", {}),
+    "files with an index": ("model.safetensors", {"shard_nbytes": 10_000}),
+    "older": ("pytorch_model.bin", {"format": "pt"}),
+}
+"""File or files of a folder of the Hugging Face hub."""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_a_pretrained_model_with_its_heads(
-    tmp_path: Path, expected: dict[str, np.ndarray], shard_nbytes: int | None
+    tmp_path: Path, expected: dict[str, np.ndarray], folder: str
 ) -> None:
-    """From a folder with the files of the Hugging Face hub."""
+    name, options = FOLDERS[folder]
     convert(
         BERT.prefix,
-        tmp_path / "model.safetensors",
+        tmp_path / name,
         weights_only=True,
         layout="torch",
         rename=[HEADS, *STEPS],
-        shard_nbytes=shard_nbytes,
+        **options,
     )
     CONFIG.save_pretrained(tmp_path)
     model, info = transformers.BertForPreTraining.from_pretrained(
