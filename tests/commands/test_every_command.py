@@ -139,7 +139,7 @@ class TestErrors:
         ids=" ".join,
     )  # fmt: skip
     def test_a_wrong_option(self, run, command: str, wrong: list[str]) -> None:
-        Path("list.json").write_text("[]")
+        Path("list.json").write_text("[1]")
         Path("directory").mkdir()
         status, out, err = run(*arguments_of(command), *wrong)
         assert (status, out) == (2, "")

@@ -133,6 +133,7 @@ PLANS = [
     ["convert", "m.safetensors", "--exclude", "x", "--dry-run"],
     ["average", "-o", "m.safetensors", "--exclude", "x", "--dry-run"],
     ["merge", "-o", "m.safetensors", "--exclude", "x", "--dry-run"],
+    ["report", "-o", f"{IN_A_PATH}.html"],
 ]
 
 
@@ -143,8 +144,14 @@ PLANS = [
 @pytest.mark.parametrize("objects", [False, True], ids=["names", "objects"])
 @needs_odd_names
 def test_every_command(
-    run, tmp_path: Path, asked: list[str], as_json: list[str], objects: bool
+    run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[str],
+    as_json: list[str],
+    objects: bool,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / IN_A_PATH
     folder.mkdir()
     command, *more = asked
@@ -152,7 +159,7 @@ def test_every_command(
     assert status == (1 if command == "diff" else 0), text
     assert SHOWN in text or command == "verify"
     if as_json:
-        assert EVIL in str_of(json.loads(text)) or command == "verify"
+        assert EVIL in str_of(json.loads(text)) or command in ("verify", "report")
 
 
 def str_of(value: object) -> str:
