@@ -37,6 +37,7 @@ from ckptparse.comparing.rendering import (
     form_cells,
     form_text,
     notes,
+    same_by_other_names,
     scope_cells,
     scope_depth,
     scope_text,
@@ -198,6 +199,8 @@ def _print(report: DiffReport, arguments: argparse.Namespace) -> None:
         most,
         ("", *CHANGE_COLUMNS),
     )
+    same = same_by_other_names(report)
+    _print_table("same under another name: A = B", same, lambda _: ("",), str, most)
     _print_table(
         "scopes",
         scopes_to_show(report),
@@ -250,6 +253,7 @@ def _to_json(report: DiffReport) -> dict[str, Any]:
         "not_read": report.not_read,
         "not_comparable": report.not_comparable,
         "num_nan": report.num_nan,
+        "names": dict(report.names),
         "scopes": (
             {**each._asdict(), "equal": each.equal} for each in report.scopes(scope_depth(report))
         ),

@@ -184,6 +184,7 @@ class _Diff:
             not_read=tuple(not_read),
             not_comparable=tuple(not_comparable),
             num_nan=self._num_nan,
+            names=tuple(pair for pair in self._names.items() if pair[0] != pair[1]),
         )
 
     def _have_same_checksums(self, pair: _Pair) -> bool:

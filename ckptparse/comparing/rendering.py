@@ -66,6 +66,14 @@ def notes(report: DiffReport, hint: str = "") -> list[str]:
     return lines
 
 
+def same_by_other_names(report: DiffReport) -> list[str]:
+    """Return both names of each tensor that is the same under another name."""
+    if not report.names:
+        return []
+    same = set(report.same)
+    return [_names(*pair) for pair in report.names if pair[0] in same]
+
+
 def change_cells(change: ValueDifference) -> tuple[str, ...]:
     """Return the cells of `CHANGE_COLUMNS`."""
     return (
@@ -184,6 +192,7 @@ def render_html(report: DiffReport) -> str:
         ("not comparable", report.not_comparable),
         ("only in A", report.only_in_a),
         ("only in B", report.only_in_b),
+        ("same under another name: A = B", same_by_other_names(report)),
     ):
         if names:
             parts.append(_table((title,), ((printable(name),) for name in names), len(names)))

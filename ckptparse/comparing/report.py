@@ -155,6 +155,8 @@ class DiffReport:
             and whose stored checksums are not the same.
         num_nan: number of NaNs that are in the same place on both sides, of all tensors that were
             read.
+        names: name in a and name in b of the tensors that were compared under different names, in
+            the order of a.  ``diff(names=dict(report.names))`` compares the same ones.
 
     Examples:
         >>> from ckptparse import diff
@@ -172,6 +174,7 @@ class DiffReport:
     not_read: tuple[str, ...]
     not_comparable: tuple[str, ...]
     num_nan: int
+    names: tuple[tuple[str, str], ...] = ()
 
     @property
     def equal(self) -> bool:

@@ -207,6 +207,21 @@ class TestNames:
     def test_match(self, run: Any, paths: tuple[Path, Path]) -> None:
         status, out, _ = run(*paths, "--match")
         assert (status, out.splitlines()[-1]) == (0, "equal: 2 same")
+        assert out.splitlines()[:3] == [
+            "same under another name: A = B (2)",
+            "  vgg/fc6/biases = detector/fc6/biases",
+            "  vgg/fc6/weights = detector/fc6/weights",
+        ]
+
+    def test_the_names_of_a_match_are_a_file_of_names(
+        self, run: Any, paths: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        names = json.loads(run(*paths, "--match", "--json")[1])["names"]
+        (tmp_path / "names.json").write_text(json.dumps(names))
+        assert len(names) == 2
+        assert run(*paths, "--names", tmp_path / "names.json")[0] == 0
+        html = diff(*paths, match=True)._repr_html_()
+        assert "<td>vgg/fc6/biases = detector/fc6/biases</td>" in html
 
 
 def test_trouble_is_status_2(run: Any, tmp_path: Path) -> None:

@@ -301,12 +301,14 @@ class TestNames:
                 shape = (-1, array.shape[-1]) if is_matrix else array.shape
                 detector[f"detector/{name}"] = array.reshape(shape)
             report = diff(vgg, detector, match=True)
+            assert diff(vgg, detector, names=dict(report.names)) == report
         assert sorted(report.same) == ["vgg_16/fc6/biases", "vgg_16/fc7/biases"]
         forms = {form.name: form for form in report.different_form}
         assert sorted(forms) == ["vgg_16/fc6/weights", "vgg_16/fc7/weights"]
         assert forms["vgg_16/fc6/weights"].name_in_b == "detector/fc6/weights"
         assert all(form.same_size for form in forms.values())
         assert {form.values and form.values.num_different for form in forms.values()} == {0}
+        assert dict(report.names) == {f"vgg_16/{name}": f"detector/{name}" for name in names}
         assert report.only_in_a == report.only_in_b == ()
 
 
