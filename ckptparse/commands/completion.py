@@ -14,6 +14,14 @@ SHELLS = ("bash", "zsh", "fish")
 _PATHS = ("PATH", "SRC", "DST", "A", "B", "FILE", "SCRIPT")
 """The metavars of arguments that are paths."""
 
+_FILES = {
+    "bash": "_ckptparse_files",
+    "zsh": "_files",
+    "fish": "(__fish_complete_path (string unescape -- (commandline -ct)))",
+    "preamble": {"bash": '_ckptparse_files() { compgen -f -- "$1"; }'},
+}
+"""How shells complete paths; unlike those of shtab, also below directories with spaces."""
+
 
 def print_completion(parser: argparse.ArgumentParser, shell: str) -> int:
     """Print the script for a shell; returns the exit status.
@@ -34,7 +42,7 @@ def print_completion(parser: argparse.ArgumentParser, shell: str) -> int:
     for command in parsers_of(parser).values():
         command.description = None  # shtab then lists the command with its short help
         for action in path_arguments(command):
-            action.complete = "file"  # type: ignore[attr-defined]  # shtab reads this attribute
+            action.complete = _FILES  # type: ignore[attr-defined]  # shtab reads this attribute
     script: str = shtab.complete(parser, shell)
     if shell == "zsh":  # (*):... is a single argument there, even if PATH can be repeated
         script = re.sub(r'^  "\(\*\):(?!:)', '  "*:', script, flags=re.MULTILINE)

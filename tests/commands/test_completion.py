@@ -136,6 +136,14 @@ def test_completions(shell: str, case: str) -> None:
     assert {each.rstrip() for each in ask(shell, words)} == expected
 
 
+@pytest.mark.usefixtures("script")
+def test_a_path_below_a_directory_with_a_space(shell: str) -> None:
+    Path("a space/sub").mkdir(parents=True)
+    path = "a space/s" if shell == "bash" else r"a\ space/s"
+    (found,) = ask(shell, ["ls", path])
+    assert found.rstrip("/").endswith("sub")
+
+
 @pytest.mark.parametrize("name", [module.NAME for module in COMMANDS])
 def test_the_arguments_that_are_paths(name: str) -> None:
     """They are found by their metavars."""
