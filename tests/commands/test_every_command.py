@@ -209,9 +209,10 @@ class TestErrors:
             assert (status, out) == (2, "")
             assert "read from this checkpoint" in err
 
-    def test_without_h5py(self, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["", "dry"])
+    def test_without_h5py(self, run, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "h5py", None)
-        status, out, err = run("convert", VGG.prefix, "m.h5")
+        status, out, err = run("convert", VGG.prefix, "m.h5", *more)
         assert (status, out) == (2, "")
         assert "ckptparse[keras]" in err
         assert os.listdir() == []
