@@ -161,6 +161,12 @@ def _verify(
     shared = {damage.name for damage in report.damaged if "share their" in damage.error.message}
     require(damaged == {damage.name for damage in reports[1].value.damaged}, "verify(), copied")
     require(report.ok == (not damaged), "ok", report)
+    for each in ckpts:
+        passed_on = outcome(lambda c=each: c.verify(on_piece=lambda piece: None))
+        require(passed_on.error is None, "verify(on_piece) raised", passed_on)
+        also = {damage.name for damage in passed_on.value.damaged}
+        require(also == damaged, "verify(on_piece)", also, damaged)
+        require(passed_on.value.unchecked == report.unchecked, "verify(on_piece), unchecked")
     if report.ok:
         require(infos.error is None, "verify() found nothing, infos()", infos)
     for name, read in reads.items() if is_listed else ():
