@@ -307,16 +307,15 @@ def _render_scopes(rows: list[Row]) -> Iterator[Markup]:
     root = build_scopes(rows)
     if not root.nbytes:
         return
-    maps = [
-        draw_treemap(arrange(root, *size), *size, name)
-        for name, size in (("wide", _WIDE), ("narrow", _NARROW))
-    ]
+    wide, narrow = arrange(root, *_WIDE), arrange(root, *_NARROW)
     hint = element(
         "p",
         "Areas are in proportion to bytes. Click a rectangle to find its tensors in the table.",
         class_="note scripted",
     )
-    yield _render_section("Map", *maps, hint, name="map")
+    if any(tile.scope is not None and not tile.has_header for tile in wide):
+        maps = draw_treemap(wide, *_WIDE, "wide"), draw_treemap(narrow, *_NARROW, "narrow")
+        yield _render_section("Map", *maps, hint, name="map")
     if not root.scopes:
         return
     scopes = sorted(walk(root), key=lambda found: (-found[1].nbytes, found[0]))

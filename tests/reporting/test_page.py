@@ -389,6 +389,14 @@ class TestLimits:
         assert list(table_of(parse(render_rows(rows, 3)))) == ["t6", "t7", "t8"]
         assert len(table_of(parse(render_rows(rows, 8)))) == 8
 
+    def test_no_map_of_tensors_that_are_too_small_to_be_drawn(self) -> None:
+        rows = [
+            Row(f"a/{i}", None, "float32", (1,), 1, 4, None, None, "intact", None)
+            for i in range(6000)
+        ]
+        assert parse(render_rows(rows)).all("section", id="map") == []
+        assert len(parse(render_rows(rows[:100])).one("section", id="map").all("svg")) == 2
+
     def test_long_names_in_all_rows(self) -> None:
         rows = [
             Row(f"{i}{'/' if i % 2 else 'x'}" * 20_000, None, "float32", (1,), 1, 4, None, None,

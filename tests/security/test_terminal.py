@@ -171,8 +171,28 @@ def str_of(value: object) -> str:
 
 def test_every_command_is_asked_above() -> None:
     assert {command.NAME for command in COMMANDS} - {"run"} <= {
-        asked[0] for asked in [*ASKED, *PLANS]
+        asked[0] for asked in [*ASKED, *PLANS, ["report"]]
     }
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("damaged", [False, True], ids=["intact", "damaged"])
+@pytest.mark.parametrize("objects", [False, True], ids=["names", "objects"])
+@needs_odd_names
+def test_a_report(run, tmp_path: Path, objects: bool, damaged: bool, as_json: list[str]) -> None:
+    """It prints the name of the page, and as JSON the names of damaged tensors."""
+    folder = tmp_path / IN_A_PATH
+    folder.mkdir()
+    source, page = write_evil(folder, objects=objects, damaged=damaged), folder / "page.html"
+    status, text = run("report", source, "-o", page, *as_json)
+    assert status == damaged, text
+    assert SHOWN in text
+    if as_json:
+        printed, _ = json.JSONDecoder().raw_decode(text)  # a damaged graph is told after it
+        assert (EVIL in str_of(printed)) == damaged
+    written = page.read_text(encoding="utf-8")
+    assert {char for char in written if not char.isprintable()} == {"\n"}
+    assert written.count("<script>") == 1
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
