@@ -7,17 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptparse.checkpoint import Checkpoint
-from ckptparse.errors import CheckpointExistsError, InvalidTensorsError, UnsupportedError
+from ckptparse.errors import InvalidTensorsError
 from ckptparse.opening import open_checkpoint
-from ckptparse.sources import is_url
 from ckptparse.tensors.mapping import TensorMapping
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from ckptparse.exports.contents import Contents
-    from ckptparse.outputs import Folder, Output
-    from ckptparse.outputs.tree import LocalTree
     from ckptparse.weights.choice import Layout
     from ckptparse.weights.renaming import Rename
     from ckptparse.weights.selection import Pattern
@@ -27,49 +24,6 @@ Tensors = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 Progress = Callable[[int, int | None], object]
 """Called with the number of bytes written, and the total number or None."""
-
-SUFFIXES = {
-    ".safetensors": "safetensors",
-    ".npz": "npz",
-    ".npy": "npy",
-    ".pt": "pt",
-    ".pth": "pt",
-    ".h5": "h5",
-    ".hdf5": "h5",
-}
-"""Suffix of a path -> format."""
-
-FORMATS = ("checkpoint", *dict.fromkeys(SUFFIXES.values()))
-
-HAVE_METADATA = ("safetensors", "h5")
-"""Formats that have a place for metadata."""
-
-_OTHER_SUFFIXES = frozenset(
-    [
-        ".bin",
-        ".csv",
-        ".data",
-        ".gguf",
-        ".gz",
-        ".index",
-        ".json",
-        ".keras",
-        ".mat",
-        ".meta",
-        ".msgpack",
-        ".onnx",
-        ".pb",
-        ".pbtxt",
-        ".pickle",
-        ".pkl",
-        ".tar",
-        ".tflite",
-        ".tgz",
-        ".txt",
-        ".zip",
-    ]
-)
-"""Suffixes of files that are no checkpoint; a checkpoint of such a name would mislead."""
 
 
 def save(
@@ -149,6 +103,9 @@ def save(
         ...     arrays["vgg_16/fc6/weights"].shape
         (7, 7, 6, 12)
     """
+    from ckptparse.exports import destination
+    from ckptparse.exports.formats import ExportOptions, find_format, require_options
+
     path = os.fsdecode(path)
     chosen = find_format(path, format)
     require_options(chosen, shard_nbytes, metadata)
@@ -164,12 +121,10 @@ def save(
             progress=progress,
         )
     contents = read_contents(path, tensors, chosen, progress)
-    if chosen == "npy":
-        _save_tree(path, contents, overwrite=overwrite, sync=sync)
-    else:
-        if metadata is None:
-            metadata = {"format": "np"} if chosen == "safetensors" else {}
-        _save_files(path, contents, chosen, shard_nbytes, metadata, overwrite=overwrite, sync=sync)
+    if metadata is None:
+        metadata = {"format": "np"} if chosen == "safetensors" else {}
+    options = ExportOptions(shard_nbytes, metadata)
+    destination.write(path, contents, chosen, options, overwrite=overwrite, sync=sync)
     return path
 
 
@@ -251,6 +206,7 @@ def convert(
         ...     arrays["conv.weight"].shape
         (2, 1, 3, 3)
     """
+    from ckptparse.exports.formats import find_format, has_metadata
     from ckptparse.weights.choice import choose
 
     destination = os.fsdecode(destination)
@@ -273,7 +229,7 @@ def convert(
             dtype=dtype,
             object_graph=chosen_format == "checkpoint",
         )
-        if metadata is None and chosen_format in HAVE_METADATA:
+        if metadata is None and has_metadata(chosen_format):
             metadata = describe_source(tensors, chosen_format, layout)
         return save(
             destination,
@@ -314,54 +270,6 @@ def describe_source(tensors: Mapping[str, Any], format: str, layout: str | None)
     return {**metadata, "converted_by": f"ckptparse {ckptparse.__version__}"}
 
 
-def find_format(path: str, format: str | None) -> str:
-    """Return the format to save in.
-
-    Args:
-        path: the path to save to.
-        format: name of a format; None for that of the suffix.
-
-    Raises:
-        ValueError: there is no such format, or the suffix is that of one that cannot be written.
-    """
-    if format is not None:
-        if format not in FORMATS:
-            raise ValueError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
-        return format
-    lower = path.rstrip("/").lower()
-    suffix = os.path.splitext(lower)[1]
-    if suffix in _OTHER_SUFFIXES or suffix.startswith(".data-"):
-        known = ", ".join(SUFFIXES)
-        hint = " (Keras loads weights from .weights.h5, too)" if suffix == ".keras" else ""
-        raise ValueError(
-            f"cannot save in the format of {suffix}{hint}: the suffixes are {known}, or none of"
-            f' these for a checkpoint; format="checkpoint" (--to checkpoint) saves one under any'
-            f" name"
-        )
-    return SUFFIXES.get(suffix, "checkpoint")
-
-
-def require_options(
-    format: str, shard_nbytes: int | None, metadata: Mapping[str, str] | None
-) -> None:
-    """Check that a format has the options that were given; None for those that were not.
-
-    Raises:
-        ValueError: it cannot be divided into several files, or has no place for metadata.
-    """
-    if shard_nbytes is not None and format not in ("safetensors", "checkpoint"):
-        raise ValueError(
-            f"{format} cannot be divided into files of a size: only safetensors and checkpoints can"
-        )
-    if shard_nbytes is not None and shard_nbytes < 1:
-        raise ValueError(f"shard_nbytes is a number of bytes from 1, not {shard_nbytes}")
-    if metadata is not None and format not in HAVE_METADATA:
-        raise ValueError(f"{format} has no place for metadata")
-    for key, value in (metadata or {}).items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ValueError(f"metadata maps texts to texts, not {key!r} to {value!r}")
-
-
 def read_contents(
     path: str, tensors: Tensors, format: str, progress: Progress | None = None
 ) -> Contents:
@@ -371,16 +279,9 @@ def read_contents(
         UnsupportedError: the format does not have the dtype of a tensor.
         InvalidTensorsError: there are no tensors, or the format cannot hold a name or a value.
     """
-    from ckptparse.exports import hdf5, npy, npz, pytorch, safetensors
     from ckptparse.exports.contents import Contents
+    from ckptparse.exports.formats import EXPORTS
 
-    require_writable = {
-        "safetensors": safetensors.require_writable,
-        "npz": npz.require_writable,
-        "npy": npy.require_writable,
-        "pt": pytorch.require_writable,
-        "h5": hdf5.require_writable,
-    }[format]
     contents = Contents(as_mapping(tensors), progress)
     if not contents.forms:
         raise InvalidTensorsError("there are no tensors to save", file=path)
@@ -389,7 +290,7 @@ def read_contents(
             raise InvalidTensorsError(
                 "a tensor cannot have this name", tensor=str(name), expected="a text"
             )
-    require_writable(contents)
+    EXPORTS[format].require_writable(contents)
     return contents
 
 
@@ -429,181 +330,10 @@ def require_destination(path: str, tensors: TensorMapping, format: str, *, overw
             there are none.
         CheckpointError: the directory cannot be listed.
     """
-    from ckptparse.outputs import folder_for, last_part
+    from ckptparse import saving
+    from ckptparse.exports import destination
 
     if format == "checkpoint":
-        from ckptparse import saving
-
         saving.require_destination(path, tensors, overwrite=overwrite)
-    elif format == "npy":
-        _tree_for(path, sync=False).require_place(overwrite=overwrite)
     else:
-        _require_file_system(path, format)
-        folder = folder_for(path, sync=False)
-        _require_place(folder, last_part(path), path, format, overwrite=overwrite)
-
-
-def _require_file_system(path: str, format: str) -> None:
-    """Check that a format can be saved where a path is.
-
-    Raises:
-        UnsupportedError: it is a URL, and the format cannot be saved there.
-    """
-    if format == "h5" and is_url(path):
-        raise UnsupportedError(
-            "an .h5 file cannot be saved at a URL, because its bytes are not written in order",
-            file=path,
-            expected="a path; or another format",
-        )
-
-
-def _tree_for(path: str, *, sync: bool) -> LocalTree:
-    """Return the directory of `.npy` files at a path."""
-    from ckptparse.exports import npy
-    from ckptparse.outputs.tree import LocalTree
-
-    if is_url(path):
-        raise UnsupportedError(
-            "a directory of .npy files cannot be saved at a URL, where directories cannot be"
-            " renamed",
-            file=path,
-            expected="a path; or an .npz file",
-        )
-    return LocalTree(path.rstrip("/") or path, npy.SUFFIX, sync=sync)
-
-
-def _save_tree(path: str, contents: Contents, *, overwrite: bool, sync: bool) -> None:
-    """Save a directory of `.npy` files."""
-    from ckptparse.exports import npy
-
-    tree = _tree_for(path, sync=sync)
-    try:
-        tree.prepare(overwrite=overwrite)
-        npy.write(contents, tree.create)
-        tree.publish(overwrite=overwrite)
-    except BaseException:
-        tree.abandon()
-        raise
-    tree.discard()
-
-
-def _save_files(
-    path: str,
-    contents: Contents,
-    format: str,
-    shard_nbytes: int | None,
-    metadata: Mapping[str, str],
-    *,
-    overwrite: bool,
-    sync: bool,
-) -> None:
-    """Save one file, or a set of files whose last one completes it."""
-    from ckptparse.exports import hdf5, npz, pytorch, safetensors
-    from ckptparse.outputs import folder_for, last_part
-    from ckptparse.outputs.single import remove_leftovers
-
-    _require_file_system(path, format)
-    folder, base = folder_for(path, sync=sync), last_part(path)
-    outputs: list[Output] = []
-
-    def create() -> Output:
-        outputs.append(folder.create())
-        return outputs[-1]
-
-    try:
-        folder.prepare()
-        with folder.lock():
-            remove_leftovers(folder)
-            taken = _require_place(folder, base, path, format, overwrite=overwrite)
-        if format == "safetensors":
-            files = list(
-                safetensors.write(
-                    contents,
-                    base,
-                    create,
-                    shard_nbytes=shard_nbytes,
-                    metadata=metadata,
-                    taken=taken,
-                )
-            )
-        else:
-            output = create()
-            if format == "h5":
-                hdf5.write(contents, output, metadata)
-            else:
-                (pytorch if format == "pt" else npz).write(contents, output)
-            files = [(base, outputs[0])]
-        with folder.lock():
-            old = _require_place(folder, base, path, format, overwrite=overwrite)
-            _publish(folder, path, files, old)
-    except BaseException:
-        for output in outputs:
-            output.discard()
-        folder.abandon()
-        raise
-    for output in outputs:
-        output.discard()
-
-
-def _require_place(
-    folder: Folder, base: str, path: str, format: str, *, overwrite: bool
-) -> list[str]:
-    """Return the names of the old files that a new file, or set of files, replaces.
-
-    Raises:
-        CheckpointExistsError: there are some, and `overwrite` is False; or there is a directory.
-    """
-    from ckptparse.exports import safetensors
-
-    names = folder.names()
-    if not base:
-        raise InvalidTensorsError("a file cannot have this name", file=path)
-    old = [base] if base in names else []
-    if format == "safetensors":
-        old += safetensors.find_set(names, base)
-    for name in filter(folder.is_directory, old):
-        raise CheckpointExistsError("there is a directory of this name", file=path, found=name)
-    if old and not overwrite:
-        raise CheckpointExistsError(
-            "there is a file of this name already", file=path,
-            expected="no file of this name, or overwrite=True (--overwrite)", found=old[0],
-        )  # fmt: skip
-    return old
-
-
-def _publish(folder: Folder, path: str, files: list[tuple[str, Output]], old: list[str]) -> None:
-    """Give complete files their final names, then remove old ones.
-
-    The old file, or the old set with its index, is whole until the last new file is in place.
-
-    Args:
-        folder: the folder of the files; it must be locked.
-        path: the path, for messages.
-        files: final name and output of each; the last one completes a set.
-        old: names of the files that they replace.
-
-    Raises:
-        CheckpointExistsError: another writer has saved a set of the same names meanwhile.
-    """
-    *parts, (last, output) = files
-    for name, _ in parts:
-        if name in old:
-            raise CheckpointExistsError(
-                "another writer has saved files of these names meanwhile", file=path, found=name
-            )
-    placed = []
-    try:
-        for name, part in parts:
-            folder.replace(part, name)
-            placed.append(name)
-        if parts:
-            folder.sync()
-        folder.replace(output, last)
-    except BaseException:  # a set without its index is of no use
-        for name in placed:
-            folder.remove(name)
-        raise
-    folder.sync()
-    for name in old:
-        if name != last:
-            folder.remove(name)
+        destination.require_destination(path, format, overwrite=overwrite)

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page; returns 1 if anything is damaged."""
     from ckptparse.outputs import folder_for
-    from ckptparse.outputs.single import require_free
+    from ckptparse.outputs.files import require_place
     from ckptparse.reporting.examination import examine, examine_unreadable
     from ckptparse.reporting.report import write_page
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"-o {output}: expected a name that ends with .html")
     if arguments.rows < 1:
         raise UsageError(f"--rows {arguments.rows}: expected a number from 1")
-    require_free(folder_for(output, sync=True), output, overwrite=arguments.overwrite)
+    require_place(folder_for(output, sync=True), output, overwrite=arguments.overwrite)
     try:
         with open_path(arguments) as ckpt, ProgressBar() as bar:
             sources: Mapping[str, str] | None = None

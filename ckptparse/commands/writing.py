@@ -61,15 +61,8 @@ def write(
         UsageError: an option is wrong.
         CheckpointError: reading or saving failed.
     """
-    from ckptparse.converting import (
-        HAVE_METADATA,
-        describe_source,
-        find_format,
-        read_contents,
-        require_destination,
-        require_options,
-        save,
-    )
+    from ckptparse.converting import describe_source, read_contents, require_destination, save
+    from ckptparse.exports.formats import find_format, has_metadata, require_options
     from ckptparse.exports.safetensors import plan
 
     if not destination:
@@ -90,9 +83,9 @@ def write(
         require_destination(destination, choice.tensors, format, overwrite=arguments.overwrite)
         _print_plan(arguments, choice, infos, destination, format, note)
         return 0
-    metadata = (
-        describe_source(tensors, format, arguments.layout) if format in HAVE_METADATA else None
-    )
+    metadata = None
+    if has_metadata(format):
+        metadata = describe_source(tensors, format, arguments.layout)
     with ProgressBar() as bar, as_usage_errors():
         save(
             destination,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ckptparse.outputs import folder_for
-from ckptparse.outputs.single import write_file
+from ckptparse.outputs.files import write_file
 from ckptparse.reporting.examination import Examination
 from ckptparse.reporting.page import MOST_ROWS, render
 

@@ -11,7 +11,7 @@ import pytest
 from ckptparse import CheckpointExistsError, UnwritableError
 from ckptparse.errors import InvalidTensorsError
 from ckptparse.outputs import folder_for, local
-from ckptparse.outputs.single import write_file
+from ckptparse.outputs.files import write_file
 from support.killed import each_kill
 
 OLD, NEW = b"old " * 1000, b"new " * 2000
