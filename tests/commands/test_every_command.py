@@ -115,7 +115,7 @@ class TestErrors:
             assert "\x1b" not in err
 
     @pytest.mark.parametrize("rename", [["--rename", "fc6/weights=x"], ["--include", "fc6*"]])
-    @pytest.mark.parametrize("command", CHOOSE)
+    @pytest.mark.parametrize("command", [*CHOOSE, "report"])
     def test_no_such_tensor(self, run, command: str, rename: list[str]) -> None:
         status, out, err = run(*arguments_of(command), *rename)
         assert (status, out) == (2 if command == "diff" else 1, "")  # its 1 means different
