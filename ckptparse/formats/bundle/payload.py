@@ -20,6 +20,7 @@ Variants (same file, ``WriteVariantTensor``), for each element::
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -44,6 +45,10 @@ _CHECKSUM_NBYTES = 4
 _MAX_UINT32 = 0xFFFFFFFF
 _Checked: TypeAlias = "tuple[bytes | memoryview, int]"
 """Some bytes of a tensor, and the checksum of all bytes up to their end."""
+
+_FIRST_NBYTES = 1 << 20
+"""The first piece of a mapped tensor has at most this size, and each one after it at most twice the
+size of the one before."""
 
 _PIECE_NBYTES = 1 << 18
 """Bytes that stay in a core's cache from being checked to being copied."""
@@ -130,34 +135,45 @@ def iterate_numbers(
         ChecksumError, CorruptCheckpointError: see `verify_payload`.
     """
     dtype = numpy_dtype(entry.dtype)
-    piece_nbytes = max(piece_nbytes // dtype.itemsize, 1) * dtype.itemsize
+    most_size = max(piece_nbytes // dtype.itemsize, 1)
     booleans = _Booleans()
 
-    def read(done: int, crc: int) -> _Checked:
-        """Return the piece that begins at a byte, and the checksum of all bytes up to its end."""
-        stop = min(done + piece_nbytes, entry.nbytes)
-        payload = source.read(entry.offset + done, entry.offset + stop)
+    def read(start: int, stop: int, crc: int) -> _Checked:
+        """Return the bytes of elements, and the checksum of all bytes up to their end."""
+        start, stop = start * dtype.itemsize, stop * dtype.itemsize
+        payload = source.read(entry.offset + start, entry.offset + stop)
         if check:
             crc = crc32c(payload, crc)
             if entry.dtype == BOOL:
-                booleans.look(done, payload)
+                booleans.look(start, payload)
+        elif source.mapped:
+            _touch(payload)
         return payload, crc
 
-    # A piece of a map is checked, and so brought into memory, while the caller uses the one before.
-    is_ahead = check and source.mapped
-    crc = 0
+    # A piece of a map is checked, and its pages are made accessible, while the caller uses the one
+    # before.  The caller has to wait for the first one, so that it is small.
+    first_size = max(_FIRST_NBYTES // dtype.itemsize, 1)
+    piece_size = min(first_size, most_size) if source.mapped else most_size
+    crc = start = 0
     wait: Callable[[], _Checked] | None = None
-    for done in range(0, entry.nbytes, piece_nbytes):
-        following = done + piece_nbytes
+    while start < entry.size:
+        stop = min(start + piece_size, entry.size)
         with located(file=source.name, base=entry.offset):
-            payload, crc = read(done, crc) if wait is None else wait()
-            if following < entry.nbytes:
-                wait = _begin(partial(read, following, crc)) if is_ahead else None
-            elif check:
+            payload, crc = read(start, stop, crc) if wait is None else wait()
+            piece_size = min(2 * piece_size, most_size)
+            if stop == entry.size and check:
                 require_crc32c("tensor", crc, entry.crc32c, offset=0)
                 booleans.require_valid()
+            elif stop < entry.size and source.mapped:
+                wait = _begin(partial(read, stop, min(stop + piece_size, entry.size), crc))
         values = np.frombuffer(payload, dtype)
-        yield done // dtype.itemsize, swap_bytes(values) if swapped else values
+        yield start, swap_bytes(values) if swapped else values
+        start = stop
+
+
+def _touch(payload: bytes | memoryview) -> None:
+    """Access each page of a map; writing pages that were not accessed takes twice as long."""
+    np.frombuffer(payload, np.uint8)[:: mmap.PAGESIZE].max()
 
 
 def _begin(read: Callable[[], _Checked]) -> Callable[[], _Checked]:
