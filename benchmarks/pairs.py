@@ -62,7 +62,8 @@ def measure(row: Row, rounds: int, setting: Setting) -> dict[str, list[float]]:
     """
     measured: dict[str, list[float]] = {contender.name: [] for contender in row.contenders}
     for round_ in range(rounds + 1):
-        for contender in row.contenders:
+        first = round_ % len(row.contenders)  # the one that runs first may have a disadvantage
+        for contender in (*row.contenders[first:], *row.contenders[:first]):
             try:
                 measurement = _measure_once(row, contender, round_, setting)
             except ProcessFailedError as error:

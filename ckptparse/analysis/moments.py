@@ -9,6 +9,7 @@ mean is much larger than the distances.
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ from ckptparse.sources.parallel import run_on_all_cores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK_SIZE = 1 << 16
-"""Number of elements that are converted to float64 at a time, so that they stay in the cache."""
+_CHUNK_SIZE = 1 << 18
+"""Number of elements that are converted to float64 at a time, so that they stay in the cache.  With
+shorter calls of numpy, the threads wait more often for the interpreter's lock."""
 
 _LEAST_SHARED_SIZE = 1 << 18
 """Fewer elements than this are not shared between cores."""
@@ -107,7 +109,6 @@ def _compute(flat: NDArray[Any]) -> Moments:
     whole = Moments()
     is_complex = flat.dtype.kind == "c"
     is_of_numpy = flat.dtype.isbuiltin != 2  # 2: of ml_dtypes; 0: with a byte order of its own
-    buffers = _Buffers(min(flat.size, _CHUNK_SIZE))
     with np.errstate(all="ignore"):  # some builds of BLAS set flags without a reason
         for start in range(0, flat.size, _CHUNK_SIZE):
             chunk = flat[start : start + _CHUNK_SIZE]
@@ -115,7 +116,7 @@ def _compute(flat: NDArray[Any]) -> Moments:
                 part = _compute_complex(chunk)
             else:
                 chunk = chunk if is_of_numpy else chunk.astype(_number_type(flat.dtype))
-                part = _compute_real(chunk, buffers)
+                part = _compute_real(chunk)
             whole = whole.combine(part)
     return whole
 
@@ -125,24 +126,34 @@ def _number_type(dtype: np.dtype[Any]) -> type[np.generic]:
     return np.int16 if "int" in dtype.name else np.float32
 
 
-class _Buffers:
-    """Memory for the steps of one chunk, which is allocated once for all chunks."""
+class _Scratch(threading.local):
+    """Memory for a chunk; each thread has its own, as getting it anew takes as long as its use."""
 
-    def __init__(self, size: int) -> None:
-        self.numbers = np.empty(size)
-        self.are_zeros = np.empty(size, bool)
+    def __init__(self) -> None:
+        self._numbers = np.empty(0)
+        self._are_zeros = np.empty(0, bool)
+
+    def arrays(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return an array for numbers, and one for booleans, of a size."""
+        if self._numbers.size < size:
+            self._numbers = np.empty(size)
+            self._are_zeros = np.empty(size, bool)
+        return self._numbers[:size], self._are_zeros[:size]
 
 
-def _compute_real(chunk: NDArray[Any], buffers: _Buffers) -> Moments:
+_scratch = _Scratch()
+
+
+def _compute_real(chunk: NDArray[Any]) -> Moments:
     """Return the moments of a chunk of real numbers or booleans."""
     size = chunk.size
+    numbers, are_zeros = _scratch.arrays(size)
     # NaN if any element is NaN.  The methods min and max are Python functions, and slower.
     low, high = np.minimum.reduce(chunk).item(), np.maximum.reduce(chunk).item()
     num_zeros = 0
     if not (low > 0 or high < 0):
         # For floats this is twice as fast as to count their nonzero elements.
-        num_zeros = int(np.count_nonzero(np.equal(chunk, 0, out=buffers.are_zeros[:size])))
-    numbers = buffers.numbers[:size]
+        num_zeros = int(np.count_nonzero(np.equal(chunk, 0, out=are_zeros)))
     np.copyto(numbers, chunk)
     num_nan = num_inf = 0
     if chunk.dtype.kind == "f" and not math.isfinite(high - low):
