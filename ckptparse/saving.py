@@ -14,7 +14,6 @@ import numpy as np
 from ckptparse.checkpoint import Checkpoint
 from ckptparse.errors import (
     CheckpointError,
-    CheckpointExistsError,
     CheckpointNotFoundError,
     InvalidTensorsError,
     located,
@@ -24,6 +23,7 @@ from ckptparse.formats.bundle.publishing import publish, remove_leftovers, requi
 from ckptparse.formats.bundle.writer import BundleWriter, require_key
 from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME, V2_PART
 from ckptparse.outputs import Folder, Output, folder_for, last_part
+from ckptparse.outputs.base import require_file
 from ckptparse.paths.removal import group_files, list_removable_files
 from ckptparse.paths.state_file import CheckpointState, format_state, read_state
 from ckptparse.paths.state_update import add_checkpoint
@@ -269,15 +269,14 @@ def _require_place(folder: Folder, base: str, prefix: str, *, overwrite: bool) -
     """Check that a checkpoint can be saved under a prefix.
 
     Raises:
-        InvalidTensorsError: there is a directory of this name.
-        CheckpointExistsError: `overwrite` is False, and there is a checkpoint of this name.
+        CheckpointExistsError: `overwrite` is False, and there is a checkpoint of this name; or one
+            of its files would replace a directory, a FIFO, a socket or a device.
     """
     names = folder.names()
-    for name in {base, base + INDEX_SUFFIX} & set(names):
-        if name and folder.is_directory(name):
-            raise CheckpointExistsError(
-                "there is a directory of this name", file=prefix, found=name
-            )
+    for name in names:
+        part = V2_PART.fullmatch(name)
+        if name == base or (part is not None and part["prefix"] == base):
+            require_file(folder, name, prefix)
     if not overwrite:
         require_free(names, base, prefix)
 

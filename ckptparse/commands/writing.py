@@ -101,6 +101,7 @@ def write(
         return 0
     for line in _change_lines(choice, infos):
         print(line)
+    _print_unchanged(arguments, choice)
     print(f"{_total(infos)}: saved in {printable(destination)}")
     return 0
 
@@ -132,7 +133,14 @@ def _print_plan(
 
     for line in align(infos, to_cells, to_text, right=[2]):
         print(line)
+    _print_unchanged(arguments, choice)
     print(f"{_total(infos)}: would be saved in {printable(destination)} ({note})")
+
+
+def _print_unchanged(arguments: argparse.Namespace, choice: Choice) -> None:
+    """Print that a layout changed nothing."""
+    if arguments.layout is not None and not choice.changes:
+        print(f"--layout {arguments.layout}: no axes changed, no tensor has the name of a kernel")
 
 
 def _change_lines(choice: Choice, infos: list[TensorInfo]) -> list[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from ckptparse.errors import UnwritableError
+from ckptparse.errors import CheckpointExistsError, UnwritableError
 
 Buffer = Any
 """Bytes, a memoryview, or an array that is contiguous in row-major order."""
+
+Kind = Literal["file", "directory", "FIFO, socket or device"]
+"""What a name in a folder is."""
 
 _TEMPORARY = re.compile(r"ckptparse-[0-9a-f]{16}\.tempstate[0-9]+")
 """Names of files that are being written.  They end with ``.tempstate`` and digits, as TensorFlow's
@@ -139,13 +142,29 @@ class Folder(Protocol):
         """Return the other names that a file has in the folder (hard links)."""
         ...
 
-    def is_directory(self, name: str) -> bool:
-        """Return whether a name of the folder is a directory."""
+    def kind(self, name: str) -> Kind:
+        """Return what a name of the folder is; of a link, what it leads to."""
         ...
 
     def sync(self) -> None:
         """Wait until the names of the files are on the disk; without effect without ``sync``."""
         ...
+
+
+def require_file(folder: Folder, name: str, path: str) -> None:
+    """Check that a name of a folder is a file, which may be replaced.
+
+    Args:
+        folder: the folder.
+        name: the name.
+        path: the path that is written, for messages.
+
+    Raises:
+        CheckpointExistsError: it is a directory, a FIFO, a socket or a device.
+    """
+    kind = folder.kind(name)
+    if kind != "file":
+        raise CheckpointExistsError(f"there is a {kind} of this name", file=path, found=name)
 
 
 def temporary_name(token: str, number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ckptparse.errors import CheckpointExistsError, InvalidTensorsError
 from ckptparse.outputs import last_part
-from ckptparse.outputs.base import Buffer, Folder, Output
+from ckptparse.outputs.base import Buffer, Folder, Output, require_file
 
 Create = Callable[[], Output]
 """Creates an output in the folder of the files."""
@@ -95,7 +95,8 @@ def require_place(
     """Return the names of the old files that a new file, or set of files, replaces.
 
     Raises:
-        CheckpointExistsError: there are some, and `overwrite` is False; or there is a directory.
+        CheckpointExistsError: there are some, and `overwrite` is False; or there is a directory, a
+            FIFO, a socket or a device.
         InvalidTensorsError: the path ends with a slash.
     """
     name = last_part(path)
@@ -103,8 +104,8 @@ def require_place(
         raise InvalidTensorsError("a file cannot have this name", file=path)
     names = folder.names()
     old = list(dict.fromkeys([*([name] if name in names else []), *find_set(names)]))
-    for each in filter(folder.is_directory, old):
-        raise CheckpointExistsError("there is a directory of this name", file=path, found=each)
+    for each in old:
+        require_file(folder, each, path)
     if old and not overwrite:
         raise CheckpointExistsError(
             "there is a file of this name already",

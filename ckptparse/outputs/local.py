@@ -8,11 +8,13 @@ writer from those of a live one.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ckptparse.outputs.base import (
     Buffer,
+    Kind,
     Output,
     is_temporary,
     new_token,
@@ -46,7 +48,8 @@ class LocalFolder:
     links = hasattr(os, "link")
 
     def __init__(self, path: str, *, sync: bool) -> None:
-        self._path = os.path.dirname(os.path.abspath(path))
+        # Not abspath, which would take "dir/" for "dir", and "link/.." for the folder of the link.
+        self._path = os.path.join(os.getcwd(), os.path.dirname(path))
         self._sync = sync
         self._token = new_token()
         self._count = 0
@@ -122,7 +125,13 @@ class LocalFolder:
         self._rename(output.path, name)
 
     def _rename(self, temporary: str, name: str) -> None:
+        """Rename a file; it gets the permissions of the file that it replaces."""
         try:
+            if fcntl is not None:
+                with suppress(FileNotFoundError):
+                    mode = os.lstat(self._join(name)).st_mode
+                    if stat.S_ISREG(mode):
+                        os.chmod(temporary, mode & 0o777)
             os.replace(temporary, self._join(name))
         except OSError as error:
             raise unwritable(error, self._join(name)) from error
@@ -160,8 +169,14 @@ class LocalFolder:
         except OSError as error:
             raise unwritable(error, self._path) from error
 
-    def is_directory(self, name: str) -> bool:
-        return os.path.isdir(self._join(name))
+    def kind(self, name: str) -> Kind:
+        try:
+            mode = os.stat(self._join(name)).st_mode
+        except OSError:  # a link that leads nowhere
+            return "file"
+        if stat.S_ISDIR(mode):
+            return "directory"
+        return "file" if stat.S_ISREG(mode) else "FIFO, socket or device"
 
     def sync(self) -> None:
         if not self._sync or fcntl is None:  # Windows cannot open a directory
@@ -194,8 +209,8 @@ class LocalOutput:
             if fcntl is not None:
                 with suppress(OSError):
                     fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise unwritable(error, path) from error
+        except OSError as error:  # the temporary name would tell nothing
+            raise unwritable(error, os.path.dirname(path)) from error
 
     def write(self, contents: Buffer) -> None:
         view = memoryview(contents).cast("B")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ckptparse.encoding.crc32c import crc32c
 from ckptparse.errors import UnsupportedError, UnwritableError
-from ckptparse.outputs.base import Buffer, Output, new_token, temporary_name
+from ckptparse.outputs.base import Buffer, Kind, Output, new_token, temporary_name
 from ckptparse.sources.remote import open_file_system
 
 
@@ -91,9 +91,9 @@ class RemoteFolder:
             return []
         return [str(name).rstrip("/").rpartition("/")[2] for name in found]
 
-    def is_directory(self, name: str) -> bool:
+    def kind(self, name: str) -> Kind:
         with self._wrapped(self._join(name)):
-            return bool(self._system.isdir(self._join(name)))
+            return "directory" if self._system.isdir(self._join(name)) else "file"
 
     def sync(self) -> None:
         """Do nothing: the storage answers after it has stored the bytes."""

@@ -70,8 +70,8 @@ class LocalTree:
                     self._lock = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
                     with suppress(OSError):
                         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise unwritable(error, self._temporary) from error
+            except OSError as error:  # the temporary name would tell nothing
+                raise unwritable(error, os.path.dirname(self._temporary)) from error
         self._made.add(())
 
     def create(self, parts: tuple[str, ...]) -> LocalOutput:

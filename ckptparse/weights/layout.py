@@ -30,7 +30,7 @@ or if the part before the last one contains ``depthwise``.  ``recurrent_kernel``
 Everything else is left as it is, in particular:
 
 - embeddings: tables whose name ends in ``embeddings`` or the like; and ``weights``, ``weight``,
-  ``w`` whose part before contains ``embed``;
+  ``w`` of two axes whose part before contains ``embed``;
 - kernels of three axes in ``query``, ``key``, ``value``, ``attention_output``, in the attributes
   of an attention layer (``_query_dense`` ... ``_output_dense``), or in a part that contains
   ``einsum``: these are not convolutions, and PyTorch has no one form of them;
@@ -126,7 +126,9 @@ def find_change(
             return None
         channels, multiplier, *sizes = (shape[axis] for axis in axes)
         return Change(axes, (channels * multiplier, 1, *sizes))
-    if not is_kernel or (not lasts.isdisjoint(_TABLES) and _any_has(scopes, "embed")):
+    if not is_kernel:
+        return None
+    if rank == 2 and not lasts.isdisjoint(_TABLES) and _any_has(scopes, "embed"):
         return None
     if rank == 3 and (not scopes.isdisjoint(_ATTENTION) or _any_has(scopes, "einsum")):
         return None
@@ -155,11 +157,12 @@ class TorchLayout(TensorMapping):
     def __init__(self, source: TensorMapping) -> None:
         self._source = source
         known = _find_variable_names(source)
+        roles = source.roles() if known else {}  # a slot may be Adam/m/dense/kernel
         self.changes: Mapping[str, Change] = {
             info.name: change
             for info in source.infos()
             for change in [find_change(info.name, info.shape, known.get(info.name))]
-            if change is not None
+            if change is not None and roles.get(info.name) != "state"
         }
 
     def read(self, name: str, index: Index = ...) -> NDArray[Any]:
@@ -205,10 +208,7 @@ class TorchLayout(TensorMapping):
 
 
 def _find_variable_names(tensors: TensorMapping) -> dict[str, str]:
-    """Return name -> name of the variable in the program, of weights for which it is known.
-
-    The slot of an optimizer may have the name of a kernel (``Adam/m/dense/kernel``), so names of
-    state are left out.
+    """Return name -> name of the variable in the program, for which it is known.
 
     Raises:
         CheckpointError: reading a graph failed.
@@ -221,7 +221,4 @@ def _find_variable_names(tensors: TensorMapping) -> dict[str, str]:
         mapping, key = place
         if key in mapping.variable_names:
             known[name] = mapping.variable_names[key]
-    if known:
-        roles = tensors.roles()
-        known = {name: known[name] for name in known if roles.get(name) != "state"}
     return known

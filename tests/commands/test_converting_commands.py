@@ -116,6 +116,15 @@ class TestConvert:
             "shape": [2, 1, 3, 3], "nbytes": 72, "axes": [3, 2, 0, 1],
         }  # fmt: skip
 
+    @pytest.mark.parametrize("more", [[], ["--dry-run"]])
+    def test_a_layout_that_changes_nothing(self, run, tmp_path: Path, more: list[str]) -> None:
+        status, out, _ = run(
+            "convert", TRAINED.prefix, tmp_path / "m.npz", "--layout", "torch", "--include",
+            "conv/bias", *more,
+        )  # fmt: skip
+        assert status == 0
+        assert "--layout torch: no axes changed, no tensor has the name of a kernel\n" in out
+
     def test_dry_run(self, run, tmp_path: Path) -> None:
         status, out, _ = run(
             "convert", TRAINED.prefix, tmp_path / "m.npz", "--dry-run", "--include", "conv/bias",

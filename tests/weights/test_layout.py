@@ -44,6 +44,7 @@ CHANGED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "layer/_kernel/.ATTRIBUTES/VARIABLE_VALUE": ((2, 3), (3, 2)),
     "dense/dense/kernel:0": ((2, 3), (3, 2)),
     "albert/embedding_mapping/kernel": ((2, 3), (3, 2)),
+    "vit/patch_embed/w": ((5, 6, 2, 3), (3, 2, 5, 6)),
 }
 
 LEFT = {
@@ -106,6 +107,13 @@ class TestNamesOfVariables:
             assert self.changed(ckpt) == {
                 f"model/layer_with_weights-{i}/kernel{VALUE}" for i in (0, 2)
             }
+
+    def test_slots_whose_paths_end_with_kernel(self) -> None:
+        with open_checkpoint(FIXTURES / "tf-2.13.1/keras_h5/model.h5") as ckpt:
+            slots = [name for name, role in ckpt.roles().items() if role == "state"]
+            assert any(name.endswith("kernel:0") for name in slots)
+            assert self.changed(ckpt).isdisjoint(slots)
+            assert self.changed(ckpt)
 
     def test_names_that_a_selection_gives(self) -> None:
         with open_checkpoint(FIXTURES / "tf-2.21.0/keras_checkpoint/model.ckpt") as ckpt:
