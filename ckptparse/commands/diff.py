@@ -21,6 +21,7 @@ from ckptparse.commands.choosing import (
     add_choice,
     as_stored,
     as_usage_errors,
+    is_chosen,
     read_names,
     read_rules,
 )
@@ -109,8 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
             open_checkpoint(arguments.b, confined=arguments.confined) as b,
             ProgressBar() as bar,
         ):
+            left, right = _select(a, b, arguments)
+            if is_chosen(arguments) and not left and not right:
+                raise UsageError("the options leave no tensor to compare")
             report = diff(
-                *_select(a, b, arguments),
+                left,
+                right,
                 rtol=arguments.rtol,
                 atol=arguments.atol,
                 names=names,
@@ -141,6 +146,8 @@ def _select(
         TensorNotFoundError: a pattern of --include matches no name in A and none in B.
         UsageError: an option is wrong.
     """
+    left: TensorMapping
+    right: TensorMapping
     left, right = _filter(a, b, arguments)
     rules = read_rules(arguments, names=False)
     changes = {
@@ -151,9 +158,9 @@ def _select(
     if not rules and not any(changes.values()):
         return left, right
     with as_usage_errors():
-        return choose(left, rename=rules or None, **changes).tensors, choose(
-            right, **changes
-        ).tensors
+        left = choose(left, rename=rules or None, **changes).tensors
+        right = choose(right, **changes).tensors
+    return left, right
 
 
 def _filter(

@@ -266,7 +266,7 @@ class Average(TensorMapping):
         """Return the error for values that differ and have no mean."""
         return ConflictError(
             "the checkpoints have different values, and this dtype has no mean"
-            ' (on_conflict="last" takes the value of the last checkpoint)',
+            ' (on_conflict="last", --on-conflict last: takes the value of the last checkpoint)',
             tensor=name,
             expected=f"{first!r}, as in {label(self._mappings, 0, name)}",
             found=f"{other!r} in {label(self._mappings, number, name)}",

@@ -74,7 +74,7 @@ class Merge(TensorMapping):
         places = [label(self._mappings, number, name) for number in (first, second)]
         return ConflictError(
             "several mappings have a tensor of this name"
-            ' (on_conflict="first" or "last" takes one of them)',
+            ' (on_conflict="first" or "last", --on-conflict first: takes one of them)',
             tensor=name,
             expected="each name in one mapping",
             found=f"the name in {places[0]} and in {places[1]}",

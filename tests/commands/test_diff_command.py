@@ -237,3 +237,8 @@ def test_trouble_is_status_2(run: Any, tmp_path: Path) -> None:
 def test_the_last_path_of_a_directory(run: Any) -> None:
     """As for the other commands, a path can be a directory."""
     assert run(FIXTURES / "tf-2.21.0/managed/run", FIXTURES / "tf-2.21.0/managed/run")[0] == 0
+
+
+def test_options_that_leave_nothing(run) -> None:
+    status, out, err = run(VGG.path, VGG.path, "--exclude", "*")
+    assert (status, out, err) == (2, "", "ckptparse: the options leave no tensor to compare\n")

@@ -190,7 +190,7 @@ class TestAgreement:
             list(pieces)
         assert str(caught.value) == (
             "tensor 'a': the checkpoints have different values, and this dtype has no mean"
-            ' (on_conflict="last" takes the value of the last checkpoint)\n'
+            ' (on_conflict="last", --on-conflict last: takes the value of the last checkpoint)\n'
             "  expected: 8, as in mapping 1 of 3\n"
             "  found: 7 in mapping 3 of 3"
         )

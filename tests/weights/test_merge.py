@@ -75,7 +75,7 @@ class TestNames:
             merge({"a": 1, "b": 2}, {"c": 4}, {"b": 2})
         assert str(caught.value) == (
             "tensor 'b': several mappings have a tensor of this name"
-            ' (on_conflict="first" or "last" takes one of them)\n'
+            ' (on_conflict="first" or "last", --on-conflict first: takes one of them)\n'
             "  expected: each name in one mapping\n"
             "  found: the name in mapping 1 of 3 and in mapping 3 of 3"
         )
