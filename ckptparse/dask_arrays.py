@@ -100,9 +100,13 @@ def _make_arrays(tensors: TensorMapping, chunk_nbytes: int) -> dict[str, Any]:
             if id(given) not in places:
                 path, options = given.opening_arguments()
                 place = _Place(path, options, tokenize(path, options))
-                places[id(given)] = place, stack.enter_context(place.open()), {}
+                # The relative path of `given` may lead elsewhere by now.
+                first = given if given.path == path else stack.enter_context(place.open())
+                # Versions before the opening: tasks refuse a file that is replaced in between.
+                known = first.file_versions(_files_used(first, key))
+                places[id(given)] = place, stack.enter_context(place.open()), known
             place, ckpt, known = places[id(given)]
-            files = ckpt.files_of(key)
+            files = _files_used(ckpt, key)
             known |= ckpt.file_versions(path for path in files if path not in known)
             stored = ckpt.info(key)
             _require_same(given, ckpt, key)
@@ -150,6 +154,14 @@ def _find_stored(tensors: Any, name: str) -> tuple[Checkpoint, str, tuple[Cast, 
             raise TypeError(f"{given!r} does not come from a checkpoint: use dask.array.from_array")
         tensors, name = source, key
     return tensors, name, tuple(reversed(casts))
+
+
+def _files_used(ckpt: Checkpoint, key: str) -> list[str]:
+    """Return the paths of the files that the values of a tensor depend on.
+
+    A V1 checkpoint opens all its files at once, and each of them may have slices of any tensor.
+    """
+    return ckpt.files if ckpt.format == "v1" else ckpt.files_of(key)
 
 
 def _require_same(ckpt: Checkpoint, here: Checkpoint, key: str) -> None:
@@ -220,7 +232,7 @@ class StoredTensor:
     Attributes:
         place: the checkpoint.
         name: name of the tensor in it.
-        versions: the versions of its files when the array was made.
+        versions: the versions of the files that its values depend on, when the array was made.
         dtype: dtype of the array, after the casts.
         shape: its shape.
         casts: the casts of the stored values, in order.
@@ -260,12 +272,9 @@ class StoredTensor:
         key = os.getpid(), self.place.token  # a forked process opens files of its own
         opened = _opened.get(key)
         if opened is None or not opened.fits(self.versions):
-            new = _Opened(self.place.open())
-            opened = _opened.setdefault(key, new)  # another thread may have opened it meanwhile
-            if not opened.fits(self.versions):
-                opened = _opened[key] = new
-            for old in list(_opened)[:-_MOST_OPENED]:
-                _opened.pop(old, None)  # not closed: another thread may be reading
+            opened = _Opened(self.place.open(), dict(self.versions))
+        # The files had these versions before they were opened: if they have them now, too, these
+        # are the open ones.
         found = opened.ckpt.file_versions(self.versions)
         if found != self.versions:
             changed = [path for path in found if found[path] != self.versions[path]]
@@ -275,8 +284,13 @@ class StoredTensor:
                 file=changed[0],
                 tensor=self.name,
             )
-        opened.versions.update(self.versions)
-        return opened
+        shared = _opened.setdefault(key, opened)  # another thread may have opened it meanwhile
+        if not shared.fits(self.versions):
+            shared = _opened[key] = opened
+        shared.versions.update(self.versions)
+        for old in list(_opened)[:-_MOST_OPENED]:
+            _opened.pop(old, None)  # not closed: another thread may be reading
+        return shared
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         casts = [tuple(cast) for cast in self.casts]
@@ -290,12 +304,13 @@ class _Opened:
 
     Attributes:
         ckpt: the checkpoint.
-        versions: the versions that its files had when they were used first.
+        versions: the versions of its open files.  Those that a tensor was read from are known, and
+            so are all that are opened with the checkpoint; others are opened at their first use.
     """
 
-    def __init__(self, ckpt: Checkpoint) -> None:
+    def __init__(self, ckpt: Checkpoint, versions: _Versions) -> None:
         self.ckpt = ckpt
-        self.versions: _Versions = {}
+        self.versions = versions
         self._checked: set[str] = set()
         self._lock = Lock()
 

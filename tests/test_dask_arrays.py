@@ -32,6 +32,7 @@ from ckptparse import (
     to_dask,
 )
 from ckptparse.sources.remote import RemoteFiles
+from support.builders import bytes_field, slice_key, table
 from support.counting_files import counted
 from support.damage import copy_case, flip_bit
 from support.oracle import (
@@ -45,6 +46,7 @@ from support.oracle import (
     payload_of,
 )
 from support.repository import FIXTURES, ROOT
+from support.saved_slices import FLOAT, FLOAT_VAL, contents, record, tensor_entry
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
 pytest.importorskip("dask.array", reason="dask is installed without dask[array]")
@@ -396,6 +398,64 @@ class TestFilesThatChange:
             self.write(tmp_path / "m", 2)
             with pytest.raises(UnreadableError, match="replaced after it was opened"):
                 to_dask(ckpt)
+
+    @pytest.mark.parametrize("suffix", ["ckpt", "npz", "safetensors"])
+    def test_replaced_while_to_dask_opens_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+    ) -> None:
+        path = tmp_path / f"m.{suffix}"
+        save(path, {"w": np.full(100, 1.0)})
+
+        def open_and_replace(*args: Any, **options: Any) -> Checkpoint:
+            opened = open_checkpoint(*args, **options)
+            save(path, {"w": np.full(100, 2.0)}, overwrite=True)
+            return opened
+
+        with open_checkpoint(path) as ckpt, monkeypatch.context() as patch:
+            patch.setattr(ckptparse.dask_arrays, "open_checkpoint", open_and_replace)
+            array = to_dask(ckpt)["w"]
+        with pytest.raises(UnreadableError, match="call to_dask again"):
+            array.compute()
+
+    @pytest.mark.parametrize("suffix", ["ckpt", "npz", "safetensors"])
+    def test_replaced_after_a_task_that_failed(self, tmp_path: Path, suffix: str) -> None:
+        """That task has opened the second version."""
+        path = tmp_path / f"m.{suffix}"
+        arrays = []
+        for value in (1.0, 2.0, 3.0):
+            save(path, {"w": np.full(100, value)}, overwrite=True)
+            if arrays:
+                with pytest.raises(UnreadableError, match="call to_dask again"):
+                    arrays[0].compute()
+            arrays.append(to_dask(path)["w"])
+        assert arrays[2].compute().mean() == 3
+
+    def write_v1_shard(self, folder: Path, shard: int, value: float) -> None:
+        """Replace one of two files; it has one tensor, `w0` or `w1`."""
+        name, values = f"w{shard}".encode(), np.full(4, value, "<f4").tobytes()
+        new = folder / "new"
+        new.write_bytes(
+            table(
+                [
+                    (b"", contents(tensor_entry(name, (4,), FLOAT, [[None]]))),
+                    (slice_key(name, [None]), record(bytes_field(FLOAT_VAL, values), name=name)),
+                ]
+            )
+        )
+        os.utime(new, (value, value))  # also where times of files are coarse
+        os.replace(new, folder / f"m.ckpt-0000{shard}-of-00002")
+
+    def test_a_file_of_v1_is_replaced_before_its_first_use(self, tmp_path: Path) -> None:
+        """It was opened with the others, when a tensor of another file was computed."""
+        for shard in (0, 1):
+            self.write_v1_shard(tmp_path, shard, 1)
+        old = to_dask(tmp_path / "m.ckpt")
+        assert old["w0"].compute().tolist() == [1] * 4
+        self.write_v1_shard(tmp_path, 1, 2)
+        assert to_dask(tmp_path / "m.ckpt")["w1"].compute().tolist() == [2] * 4
+        for name in old:  # each file may have slices of any tensor
+            with pytest.raises(UnreadableError, match="call to_dask again"):
+                old[name].compute()
 
     def test_replaced_at_a_url(self) -> None:
         """fsspec's memory has the time at which a file was made."""
