@@ -49,8 +49,8 @@ def diff(
     compared in float64, and integers exactly.  Strings must be equal.
 
     Tensors of the same name are compared, and then those whose variables have the same name: the
-    names in `Checkpoint.variable_names`, in an object graph, or else the names of the tensors,
-    without ``:0`` at the end.  Names of variables must be unique on both sides.
+    names in `Checkpoint.variable_names`, or else the names of the tensors, without ``:0`` at the
+    end.  Names of variables must be unique on both sides.
 
     The tensors are read piece by piece, so that the memory does not grow with their sizes, except
     for tensors that have to be decoded or transformed as a whole.

@@ -87,27 +87,14 @@ def _variables(tensors: TensorMapping, names: list[str]) -> dict[str, str]:
         variable = name
         if isinstance(root, Checkpoint) and key == name:  # not renamed
             if id(root) not in known:
-                known[id(root)] = _read_variables(root)
+                try:
+                    known[id(root)] = root.variable_names
+                except CheckpointError:  # the values can be compared without the names
+                    known[id(root)] = {}
             variable = known[id(root)].get(name, name)
         variable = variable.removesuffix(":0")
         found[variable] = None if variable in found else name
     return {variable: name for variable, name in found.items() if name is not None}
-
-
-def _read_variables(ckpt: Checkpoint) -> Mapping[str, str]:
-    """Return name of a tensor -> name of its variable, as far as the checkpoint tells it."""
-    try:
-        objects = ckpt.object_graph
-        if objects is None:
-            return ckpt.variable_names
-        variables = [node.variable for node in objects.nodes()]
-    except CheckpointError:  # the values can be compared without the names
-        return {}
-    return {
-        each.checkpoint_key: each.full_name
-        for each in variables
-        if each is not None and each.full_name
-    }
 
 
 def _assign_names(

@@ -349,6 +349,22 @@ class TestVariables:
         report = diff({"w:0": one, "v": one}, {"w": one, "v": one, "w:0": one})
         assert (report.same, report.only_in_b) == (("w:0", "v"), ("w",))
 
+    def test_variables_without_names(self) -> None:
+        """TensorFlow calls each of them `Variable`."""
+        tensors = []
+        for name in ("root_module", "tables_and_state"):
+            case = load_case(f"tf-2.21.0/{name}")
+            nodes = json.loads((case.folder / "expected_objects.json").read_text())["nodes"]
+            attributes = [each for node in nodes for each in node["attributes"]]
+            keys = [a["checkpoint_key"] for a in attributes if a["full_name"] == "Variable"]
+            tensors.append(open_checkpoint(case.path).select(include=keys))
+        a, b = tensors
+        (in_a,), (in_b,) = a, b
+        assert in_a != in_b
+        report = diff(a, b)
+        assert (report.only_in_a, report.only_in_b) == ((in_a,), (in_b,))
+        assert diff(a, {"Variable": a[in_a]}).only_in_a == (in_a,)
+
     def test_match_has_what_is_left(self) -> None:
         """By its shape alone, gamma would be paired with the other tensor."""
         key = "optimizer/_trainable_variables/2/.ATTRIBUTES/VARIABLE_VALUE"
