@@ -349,6 +349,17 @@ class TestVariables:
         report = diff({"w:0": one, "v": one}, {"w": one, "v": one, "w:0": one})
         assert (report.same, report.only_in_b) == (("w:0", "v"), ("w",))
 
+    def test_a_variable_of_two_tensors_is_left(self) -> None:
+        key = "model_weights/encoder/dense/kernel:0"
+        with open_checkpoint(FIXTURES / "tf-2.13.1/keras_h5/model.h5") as ckpt:
+            one, kernel = ckpt.select(include=key), ckpt[key]
+            two = {"dense/kernel": kernel, "dense/kernel:0": kernel}
+            for a, b in ((one, two), (two, one)):
+                report = diff(a, b)
+                assert (report.same, report.only_in_a, report.only_in_b) == ((), (*a,), (*b,))
+            for name, array in two.items():
+                assert diff(one, {name: array}).equal
+
     def test_variables_without_names(self) -> None:
         """TensorFlow calls each of them `Variable`."""
         tensors = []
