@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ckptparse import ChecksumError, open_checkpoint, save_checkpoint
+from ckptparse.formats.bundle import payload
+from ckptparse.sources import parallel
 
 VALUES = np.arange(1000, dtype="f4")
 PIECE_NBYTES = 400  # ten pieces
@@ -28,6 +30,39 @@ def test_the_pieces_are_the_tensor(path: str, name: str, mmap: bool) -> None:
             assert all(piece.values.nbytes <= PIECE_NBYTES for piece in pieces)
             joined = np.concatenate([piece.values for piece in pieces])
             np.testing.assert_array_equal(joined, ckpt[name])
+
+
+@pytest.mark.parametrize(
+    ("mmap", "verify", "num_ahead", "num_touched"),
+    [(True, True, 9, 0), (True, False, 9, 10), (False, True, 0, 0), (False, False, 0, 0)],
+)
+def test_a_map_is_read_one_piece_ahead(
+    path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    mmap: bool,
+    verify: bool,
+    num_ahead: int,
+    num_touched: int,
+) -> None:
+    """By another thread.  A checksum accesses all pages; without one, they are touched."""
+    ahead, touched = [], []
+    begin, touch = parallel.begin, payload._touch
+    monkeypatch.setattr(parallel, "begin", lambda read: ahead.append(read) or begin(read))
+    monkeypatch.setattr(payload, "_touch", lambda piece: touched.append(len(piece)) or touch(piece))
+    with open_checkpoint(path, mmap=mmap, verify=verify) as ckpt:
+        for i, _ in enumerate(ckpt.read_pieces(["x"], PIECE_NBYTES), start=1):
+            assert len(ahead) == min(i, num_ahead)
+    assert touched == [PIECE_NBYTES] * num_touched
+
+
+@pytest.mark.parametrize(("mmap", "sizes"), [(True, [25, 50, *[100] * 9, 25]), (False, [100] * 10)])
+def test_the_first_pieces_of_a_map_are_small(
+    path: str, monkeypatch: pytest.MonkeyPatch, mmap: bool, sizes: list[int]
+) -> None:
+    """The caller waits for the first one."""
+    monkeypatch.setattr(payload, "_FIRST_NBYTES", 100)
+    with open_checkpoint(path, mmap=mmap) as ckpt:
+        assert [p.values.size for p in ckpt.read_pieces(["x"], PIECE_NBYTES)] == sizes
 
 
 @pytest.mark.parametrize("mmap", [True, False])
