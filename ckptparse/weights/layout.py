@@ -44,7 +44,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.mapping import Role, TensorMapping
+from ckptparse.tensors.mapping import Role, TensorMapping, find_roots
 from ckptparse.tensors.names import ATTRIBUTES
 from ckptparse.tensors.numpy_index import Index, keep_array
 
@@ -213,12 +213,8 @@ def _find_variable_names(tensors: TensorMapping) -> dict[str, str]:
     Raises:
         CheckpointError: reading a graph failed.
     """
-    known = {}
-    for name in tensors:
-        place = tensors.origin(name)
-        while (next_place := place[0].origin(place[1])) != place:
-            place = next_place
-        mapping, key = place
-        if key in mapping.variable_names:
-            known[name] = mapping.variable_names[key]
-    return known
+    return {
+        name: root.variable_names[key]
+        for name, (root, key) in find_roots(tensors).items()
+        if key in root.variable_names
+    }
