@@ -11,6 +11,7 @@ import numpy as np
 from ckptparse.analysis.moments import Moments, compute_moments
 from ckptparse.tensors.info import TensorInfo
 from ckptparse.tensors.mapping import PIECE_NBYTES, TensorMapping, read_pieces
+from ckptparse.tensors.names import DEEPEST_SCOPE, FREE_SCOPES
 from ckptparse.tensors.pieces import is_last
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from ckptparse.tensors.pieces import Piece
 
 Progress = Callable[[int, "int | None"], object]
-
-_DEEPEST_SCOPE = 20
-"""The scopes of a name are those of its first parts, up to this number."""
-
-_FREE_SCOPES = 10_000
-"""There are at most this many scopes more than tensors; names beyond have fewer scopes."""
 
 
 class Statistics(NamedTuple):
@@ -140,9 +135,9 @@ class StatsReport(Mapping[str, Statistics]):
             ['a', 'a/b']
         """
         members: dict[str, list[_Tensor]] = {}
-        most = _FREE_SCOPES + len(self._moments)
+        most = FREE_SCOPES + len(self._moments)
         for name, tensor in self._moments.items():
-            parts = name.split("/", _DEEPEST_SCOPE)[:-1]
+            parts = name.split("/", DEEPEST_SCOPE)[:-1]
             for i in range(len(parts)):
                 scope = "/".join(parts[: i + 1])
                 if scope not in members and len(members) >= most:

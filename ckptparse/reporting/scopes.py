@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ckptparse.reporting.examination import Row
-from ckptparse.tensors.names import ATTRIBUTES
-
-_DEEPEST = 20
-"""Names are split at this number of slashes at most."""
-
-_FREE_SCOPES = 10_000
-"""There are at most this many scopes more than tensors; names beyond have fewer scopes."""
+from ckptparse.tensors.names import ATTRIBUTES, DEEPEST_SCOPE, FREE_SCOPES
 
 
 class Scope:
@@ -95,9 +89,9 @@ class Scope:
 def build_scopes(rows: Sequence[Row]) -> Scope:
     """Return the root of the scopes of tensors.  Of equal size, the first tensors come first."""
     root = Scope("", None)
-    left = _FREE_SCOPES + len(rows)
+    left = FREE_SCOPES + len(rows)
     for row in rows:
-        *labels, label = row.name.partition(ATTRIBUTES)[0].split("/", _DEEPEST)
+        *labels, label = row.name.partition(ATTRIBUTES)[0].split("/", DEEPEST_SCOPE)
         scope = root
         scope._count(row)
         for i, part in enumerate(labels):

@@ -14,6 +14,13 @@ ATTRIBUTES = "/.ATTRIBUTES/"
 OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
 """Parts of the keys of objects; see `ckptparse.objectgraph.paths`."""
 
+DEEPEST_SCOPE = 20
+"""Statistics and reports have the scopes of a name's first parts, up to this number."""
+
+FREE_SCOPES = 10_000
+"""There are at most this many scopes more than tensors; names beyond have fewer scopes.  A
+compressed index of a megabyte can hold 100,000 names of a hundred slashes: 10 million scopes."""
+
 _NUMBER = re.compile("0*([0-9]+)")
 _WILDCARD = re.compile(r"[*?]|\[[^]]*\]")
 

@@ -6,16 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ckptparse.tensors.info import TensorInfo
-from ckptparse.tensors.names import natural_key
+from ckptparse.tensors.names import FREE_SCOPES, natural_key
 from ckptparse.tensors.outline import OutlineRow
 
 _DEEPEST_SCOPE = 100
 """A name is split at this number of slashes at most; the rest is the name of the tensor."""
-
-_FREE_SCOPES = 10_000
-"""A tree has at most this many scopes more than tensors; after that, names are not split further.
-A compressed index of a megabyte can hold 100,000 names of a hundred slashes: 10 million scopes, of
-some 180 bytes each."""
 
 
 class _Scope:
@@ -71,7 +66,7 @@ class ScopeTree:
                 instead of the natural order of their names (``layer_2`` before ``layer_10``).
         """
         self._root = _Scope("")
-        scopes_left = _FREE_SCOPES + len(infos)
+        scopes_left = FREE_SCOPES + len(infos)
         path: list[_Scope] = []  # to the previous tensor, without the root
         # Tensors that may be scopes of later names: "a.b" is sorted between "a" and "a/c".
         interrupted: dict[str, _Scope] = {}
