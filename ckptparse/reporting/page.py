@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from importlib.resources import files
@@ -162,22 +163,33 @@ def _render_damage(found: Examination) -> Markup:
 def _render_cause(cause: Cause, folder: str) -> Markup:
     """Return one cause: what is wrong, where, and which tensors are lost."""
     error = cause.error
-
-    def relative(text: str) -> str:
-        return text.replace(folder, "") if folder else text
-
     place = [last_part(error.file)[1]] if error.file else []
     if error.offset is not None:
         place.append(f"byte {error.offset:,}")
-    rows = [("where", ", ".join(place)), ("expected", error.expected), ("found", error.found)]
+    rows = [
+        ("where", ", ".join(place)),
+        ("expected", _remove_folder(error.expected or "", folder)),
+        ("found", _remove_folder(error.found or "", folder)),
+    ]
     if cause.names:
         names = [shorten(name) for name in cause.names[:MOST_NAMES]]
         more = len(cause.names) - MOST_NAMES
         lost = f"{count(len(cause.names), 'tensor')}, {format_nbytes(cause.nbytes)}: "
         lost += ", ".join(names) + (f", and {more:,} more" if more > 0 else "")
         rows.append(("lost", lost))
-    pairs = _render_pairs((key, relative(text)) for key, text in rows if text)
-    return element("li", element("strong", relative(error.message)), pairs)
+    message = _remove_folder(error.message, folder)
+    pairs = _render_pairs(row for row in rows if row[1])
+    return element("li", element("strong", message), pairs)
+
+
+def _remove_folder(text: str, folder: str) -> str:
+    """Return the text of an error without the folder, where it starts a path.
+
+    A folder such as "a/" also occurs inside of names, which are kept.
+    """
+    if not folder.strip("./"):
+        return text
+    return re.sub(rf"(?<![^\s'\"]){re.escape(folder)}", "", text)
 
 
 # Summary

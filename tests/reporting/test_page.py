@@ -269,6 +269,40 @@ class TestDamage:
         assert facts_of(root, "damage") == {"where": "m.npz", "found": "m.npz"}
         assert "host" not in root.one("body").all("header")[0].text
 
+    def test_the_folder_is_not_removed_from_names(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same checkpoint in two folders gives the same page."""
+        monkeypatch.chdir(tmp_path)
+        names = ["/w", "layer/kernel", "r/r/b"]
+        pages = set()
+        for folder in ("r/", "./", "", "other/r/", f"{tmp_path}/r/"):
+            save_checkpoint(f"{folder}m", {name: np.ones(20) for name in names}, overwrite=True)
+            for offset in (0, 160, 320):
+                flip_bit(f"{folder}m.data-00000-of-00001", offset)
+            pages.add(render(f"{folder}m"))
+        root = parse(pages.pop())
+        assert not pages
+        lost = [cause.all("dd")[-1].text for cause in root.one("section", id="damage").all("li")]
+        assert lost == [f"1 tensor, 160 B: {name}" for name in names]
+
+    @pytest.mark.parametrize(
+        ("path", "found", "shown"),
+        [
+            ("a/m", "a/m.index and 'a/n', a/a/b of data/m", "m.index and 'n', a/b of data/m"),
+            ("/home/alice/m", 'the link "/home/alice/m"', 'the link "m"'),
+            ("/m", "the tensor '/w'", "the tensor '/w'"),
+            ("./m", "the tensor './w' of ../m", "the tensor './w' of ../m"),
+            ("../m", "the tensor '../w'", "the tensor '../w'"),
+        ],
+        ids=["relative", "absolute", "root", "dot", "dots"],
+    )
+    def test_the_folder_is_removed_from_paths(self, path: str, found: str, shown: str) -> None:
+        error = CorruptCheckpointError(found, file=path, expected=found, found=found)
+        root = parse("".join(page.render(examination.examine_unreadable(path, error), "1")))
+        assert facts_of(root, "damage") == {"where": "m", "expected": shown, "found": shown}
+        assert root.one("section", id="damage").one("strong").text == shown
+
     def test_a_missing_file_is_one_cause(self) -> None:
         root = parse(render(FIXTURES / "tf-1.15.5/train_damaged/no_data"))
         (cause,) = root.one("section", id="damage").all("li")
