@@ -97,11 +97,17 @@ def examine(
             for all.
         full_names: name in the checkpoint -> name of the variable.
         progress: called after each tensor.
+
+    Raises:
+        CorruptCheckpointError: the index is damaged, and `sources` is given.
     """
     try:
         infos = {info.name: info for info in ckpt.infos()}
         is_whole = True
-    except CorruptCheckpointError:  # `verify` lists the damage, and finds the tensors beside it
+    except CorruptCheckpointError:
+        if sources is not None:
+            raise
+        # `verify` lists the damage, and finds the tensors beside it
         infos, is_whole = {}, False
     wanted = list(infos) if sources is None else list(dict.fromkeys(sources.values()))
     by_size = sorted(wanted, key=lambda name: infos[name].nbytes, reverse=True)

@@ -12,6 +12,7 @@ import pytest
 from ckptparse import open_checkpoint, save_checkpoint
 from ckptparse.commands import main
 from ckptparse.reporting import examination
+from support.builders import write_bundle
 from support.damage import copy_case, flip_bit
 from support.oracle import FC6, VGG
 from support.pages import parse_page
@@ -82,6 +83,19 @@ def test_choosing_tensors(run, tmp_path: Path) -> None:
     assert (status, out) == (1, "")
     assert "no tensor of this name or pattern" in err
     assert not (tmp_path / "n.html").exists()
+
+
+def test_no_choosing_from_a_damaged_index(run, tmp_path: Path) -> None:
+    """An entry is damaged, and the names are not, which are all that choosing needs."""
+    prefix = write_bundle(
+        tmp_path,
+        {"a": np.ones(2), "b": np.ones(2)},
+        edit=lambda bundle: bundle.index.update({b"b": b"\x0f"}),
+    )
+    status, out, err = run(prefix, "-o", tmp_path / "m.html", "--include", "b")
+    assert (status, out) == (2, "")
+    assert "invalid protocol buffer" in err
+    assert not (tmp_path / "m.html").exists()
 
 
 def test_rows(run, tmp_path: Path) -> None:
