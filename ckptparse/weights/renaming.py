@@ -114,13 +114,41 @@ def _matched(
     elif "*" in old:
         if new.count("*") > old.count("*"):
             raise ValueError(f"{new!r} has more * than {old!r}")
-        glob = re.compile("(.*)".join(map(re.escape, old.split("*"))), re.DOTALL)
+        parts = old.split("*")
+        first, *others = new.split("*")
         for name in names:
-            found = glob.fullmatch(name)
-            if found:
-                first, *others = new.split("*")
-                parts = (text + part for text, part in zip(found.groups(), others))
-                yield name, first + "".join(parts)
+            found = match_glob(parts, name)
+            if found is not None:
+                yield name, first + "".join(text + part for text, part in zip(found, others))
+
+
+def match_glob(parts: Sequence[str], name: str) -> list[str] | None:
+    """Return the text of each ``*`` of a glob in a name; None if the glob does not match.
+
+    The first ``*`` stands for as much as it can, then the second one, and so on, as ``(.*)`` in a
+    regular expression does.  But a regular expression tries all combinations of places, which are
+    very many in a name such as "a/a/a/a...".  From the right to the left, the last place of each
+    part is the right one, so that each part is searched for once.
+
+    Args:
+        parts: the texts before, between and after the ``*`` of the glob, two or more.
+        name: the name.
+    """
+    first, *middle, last = parts
+    if not (name.startswith(first) and name.endswith(last)):
+        return None
+    texts: list[str] = []
+    start, stop = len(first), len(name) - len(last)
+    for part in reversed(middle):
+        place = name.rfind(part, start, stop)
+        if place < 0:
+            return None
+        texts.append(name[place + len(part) : stop])
+        stop = place
+    if stop < start:  # the first and the last part overlap
+        return None
+    texts.append(name[start:stop])
+    return texts[::-1]
 
 
 def _is_scope(text: str) -> bool:

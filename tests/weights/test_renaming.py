@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ckptparse import InvalidTensorsError, TensorNotFoundError
-from ckptparse.weights.renaming import rename_each
+from ckptparse.weights.renaming import match_glob, rename_each
 
 NAMES = ["global_step", "net/a/w", "net/a/b", "net/b/w", "net/c*/w", "network/w"]
 
@@ -105,3 +107,40 @@ def test_rules_that_are_none(case: str) -> None:
     rules, error = WRONG[case]
     with pytest.raises(error):
         rename_each(NAMES, rules)
+
+
+@given(
+    st.lists(st.text("ab/\n", max_size=3), min_size=2, max_size=5),
+    st.text("ab/\n", max_size=12),
+)
+@example(["ab", "ba"], "aba")
+@example(["", "", "", ""], "ab")
+@example(["a", "/", "/", "b"], "a/a/b/b/b")
+def test_globs_match_as_regular_expressions(parts: list[str], name: str) -> None:
+    expression = re.compile("(.*)".join(map(re.escape, parts)), re.DOTALL)
+    found = expression.fullmatch(name)
+    assert match_glob(parts, name) == (None if found is None else list(found.groups()))
+
+
+class CountedName(str):
+    """A name that counts how often it is searched."""
+
+    num_searches = 0
+
+    def rfind(self, *arguments: Any) -> int:
+        CountedName.num_searches += 1
+        return super().rfind(*arguments)
+
+
+def test_globs_search_for_each_part_once() -> None:
+    """A regular expression would take years to find that this name does not match."""
+    name = CountedName("/w" * 60_000 + "/b=/kernel")
+    glob = "*x*/w*/w*/w*/b=*/kernel*"
+    CountedName.num_searches = 0
+    assert match_glob(f"{glob}/bias".split("*"), name) is None
+    assert CountedName.num_searches == 0
+    assert match_glob(glob.split("*"), name) is None
+    assert CountedName.num_searches == glob.count("*") - 1
+    renamed = rename_each([name], {glob.removeprefix("*x"): "*.*"})
+    assert renamed == {name: "/w" * 59_997 + "."}
+    assert CountedName.num_searches == 2 * glob.count("*") - 3
