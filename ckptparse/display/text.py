@@ -55,12 +55,13 @@ def parse_nbytes(text: str) -> int:
     """Return the number of bytes of a size such as "2GB" or "500 MiB".
 
     Raises:
-        ValueError: the text is no size, or the size is less than a byte.
+        ValueError: the text is no size, or the size is less than a byte, or 2**63 bytes or more.
     """
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", text.strip().lower())
-    if found is None or found[2] not in _UNITS or not float(found[1]) * _UNITS[found[2]] >= 1:
+    nbytes = float(found[1]) * _UNITS.get(found[2], 0) if found else 0  # infinite: many digits
+    if not 1 <= nbytes < 2**63:
         raise ValueError(f"expected a size such as 2GB or 500MiB, not {text!r}")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(nbytes)
 
 
 @lru_cache(maxsize=1024)

@@ -188,6 +188,7 @@ WRONG: dict[str, tuple[int, str, list[str]]] = {
     "shards, dry": (2, "npz cannot be divided", ["m.npz", "--shard-size", "2GB", "--dry-run"]),
     "size": (2, "expected a size", ["m.npz", "--shard-size", "2 apples"]),
     "no size": (2, "expected a size", ["m.npz", "--shard-size", "0"]),
+    "too many digits": (2, "expected a size", ["m", "--shard-size", "9" * 309]),
     "format": (2, "invalid choice", ["m.npz", "--to", "onnx"]),
     "layout": (2, "invalid choice", ["m.npz", "--layout", "jax"]),
     "no map": (2, "No such file", ["m.npz", "--names", "map.json"]),
