@@ -119,6 +119,15 @@ class Contents:
             raise _changed(form, piece)
 
 
+def is_text(name: str) -> bool:
+    """Return whether a name can be written in UTF-8; lone surrogates cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _form(info: TensorInfo) -> Form:
     """Return the form of a tensor."""
     number = find_number(info.tensorflow_dtype)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ckptparse.errors import InvalidTensorsError
-from ckptparse.exports.contents import Contents
+from ckptparse.exports.contents import Contents, is_text
 from ckptparse.exports.npy import DTYPES as NUMPY_DTYPES
 from ckptparse.outputs import Output
 from ckptparse.outputs.base import unwritable
@@ -44,7 +44,7 @@ def require_writable(contents: Contents) -> None:
     scopes: dict[str, str] = {}
     for name in contents.forms:
         parts = name.split("/")
-        if not _is_text(name) or "\0" in name or "" in parts or "." in parts:
+        if not is_text(name) or "\0" in name or "" in parts or "." in parts:
             raise InvalidTensorsError(
                 "a dataset in an .h5 file cannot have this name",
                 tensor=name,
@@ -61,14 +61,6 @@ def require_writable(contents: Contents) -> None:
                 expected="another name for one of them: rename it",
                 found=repr(scopes[name]),
             )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def write(contents: Contents, output: Output, metadata: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from zipfile import ZipFile, ZipInfo
 
 from ckptparse.errors import InvalidTensorsError
-from ckptparse.exports.contents import Contents
+from ckptparse.exports.contents import Contents, is_text
 from ckptparse.exports.npy import DTYPES, SUFFIX, format_header
 from ckptparse.outputs import Output
 from ckptparse.outputs.buffered import OutputStream
@@ -43,11 +43,7 @@ def require_writable(contents: Contents) -> None:
 
 
 def _is_member_name(name: str) -> bool:
-    try:
-        encoded = (name + SUFFIX).encode()
-    except UnicodeEncodeError:
-        return False
-    return b"\0" not in encoded and len(encoded) <= _MOST_NAME_NBYTES
+    return is_text(name) and "\0" not in name and len((name + SUFFIX).encode()) <= _MOST_NAME_NBYTES
 
 
 def write(contents: Contents, output: Output) -> None:

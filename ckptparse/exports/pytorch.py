@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from zipfile import ZipFile, ZipInfo
 
 from ckptparse.errors import InvalidTensorsError
-from ckptparse.exports.contents import Contents, Form
+from ckptparse.exports.contents import Contents, Form, is_text
 from ckptparse.outputs import Output
 from ckptparse.outputs.buffered import OutputStream
 
@@ -91,14 +91,12 @@ def require_writable(contents: Contents) -> None:
     """
     contents.require_dtypes(DTYPES, "a .pt file")
     for name in contents.forms:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
+        if not is_text(name):
             raise InvalidTensorsError(
                 "a tensor in a .pt file cannot have this name",
                 tensor=name,
                 expected="text in UTF-8: rename it",
-            ) from None
+            )
 
 
 def write(contents: Contents, output: Output) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ckptparse.errors import InvalidTensorsError
-from ckptparse.exports.contents import Contents, Form
+from ckptparse.exports.contents import Contents, Form, is_text
 from ckptparse.outputs import Output
 from ckptparse.outputs.buffered import BufferedOutput
 
@@ -74,20 +74,12 @@ def require_writable(contents: Contents) -> None:
     """
     contents.require_dtypes(DTYPES, "a .safetensors file")
     for name in contents.forms:
-        if name == "__metadata__" or not _is_text(name):
+        if name == "__metadata__" or not is_text(name):
             raise InvalidTensorsError(
                 "a tensor in a .safetensors file cannot have this name",
                 tensor=name,
                 expected="text in UTF-8, and not __metadata__: rename it",
             )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class Shard(NamedTuple):
