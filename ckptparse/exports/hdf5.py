@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ckptparse.errors import InvalidTensorsError
+from ckptparse.errors import InvalidTensorsError, UnsupportedError
 from ckptparse.exports.contents import Contents, is_text
 from ckptparse.exports.npy import DTYPES as NUMPY_DTYPES
 from ckptparse.outputs import Output
@@ -30,17 +30,28 @@ from ckptparse.outputs.base import unwritable
 SUFFIXES = (".h5", ".hdf5")
 DTYPES = NUMPY_DTYPES | {"bfloat16"}
 
+_MOST_DIMENSIONS = 32
+"""``H5S_MAX_RANK`` of the HDF5 library."""
+
 
 def require_writable(contents: Contents) -> None:
     """Check that the format can hold all tensors.
 
     Raises:
-        UnsupportedError: h5py does not have the dtype of a tensor.
+        UnsupportedError: h5py does not have the dtype of a tensor, or it has too many dimensions.
         InvalidTensorsError: a dataset cannot have the name, or a name is the scope of another.
         ImportError: h5py is not installed.
     """
     _import_h5py()
     contents.require_dtypes(DTYPES, "an .h5 file")
+    for form in contents.forms.values():
+        if len(form.shape) > _MOST_DIMENSIONS:
+            raise UnsupportedError(
+                f"an .h5 file cannot hold more than {_MOST_DIMENSIONS} dimensions",
+                tensor=form.name,
+                expected="another shape: reshape it, or exclude it",
+                found=f"{len(form.shape)} dimensions",
+            )
     scopes: dict[str, str] = {}
     for name in contents.forms:
         parts = name.split("/")

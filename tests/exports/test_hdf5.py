@@ -92,6 +92,18 @@ class TestWithH5py:
             save(tmp_path / "m.h5", {"a/b": np.zeros(2), "a": np.zeros(2)})
         assert (caught.value.tensor, caught.value.found) == ("a", "'a/b'")
 
+    def test_dimensions(self, tmp_path: Path) -> None:
+        h5py = self.h5py
+        save(tmp_path / "m.h5", {"x": np.zeros((1,) * 32)})
+        with h5py.File(tmp_path / "m.h5") as file:
+            assert file["x"].shape == (1,) * 32
+        if np.lib.NumpyVersion(np.__version__) < "2.0.0":
+            return  # arrays have at most 32 dimensions
+        with pytest.raises(UnsupportedError, match="more than 32 dimensions") as caught:
+            save(tmp_path / "n.h5", {"x": np.zeros((1,) * 33)})
+        assert (caught.value.tensor, caught.value.found) == ("x", "33 dimensions")
+        assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
+
     def test_bfloat16_is_stored_as_keras_stores_it(self, tmp_path: Path) -> None:
         h5py = self.h5py
         arrays = arrays_of(["bfloat16"])
