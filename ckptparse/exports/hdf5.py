@@ -16,6 +16,8 @@ Source: keras/saving/saving_lib.py of Keras 2.12, keras/src/saving/saving_lib.py
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +34,8 @@ DTYPES = NUMPY_DTYPES | {"bfloat16"}
 
 _MOST_DIMENSIONS = 32
 """``H5S_MAX_RANK`` of the HDF5 library."""
+
+_ERRNO = re.compile(r"\berrno = ([0-9]{1,5})\b")
 
 
 def require_writable(contents: Contents) -> None:
@@ -125,9 +129,29 @@ def _create(path: str, contents: Contents, metadata: Mapping[str, str]) -> dict[
                     if not form.shape:  # h5py gives a scalar its place when it is written
                         dataset[()] = np.zeros((), dataset.dtype)
                     places[form.name] = dataset.id.get_offset()
-    except OSError as error:
-        raise unwritable(error, path) from error
+    except (OSError, RuntimeError) as error:
+        raise unwritable(_find_cause(error), path) from error
     return places
+
+
+def _find_cause(error: OSError | RuntimeError) -> OSError:
+    """Return the error of the operating system that made HDF5 fail.
+
+    The texts of h5py have several lines, with times and addresses.  If a file cannot be closed,
+    h5py raises a RuntimeError, which has the number in its text only.
+
+    Raises:
+        RuntimeError: it has another cause.
+    """
+    number = getattr(error, "errno", None)
+    found = _ERRNO.search(str(error)) if number is None else None
+    if found is not None:
+        number = int(found[1])
+    if number is not None:
+        return OSError(number, os.strerror(number))
+    if isinstance(error, OSError):
+        return error
+    raise error
 
 
 def _import_h5py() -> Any:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ckptparse import InvalidTensorsError, UnsupportedError, convert, open_checkpoint, save
+from ckptparse import (
+    InvalidTensorsError,
+    UnsupportedError,
+    UnwritableError,
+    convert,
+    open_checkpoint,
+    save,
+)
 from ckptparse.commands import main
 from support.contents import contents
 from support.every_dtype import NUMPY_DTYPES, arrays_of
@@ -71,6 +80,27 @@ class TestWithH5py:
         assert [p.name for p in tmp_path.iterdir()] == ["m.h5"]
         with h5py.File(path) as file:
             assert file["x"][()].tolist() == [1, 1, 1, 1]
+
+    @pytest.mark.parametrize("limit", [0, 2048, 20480, 100_000])
+    def test_a_limit_on_the_size_of_files(self, tmp_path: Path, limit: int) -> None:
+        """The operating system itself refuses to write more: HDF5, or the last tensor."""
+        assert self.h5py
+        resource = pytest.importorskip("resource")
+        import signal
+
+        arrays = {f"scope{i}/w": np.ones(3) for i in range(200)} | {"x": np.ones(100_000)}
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+            with pytest.raises(UnwritableError) as error:
+                save(tmp_path / "m.h5", arrays)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert error.value.errno == errno.EFBIG
+        assert error.value.message == os.strerror(errno.EFBIG)
+        assert list(tmp_path.iterdir()) == []
 
     def test_the_same_call_gives_the_same_bytes(self, tmp_path: Path) -> None:
         assert self.h5py
