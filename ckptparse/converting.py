@@ -88,7 +88,8 @@ def save(
         UnwritableError: the operating system or the storage fails.
         CheckpointError: reading a tensor failed.
         ValueError: there is no such format, the suffix is that of a format that cannot be written,
-            or the format has no place for `metadata` or cannot be divided by `shard_nbytes`.
+            or the format has no place for `metadata`, cannot hold it or cannot be divided by
+            `shard_nbytes`.
         ImportError: `path` is a URL, and fsspec or the package of the storage is not installed; or
             the format is "h5", and h5py is not installed.
 
@@ -249,18 +250,23 @@ def convert(
 def describe_source(tensors: Mapping[str, Any], format: str, layout: str | None) -> dict[str, str]:
     """Return the metadata of a converted file: where its tensors are from.
 
+    The metadata of a `.safetensors` file are kept, without those that the format cannot hold.
+
     Args:
         tensors: the source.
         format: the format of the converted file.
         layout: the layout that was asked for.
     """
     import ckptparse
+    from ckptparse.exports.formats import can_hold_metadata
 
     metadata = {"format": "np"} if format == "safetensors" else {}
     if isinstance(tensors, Checkpoint):
         if tensors.format == "safetensors":
             metadata |= {
-                key: value for key, value in tensors.metadata.items() if isinstance(value, str)
+                key: value
+                for key, value in tensors.metadata.items()
+                if isinstance(value, str) and can_hold_metadata(format, key, value)
             }
         name = os.path.basename(tensors.path.rstrip("/"))
         metadata["source"] = name.encode("utf-8", "backslashreplace").decode()

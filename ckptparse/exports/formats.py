@@ -50,7 +50,8 @@ class ExportFormat(NamedTuple):
         require_writable: checks that the format can hold all tensors.
         write: writes the files; None if the tensors are saved in a directory of `.npy` files.
         find_set: finds the files of a set among the names of a folder; see `FindSet`.
-        has_metadata: whether it has a place for metadata.
+        can_hold_metadata: whether it can hold a key and a text of metadata; None if it has no
+            place for metadata.
         is_divisible: whether it can be divided into several files.
         only_on_disk: why it cannot be written at a URL; None if it can.
     """
@@ -59,7 +60,7 @@ class ExportFormat(NamedTuple):
     require_writable: Callable[[Contents], None]
     write: WriteExport | None
     find_set: Callable[[Collection[str], str], list[str]] | None = None
-    has_metadata: bool = False
+    can_hold_metadata: Callable[[str, str], bool] | None = None
     is_divisible: bool = False
     only_on_disk: str | None = None
 
@@ -100,7 +101,7 @@ EXPORTS = {
         safetensors.require_writable,
         _write_safetensors,
         find_set=safetensors.find_set,
-        has_metadata=True,
+        can_hold_metadata=safetensors.can_hold_metadata,
         is_divisible=True,
     ),
     "npz": ExportFormat(
@@ -124,7 +125,7 @@ EXPORTS = {
         hdf5.SUFFIXES,
         hdf5.require_writable,
         _single(hdf5.write),
-        has_metadata=True,
+        can_hold_metadata=hdf5.can_hold_metadata,
         only_on_disk="an .h5 file cannot be saved at a URL, because its bytes are not written in"
         " order",
     ),
@@ -196,7 +197,13 @@ def find_format(path: str, format: str | None) -> str:
 
 def has_metadata(format: str) -> bool:
     """Return whether a format has a place for metadata."""
-    return format in EXPORTS and EXPORTS[format].has_metadata
+    return format in EXPORTS and EXPORTS[format].can_hold_metadata is not None
+
+
+def can_hold_metadata(format: str, key: str, value: str) -> bool:
+    """Return whether a format can hold a text of metadata under a key."""
+    can_hold = EXPORTS[format].can_hold_metadata if format in EXPORTS else None
+    return can_hold is not None and can_hold(key, value)
 
 
 def require_options(
@@ -205,7 +212,8 @@ def require_options(
     """Check that a format has the options that were given; None for those that were not.
 
     Raises:
-        ValueError: it cannot be divided into several files, or has no place for metadata.
+        ValueError: it cannot be divided into several files, or has no place for metadata, or cannot
+            hold it.
     """
     if shard_nbytes is not None and format in EXPORTS and not EXPORTS[format].is_divisible:
         raise ValueError(
@@ -218,3 +226,9 @@ def require_options(
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ValueError(f"metadata maps texts to texts, not {key!r} to {value!r}")
+        if not can_hold_metadata(format, key, value):
+            raise ValueError(
+                f"{format} cannot hold metadata with the key {key[:100]!r} and the text"
+                f" {value[:100]!r}: expected UTF-8, and for h5 no NUL, and a key of 1 to 65,000"
+                f" bytes"
+            )

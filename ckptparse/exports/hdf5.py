@@ -34,6 +34,8 @@ DTYPES = NUMPY_DTYPES | {"bfloat16"}
 
 _MOST_DIMENSIONS = 32
 """``H5S_MAX_RANK`` of the HDF5 library."""
+_MOST_KEY_NBYTES = 65_000
+"""HDF5 has 65,535 bytes for a name of an attribute and what it says of its value."""
 
 _ERRNO = re.compile(r"\berrno = ([0-9]{1,5})\b")
 
@@ -76,6 +78,14 @@ def require_writable(contents: Contents) -> None:
                 expected="another name for one of them: rename it",
                 found=repr(scopes[name]),
             )
+
+
+def can_hold_metadata(key: str, value: str) -> bool:
+    """Return whether the file can have an attribute of this name with this text."""
+    return (
+        all(is_text(text) and "\0" not in text for text in (key, value))
+        and 0 < len(key.encode()) <= _MOST_KEY_NBYTES
+    )
 
 
 def write(contents: Contents, output: Output, metadata: Mapping[str, str]) -> None:

@@ -82,6 +82,11 @@ def require_writable(contents: Contents) -> None:
             )
 
 
+def can_hold_metadata(key: str, value: str) -> bool:
+    """Return whether the header can have this text under this key."""
+    return is_text(key) and is_text(value)
+
+
 class Shard(NamedTuple):
     """A file of a set, and the names of the tensors in it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import UserDict
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from ckptparse import (
     CheckpointExistsError,
     InvalidTensorsError,
     UnwritableError,
+    convert,
     open_checkpoint,
     save,
 )
@@ -155,6 +157,46 @@ def test_options_that_a_format_lacks(tmp_path: Path, path: str, options: Any) ->
 def test_metadata_is_texts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="metadata maps texts to texts"):
         save(tmp_path / "m.safetensors", OLD, metadata={"step": 1})  # type: ignore[dict-item]
+
+
+METADATA = {"": "x", "a\0b": "x", "nul": "b\0c", "\ud800": "x", "bytes": "\udcff", "k" * 65_001: ""}
+"""Metadata that HDF5 or JSON in UTF-8 cannot hold."""
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [("m.safetensors", ["\ud800", "bytes"]), ("m.h5", list(METADATA))],
+    ids=["safetensors", "h5"],
+)
+def test_metadata_that_a_format_cannot_hold(tmp_path: Path, path: str, keys: list[str]) -> None:
+    for key in keys:
+        with pytest.raises(ValueError, match="cannot hold metadata") as error:
+            save(tmp_path / path, OLD, metadata={"a": "b", key: METADATA[key]})
+        assert len(str(error.value)) < 400
+        assert str(error.value).isascii()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["m.safetensors", "m.h5"])
+def test_metadata_that_a_format_cannot_hold_are_left_out(tmp_path: Path, path: str) -> None:
+    """Any text can be in a file of a stranger, as escapes."""
+    h5py = None if path != "m.h5" else pytest.importorskip("h5py", reason="h5py is not installed")
+    tensor = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+    metadata = {**METADATA, "k" * 65_000: "é", "empty": ""}
+    header = json.dumps({"__metadata__": metadata, "x": tensor}).encode()
+    source = tmp_path / "source.safetensors"
+    source.write_bytes(len(header).to_bytes(8, "little") + header + b"\1\2")
+    convert(source, tmp_path / path)
+    with open_checkpoint(tmp_path / path) as ckpt:
+        assert ckpt["x"].tolist() == [1, 2]
+        kept = dict(ckpt.metadata)
+    if h5py is not None:
+        with h5py.File(tmp_path / path) as file:
+            kept = dict(file.attrs)
+    added = {"source", "source_format", "converted_by"}
+    left_out = {"\ud800", "bytes"} if path == "m.safetensors" else set(METADATA)
+    assert kept.keys() - {"format"} == metadata.keys() - left_out | added
+    assert all(kept[key] == metadata[key] for key in metadata.keys() - left_out)
 
 
 @pytest.mark.parametrize("path", FILES)
