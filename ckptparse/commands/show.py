@@ -28,8 +28,6 @@ NAME = "show"
 
 _MOST_VALUES = 4
 _MOST_LETTERS = 60
-_MOST_SHOWN = 200
-"""Arrays of more elements than this are printed with dots in place of most of them."""
 _WIDTH = 80
 _BAR_WIDTH = 40
 _LEAST_COUNTED = 20
@@ -171,7 +169,7 @@ def _print_values(values: NDArray[Any]) -> None:
         for line in align(rows, lambda row: ("", row[0]), lambda row: row[1]):
             print(line)
     else:
-        print(np.array2string(values, max_line_width=_WIDTH, threshold=_MOST_SHOWN))
+        print(np.array2string(values, max_line_width=_WIDTH))
 
 
 def _place(file: str | None, offset: int | None) -> str:

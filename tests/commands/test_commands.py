@@ -182,6 +182,17 @@ class TestShow:
         _, out, _ = run("show", VGG.prefix, "vgg_16/mean_rgb")
         assert out.endswith(f"{expected_array(VGG, 'vgg_16/mean_rgb')}\n")
 
+    @pytest.mark.parametrize(("size", "has_dots"), [(1000, False), (1001, True)], ids=str)
+    def test_dots_are_printed_where_numpy_prints_them(
+        self, run, tmp_path: Path, size: int, has_dots: bool
+    ) -> None:
+        array = np.linspace(-1, 1, size, dtype="f4")
+        _, out, _ = run("show", write_bundle(tmp_path, {"x": array}), "x")
+        printed = np.array2string(array, max_line_width=80)
+        assert out.endswith(f"\n{printed}\n")
+        assert ("..." in printed) == has_dots
+        assert max(map(len, out.splitlines())) <= 80
+
     def test_a_part(self, run) -> None:
         _, out, _ = run("show", VGG.prefix, FC6, "--index", "0, -1, :2, ...")
         part = expected_array(VGG, FC6)[0, -1, :2]
