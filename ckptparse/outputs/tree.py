@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ckptparse.errors import CheckpointExistsError
+from ckptparse.errors import CheckpointError, CheckpointExistsError
 from ckptparse.outputs.base import new_token, unwritable
 from ckptparse.outputs.local import LocalFolder, LocalOutput, is_left
 
@@ -20,7 +21,9 @@ except ImportError:  # Windows
 _OLD = "old"
 """Added to the temporary name of a directory for the old one that it replaces."""
 
-_TEMPORARY = re.compile(rf"ckptparse-[0-9a-f]{{16}}\.tempdir({_OLD})?")
+_TEMPORARY = re.compile(
+    rf"ckptparse-[0-9a-f]{{8}}(?P<checksum>[0-9a-f]{{8}})\.tempdir(?P<old>{_OLD})?"
+)
 
 
 class LocalTree:
@@ -29,7 +32,8 @@ class LocalTree:
     The operating system can rename a directory in one step, but not over one that has files.  So
     when an old directory is replaced, it gets a temporary name first; between the two renames there
     is no directory of the final name.  A process that is killed there leaves both, complete, under
-    temporary names.
+    temporary names.  The next writer of this name gives the old one its name again; it recognizes
+    it by a checksum of the name in the temporary name.
 
     Attributes:
         path: the final path.
@@ -47,7 +51,8 @@ class LocalTree:
         self._folder = LocalFolder(self._final, sync=sync)
         self._suffix = suffix
         self._sync = sync
-        name = f"ckptparse-{new_token()}.tempdir"
+        self._checksum = _checksum_of(os.path.basename(self._final))
+        name = f"ckptparse-{new_token()[:8]}{self._checksum}.tempdir"
         self._temporary = os.path.join(os.path.dirname(self._final), name)
         self._made: set[tuple[str, ...]] = set()
         self._lock: int | None = None
@@ -62,6 +67,7 @@ class LocalTree:
         """
         self._folder.prepare()
         with self._folder.lock():
+            self._restore_old()
             self.require_place(overwrite=overwrite)
             self._remove_leftovers()
             try:
@@ -121,28 +127,41 @@ class LocalTree:
         old = self._temporary + _OLD
         with self._folder.lock():
             self.require_place(overwrite=overwrite)
-            is_there = os.path.lexists(self._final)
             try:
-                if is_there:
+                if os.path.lexists(self._final):
                     os.rename(self._final, old)
-                try:
-                    os.rename(self._temporary, self._final)
-                except BaseException:
-                    if is_there:
+                os.rename(self._temporary, self._final)
+            except BaseException as error:
+                if not os.path.lexists(self._final):
+                    with suppress(OSError):  # then the next writer does it
                         os.rename(old, self._final)
-                    raise
-            except OSError as error:
-                raise unwritable(error, self._final) from error
-            self._folder.sync()
-            shutil.rmtree(old, ignore_errors=True)
+                elif not os.path.lexists(self._temporary):  # an interrupt, after the last rename
+                    with suppress(CheckpointError):
+                        self._remove_old(old)
+                if isinstance(error, OSError):
+                    raise unwritable(error, self._final) from error
+                raise
+            self._remove_old(old)
+
+    def _remove_old(self, old: str) -> None:
+        """Remove the old directory, once the new one has its name on the disk.
+
+        It is renamed first, so that an old directory of a killed writer is always whole.
+        """
+        self._folder.sync()
+        with suppress(OSError):  # there is none
+            os.rename(old, self._temporary)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove the temporary directory if it still has its name.  Raises nothing."""
-        self._close_file()
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        try:
+            self._close_file()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        finally:
+            descriptor, self._lock = self._lock, None
+            if descriptor is not None:
+                os.close(descriptor)
 
     def abandon(self) -> None:
         """Remove what `prepare` created.  Raises nothing."""
@@ -185,17 +204,37 @@ class LocalTree:
                 if not (path.endswith(self._suffix) and os.path.isfile(path))
             )
 
+    def _restore_old(self) -> None:
+        """Rename an old directory back whose writer was killed between the two renames."""
+        names = self._folder.names() if fcntl is not None else []
+        for name in names:
+            match = _TEMPORARY.fullmatch(name)
+            if match is None or not match["old"] or match["checksum"] != self._checksum:
+                continue
+            path = os.path.join(os.path.dirname(self._final), name)
+            if not os.path.lexists(self._final) and is_left(path):
+                with suppress(OSError):
+                    os.rename(path, self._final)
+
     def _remove_leftovers(self) -> None:
         """Remove the temporary directories of processes that have ended.
 
-        If both a new and an old directory of a process are there, it was killed between the two
-        renames: both are kept, because the old one is the only one that ever had a name.
+        An old directory stays while there is none of its final name: it is the only one that ever
+        had this name.  The new one that it belongs to stays as well.
         """
         names = set(self._folder.names()) if fcntl is not None else set()
+        checksums = {_checksum_of(name) for name in names}
         for name in names:
-            if not _TEMPORARY.fullmatch(name):
+            match = _TEMPORARY.fullmatch(name)
+            if match is None:
                 continue
             new, old = name.removesuffix(_OLD), name.removesuffix(_OLD) + _OLD
+            is_needed = {new, old} <= names or (match["old"] and match["checksum"] not in checksums)
             path = os.path.join(os.path.dirname(self._final), name)
-            if not {new, old} <= names and is_left(path):
+            if not is_needed and is_left(path):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _checksum_of(name: str) -> str:
+    """Return eight hexadecimal digits by which a name is recognized."""
+    return f"{zlib.crc32(os.fsencode(name)):08x}"

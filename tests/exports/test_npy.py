@@ -11,7 +11,13 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from ckptparse import CheckpointExistsError, UnsupportedError, open_checkpoint, save
+from ckptparse import (
+    CheckpointExistsError,
+    UnsupportedError,
+    UnwritableError,
+    open_checkpoint,
+    save,
+)
 from ckptparse.exports.npy import to_path, to_paths
 from ckptparse.outputs import local, tree
 from support.contents import contents
@@ -176,14 +182,58 @@ def test_a_killed_writer(tmp_path: Path) -> None:
             found.append(None)
         save(path, OLD, overwrite=True)
         assert contents(path) == old
-        left = [p for p in tmp_path.iterdir() if p != path]
-        assert left == ([] if found[-1] is not None else others)
-        for p in left:
-            shutil.rmtree(p)
+        assert os.listdir(tmp_path) == ["m.npy"]
     assert old in found
     assert new in found
     assert found.count(None) == 1
     assert all(each in (old, new, None) for each in found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_an_old_directory_that_lost_its_name_stays(tmp_path: Path) -> None:
+    """A writer was killed between its two renames: only a writer of this name ends this."""
+    path, other = tmp_path / "m.npy", tmp_path / "other.npy"
+    save(path, OLD)
+    old = contents(path)
+    for _ in each_kill([local, tree], lambda: save(path, NEW, overwrite=True)):
+        if not path.exists():
+            break
+    (left,) = tmp_path.glob("*.tempdirold")
+    save(other, NEW)
+    assert contents(left) == old
+    (new,) = tmp_path.glob("*.tempdir")
+    shutil.rmtree(new)
+    save(other, NEW, overwrite=True)
+    assert contents(left) == old
+    with pytest.raises(CheckpointExistsError):
+        save(path, NEW)
+    assert contents(path) == old
+    assert sorted(os.listdir(tmp_path)) == ["m.npy", "other.npy"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_rename_that_cannot_be_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """The old directory stays under its temporary name; the error is the first one."""
+    path = tmp_path / "m.npy"
+    save(path, OLD)
+    old = contents(path)
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        if source != str(path):
+            raise error("first") if source.endswith(".tempdir") else OSError("second")
+        real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        with pytest.raises((KeyboardInterrupt, UnwritableError), match="first"):
+            save(path, NEW, overwrite=True)
+    (left,) = tmp_path.iterdir()
+    assert contents(left) == old
+    save(path, NEW, overwrite=True)
+    assert os.listdir(tmp_path) == ["m.npy"]
 
 
 def test_urls_are_refused() -> None:
