@@ -24,6 +24,7 @@ from ckptparse.formats.bundle.writer import BundleWriter, require_key
 from ckptparse.formats.file_names import INDEX_SUFFIX, STATE_FILE_NAME, V2_PART
 from ckptparse.outputs import Folder, Output, folder_for, last_part
 from ckptparse.outputs.base import require_file
+from ckptparse.outputs.sets import discard_all
 from ckptparse.paths.removal import group_files, list_removable_files
 from ckptparse.paths.state_file import CheckpointState, format_state, read_state
 from ckptparse.paths.state_update import add_checkpoint
@@ -171,17 +172,11 @@ def save_checkpoint(
             if update_state:
                 _replace_state(folder, prefix, max_to_keep)
     except BaseException:
-        _discard(outputs)  # before the directory, which must be empty
+        discard_all(outputs)  # before the directory, which must be empty
         folder.abandon()
         raise
-    _discard(outputs)
+    discard_all(outputs)
     return prefix
-
-
-def _discard(outputs: list[Output]) -> None:
-    """Remove the temporary names of data files."""
-    for output in outputs:
-        output.discard()
 
 
 def _with_object_graph(

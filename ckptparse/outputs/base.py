@@ -122,6 +122,14 @@ class Folder(Protocol):
         """
         ...
 
+    def is_placed(self, output: Output, name: str) -> bool | None:
+        """Return whether a file has the name that `replace` gives it, after an error or interrupt.
+
+        Python raises an interrupt when a system call returns, so the call may have succeeded.
+        None if this is not known.  Raises nothing but further interrupts.
+        """
+        ...
+
     def remove(self, name: str) -> None:
         """Remove a file of the folder, if it is there.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from ckptparse.errors import CheckpointExistsError, InvalidTensorsError
 from ckptparse.outputs import last_part
 from ckptparse.outputs.base import Buffer, Folder, Output, require_file
+from ckptparse.outputs.sets import discard_all, place_set, removing
 
 Create = Callable[[], Output]
 """Creates an output in the folder of the files."""
@@ -34,7 +35,8 @@ def write_files(
 ) -> None:
     """Write one file, or a set of files.
 
-    After an error or an interrupt, there is what was there before.
+    After an error or an interrupt, there is what was there before; or the new file or set, if the
+    interrupt arrives when it already has its name.
 
     Args:
         folder: the folder of the files; see `folder_for`.
@@ -64,12 +66,10 @@ def write_files(
             old = require_place(folder, path, overwrite=overwrite, find_set=find_set)
             _publish(folder, path, files, old)
     except BaseException:
-        for output in outputs:
-            output.discard()
+        discard_all(outputs)
         folder.abandon()
         raise
-    for output in outputs:
-        output.discard()
+    discard_all(outputs)
 
 
 def write_file(folder: Folder, path: str, parts: Iterable[Buffer], *, overwrite: bool) -> int:
@@ -129,6 +129,7 @@ def _publish(folder: Folder, path: str, files: list[tuple[str, Output]], old: li
 
     Raises:
         CheckpointExistsError: another writer has saved a set of the same names meanwhile.
+        UnwritableError: the operating system or the storage fails.
     """
     *parts, (last, output) = files
     for name, _ in parts:
@@ -136,22 +137,11 @@ def _publish(folder: Folder, path: str, files: list[tuple[str, Output]], old: li
             raise CheckpointExistsError(
                 "another writer has saved files of these names meanwhile", file=path, found=name
             )
-    placed = []
-    try:
-        for name, part in parts:
-            folder.replace(part, name)
-            placed.append(name)
-        if parts:
-            folder.sync()
-        folder.replace(output, last)
-    except BaseException:  # a set without its last file is of no use
-        for name in placed:
-            folder.remove(name)
-        raise
-    folder.sync()
-    for name in old:
-        if name != last:
-            folder.remove(name)
+    interrupt = place_set(folder, parts, (last, output), folder.replace)
+    with removing(folder, lambda: [name for name in old if name != last]):
+        if interrupt is not None:
+            raise interrupt
+        folder.sync()
 
 
 def _remove_leftovers(folder: Folder) -> None:

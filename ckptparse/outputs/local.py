@@ -54,6 +54,7 @@ class LocalFolder:
         self._token = new_token()
         self._count = 0
         self._made: list[str] = []
+        self._renamed: os.stat_result | None = None
         self._is_locked = False
 
     def prepare(self) -> None:
@@ -63,14 +64,15 @@ class LocalFolder:
             missing.append(directory)
             directory = os.path.dirname(directory)
         for directory in reversed(missing):
+            self._made.append(directory)  # first: an interrupt can arrive when it is made
             try:
                 os.mkdir(directory)
             except FileExistsError:  # another process just made it
-                continue
+                self._made.pop()
             except OSError as error:
+                self._made.pop()
                 self.abandon()
                 raise unwritable(error, directory) from error
-            self._made.append(directory)
 
     def abandon(self) -> None:
         for directory in reversed(self._made):
@@ -96,8 +98,15 @@ class LocalFolder:
             os.close(descriptor)
 
     def create(self) -> LocalOutput:
-        with self.lock():  # so that no other writer removes it before it is locked
-            return LocalOutput(self._new_path(), sync=self._sync)
+        output = None
+        try:
+            with self.lock():  # so that no other writer removes it before it is locked
+                output = LocalOutput(self._new_path(), sync=self._sync)
+        except BaseException:
+            if output is not None:
+                output.discard()
+            raise
+        return output
 
     def _new_path(self) -> str:
         """Return a temporary path that was not used before."""
@@ -108,17 +117,17 @@ class LocalFolder:
         if self.links:
             temporary = self._new_path()
             try:
-                os.link(output.path, temporary)
-            except OSError:  # the file system has no hard links
-                self.links = False
-            else:
                 try:
+                    os.link(output.path, temporary)
+                except OSError:  # the file system has no hard links
+                    self.links = False
+                else:
                     self._rename(temporary, name)
-                except BaseException:
-                    with suppress(OSError):
-                        os.unlink(temporary)
-                    raise
-                return
+                    return
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
         self._rename(output.path, name)
 
     def replace(self, output: Output, name: str) -> None:
@@ -132,9 +141,22 @@ class LocalFolder:
                     mode = os.lstat(self._join(name)).st_mode
                     if stat.S_ISREG(mode):
                         os.chmod(temporary, mode & 0o777)
+            self._renamed = os.lstat(temporary)
             os.replace(temporary, self._join(name))
         except OSError as error:
             raise unwritable(error, self._join(name)) from error
+
+    def is_placed(self, output: Output, name: str) -> bool | None:
+        with suppress(OSError):
+            try:
+                os.lstat(output.path)
+            except FileNotFoundError:  # renamed; or another program has removed it
+                status = os.lstat(self._join(name))
+                if self._renamed is not None and os.path.samestat(status, self._renamed):
+                    return True
+            else:
+                return False
+        return None
 
     def remove(self, name: str) -> None:
         try:
@@ -211,6 +233,9 @@ class LocalOutput:
                     fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:  # the temporary name would tell nothing
             raise unwritable(error, os.path.dirname(path)) from error
+        except BaseException:
+            self.discard()
+            raise
 
     def write(self, contents: Buffer) -> None:
         view = memoryview(contents).cast("B")
@@ -269,10 +294,12 @@ class LocalOutput:
             self.close()
 
     def discard(self) -> None:
-        with suppress(OSError):
-            os.unlink(self.path)
-        with suppress(OSError):
-            self.close()  # releases the lock
+        try:
+            with suppress(OSError):
+                os.unlink(self.path)
+        finally:
+            with suppress(OSError):
+                self.close()  # releases the lock
 
     def close(self) -> None:
         """Close the file, which keeps its name, and release its lock."""

@@ -47,6 +47,7 @@ class RemoteFolder:
         self._path = str(self._system._strip_protocol(self._url))
         self._token = new_token()
         self._count = 0
+        self._is_cut_off = False
 
     def prepare(self) -> None:
         with suppress(NotImplementedError), self._wrapped(self._url):
@@ -69,8 +70,29 @@ class RemoteFolder:
         self.replace(output, name)
 
     def replace(self, output: Output, name: str) -> None:
-        with self._wrapped(self._join(name)):
-            self._system.mv(output.path, self._join(name))
+        self._is_cut_off = True
+        try:
+            with self._wrapped(self._join(name)):
+                self._system.mv(output.path, self._join(name))
+            self._is_cut_off = False
+        except Exception:  # the storage has answered
+            self._is_cut_off = False
+            raise
+
+    def is_placed(self, output: Output, name: str) -> bool | None:
+        with suppress(Exception):  # every file system has errors of its own
+            names = self.names()
+            if output.path.rpartition("/")[2] not in names:
+                return True if name in names else None
+            if self._is_cut_off:  # the storage may still copy it
+                return None
+            if name not in names:
+                return False
+            # A storage that cannot rename copies the file, and then removes the temporary name.
+            return bool(
+                self._system.cat_file(output.path) == self._system.cat_file(self._join(name))
+            )
+        return None
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError), self._wrapped(self._join(name)):

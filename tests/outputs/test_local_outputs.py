@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from ckptparse import UnwritableError
 from ckptparse.outputs import LocalFolder, local
 
 needs_locks = pytest.mark.skipif(local.fcntl is None, reason="no locks on this system")
@@ -97,3 +99,39 @@ def test_a_directory_that_was_there_stays(tmp_path: Path) -> None:
     folder.prepare()
     folder.abandon()
     assert tmp_path.is_dir()
+
+
+class TestIsPlaced:
+    def test_a_file_that_has_its_name(self, tmp_path: Path) -> None:
+        folder = folder_at(tmp_path)
+        output = folder.create()
+        output.finish()
+        (tmp_path / "m").touch()
+        assert folder.is_placed(output, "m") is False
+        folder.replace(output, "m")
+        assert folder.is_placed(output, "m") is True
+        output.discard()
+
+    def test_a_file_that_another_program_removes(self, tmp_path: Path) -> None:
+        """Then the file of this name is the old one."""
+        folder = folder_at(tmp_path)
+        output = folder.create()
+        output.finish()
+        (tmp_path / "m").touch()
+        os.unlink(output.path)
+        with pytest.raises(UnwritableError):
+            folder.replace(output, "m")
+        assert folder.is_placed(output, "m") is None
+        output.discard()
+
+    def test_a_disk_that_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = folder_at(tmp_path)
+        output = folder.create()
+
+        def fail(path: str) -> None:
+            raise OSError(errno.EIO, path)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "lstat", fail)
+            assert folder.is_placed(output, "m") is None
+        output.discard()

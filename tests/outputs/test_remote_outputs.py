@@ -97,6 +97,49 @@ def test_trouble_at_any_file(
     assert is_equal(NEW)
 
 
+def copy_only(system: Any, source: str, target: str) -> None:
+    """Do the first half of what moves a file in an object store."""
+    system.cp_file(source, target)
+
+
+MOVES = {"before": None, "copied": copy_only, "after": MemoryFileSystem.mv}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Trouble])
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("number", range(1, 4))
+def test_a_move_that_ends_early(
+    monkeypatch: pytest.MonkeyPatch, number: int, move: str, error: type[BaseException]
+) -> None:
+    """Whether the storage still copies the file is not known after an interrupt."""
+    save_checkpoint(URL, OLD)
+    before = url_contents()
+    real = MemoryFileSystem.mv
+    left = number
+
+    def end_early(self, source: str, target: str) -> None:
+        nonlocal left
+        left -= 1
+        function = real if left else MOVES[move]
+        if function is not None:
+            function(self, source, target)
+        if not left:
+            raise error("once")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFileSystem, "mv", end_early)
+        with pytest.raises((KeyboardInterrupt, UnwritableError), match="once"):
+            save_checkpoint(URL, NEW, shard_nbytes=80_000, overwrite=True)
+    if number == 3 and move != "before":
+        assert is_equal(NEW)
+    else:
+        assert is_equal(OLD)
+        assert before.items() <= url_contents().items()
+        if error is Trouble:
+            assert url_contents() == before
+    assert not any(".tempstate" in name for name in url_contents())
+
+
 def test_the_index_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = []
     real = MemoryFileSystem.mv

@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import chain
 
 from ckptparse.errors import CheckpointError, CheckpointExistsError, UnwritableError
 from ckptparse.formats.bundle.entries import encode_header
 from ckptparse.formats.file_names import INDEX_SUFFIX, V1_SHARD, data_suffix
 from ckptparse.outputs import Folder, Output
+from ckptparse.outputs.sets import place_set, removing
 from ckptparse.sstable.builder import build_table
 
 _DATA = re.compile(r"(?P<base>.*)\.data-\d{5,}-of-(?P<count>\d{5,})", re.DOTALL)
@@ -103,7 +105,8 @@ def publish(
 
     Raises:
         UnwritableError: the operating system or the storage fails.  Before the index is renamed,
-            the old bundle is then unchanged; after that, the new bundle is complete.
+            the old bundle is then unchanged; after that, the new bundle is complete.  The same
+            holds for an interrupt.
     """
     used = {_count_in(name, base) for name in folder.names()}
     try:
@@ -113,38 +116,51 @@ def publish(
     count = first_count = len(data)
     while first_count in used:
         first_count += 1
-    index = _write_index(folder, entries, first_count)
-    placed: list[str] = []
-    try:
-        for shard_id, output in enumerate(data):
-            placed.append(base + data_suffix(shard_id, first_count))
-            folder.place(output, placed[-1])
-        folder.sync()
-        folder.replace(index, base + INDEX_SUFFIX)
-    except BaseException:
-        for name in placed:
-            folder.remove(name)
-        raise
-    finally:
-        index.discard()
-    folder.sync()
-    kept_count = first_count
-    if first_count != count and folder.links:
-        index = _write_index(folder, entries, count)
+    interrupt = _place(folder, base, data, entries, first_count)
+    counts = {old_count} - {None}
+
+    def find_old() -> list[str]:
         try:
-            for shard_id, output in enumerate(data):
-                folder.place(output, base + data_suffix(shard_id, count))
-            folder.sync()
-            folder.replace(index, base + INDEX_SUFFIX)
-            kept_count = count
-        except UnwritableError:  # the new bundle is in place, under the other names
-            pass
-        finally:
-            index.discard()
+            kept_count = read_count(base) if counts else None
+        except CheckpointError:  # which files it uses is not known
+            kept_count = None
+        if kept_count is None:
+            return []
+        unused = counts - {kept_count}
+        return [name for name in folder.names() if _count_in(name, base) in unused]
+
+    with removing(folder, find_old):
+        if interrupt is not None:
+            raise interrupt
         folder.sync()
-    for name in folder.names():
-        if _count_in(name, base) in {old_count, first_count} - {None, kept_count}:
-            folder.remove(name)
+        if first_count != count and folder.links:
+            counts |= {first_count, count}
+            with suppress(UnwritableError):  # the new bundle is in place, under the other names
+                interrupt = _place(folder, base, data, entries, count)
+            if interrupt is not None:
+                raise interrupt
+            folder.sync()
+
+
+def _place(
+    folder: Folder, base: str, data: list[Output], entries: Mapping[bytes, bytes], count: int
+) -> BaseException | None:
+    """Write an index, and give the files the names of a bundle of some data files.
+
+    See `place_set` for what this returns and raises.
+    """
+    index = _write_index(folder, entries, count)
+    parts = [(base + data_suffix(i, count), output) for i, output in enumerate(data)]
+    try:
+        interrupt = place_set(folder, parts, (base + INDEX_SUFFIX, index), folder.place)
+    except BaseException:
+        index.discard()
+        raise
+    try:
+        index.discard()
+    except BaseException as error:
+        return error
+    return interrupt
 
 
 def _count_in(name: str, base: str) -> int | None:
