@@ -137,7 +137,7 @@ class LocalFolder:
         """Rename a file; it gets the permissions of the file that it replaces."""
         try:
             if fcntl is not None:
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # no such file; or a file system without permissions
                     mode = os.lstat(self._join(name)).st_mode
                     if stat.S_ISREG(mode):
                         os.chmod(temporary, mode & 0o777)

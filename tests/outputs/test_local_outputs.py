@@ -135,3 +135,20 @@ class TestIsPlaced:
             patched.setattr(os, "lstat", fail)
             assert folder.is_placed(output, "m") is None
         output.discard()
+
+
+@needs_locks
+def test_a_file_system_without_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is replaced; it has no permissions to keep."""
+
+    def refuse(path: str, mode: int) -> None:
+        raise PermissionError(errno.EPERM, path)
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    folder = folder_at(tmp_path)
+    (tmp_path / "m").touch()
+    output = folder.create()
+    output.write(b"new")
+    folder.replace(output, "m")
+    output.discard()
+    assert (tmp_path / "m").read_bytes() == b"new"
