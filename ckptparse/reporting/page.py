@@ -11,6 +11,7 @@ from importlib.resources import files
 
 from ckptparse.analysis.statistics import Statistics
 from ckptparse.display.text import count, format_nbytes, format_number, format_shape
+from ckptparse.errors import UnreadableError
 from ckptparse.reporting.description import last_part
 from ckptparse.reporting.drawing import draw_histogram, draw_share, draw_treemap
 from ckptparse.reporting.examination import MOST_HISTOGRAMS, Examination, Row
@@ -166,11 +167,10 @@ def _render_cause(cause: Cause, folder: str) -> Markup:
     place = [last_part(error.file)[1]] if error.file else []
     if error.offset is not None:
         place.append(f"byte {error.offset:,}")
-    rows = [
-        ("where", ", ".join(place)),
-        ("expected", _remove_folder(error.expected or "", folder)),
-        ("found", _remove_folder(error.found or "", folder)),
-    ]
+    rows = [("where", ", ".join(place))]
+    if not isinstance(error, UnreadableError):  # its texts can be the target of a link
+        rows.append(("expected", _remove_folder(error.expected or "", folder)))
+        rows.append(("found", _remove_folder(error.found or "", folder)))
     if cause.names:
         names = [shorten(name) for name in cause.names[:MOST_NAMES]]
         more = len(cause.names) - MOST_NAMES
@@ -185,11 +185,15 @@ def _render_cause(cause: Cause, folder: str) -> Markup:
 def _remove_folder(text: str, folder: str) -> str:
     """Return the text of an error without the folder, where it starts a path.
 
-    A folder such as "a/" also occurs inside of names, which are kept.
+    A folder such as "a/" also occurs inside of names, which are kept.  The parameters of a URL are
+    removed, too.
     """
     if not folder.strip("./"):
         return text
-    return re.sub(rf"(?<![^\s'\"]){re.escape(folder)}", "", text)
+    start = rf"(?<![^\s'\"]){re.escape(folder)}"
+    if "://" in folder:
+        return re.sub(rf"{start}([^\s'\"?]*)(\?[^\s'\"]*)?", r"\1", text)
+    return re.sub(start, "", text)
 
 
 # Summary

@@ -294,14 +294,27 @@ class TestDamage:
             ("/m", "the tensor '/w'", "the tensor '/w'"),
             ("./m", "the tensor './w' of ../m", "the tensor './w' of ../m"),
             ("../m", "the tensor '../w'", "the tensor '../w'"),
+            ("gs://b/m?k=1", "Error: gs://b/m.index?k=1 'gs://b/n?k'", "Error: m.index 'n'"),
         ],
-        ids=["relative", "absolute", "root", "dot", "dots"],
+        ids=["relative", "absolute", "root", "dot", "dots", "url"],
     )
     def test_the_folder_is_removed_from_paths(self, path: str, found: str, shown: str) -> None:
         error = CorruptCheckpointError(found, file=path, expected=found, found=found)
         root = parse("".join(page.render(examination.examine_unreadable(path, error), "1")))
         assert facts_of(root, "damage") == {"where": "m", "expected": shown, "found": shown}
         assert root.one("section", id="damage").one("strong").text == shown
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+    def test_the_folders_of_a_link_are_not_shown(self, tmp_path: Path) -> None:
+        save_checkpoint(tmp_path / "run" / "m", {"w": np.ones(3)})
+        data = tmp_path / "run" / "m.data-00000-of-00001"
+        data.rename(tmp_path / "data")
+        data.symlink_to(tmp_path / "data")
+        with open_checkpoint(tmp_path / "run" / "m", confined=True) as ckpt:
+            text = "".join(page.render(examine(ckpt), "1"))
+        facts = facts_of(parse(text), "damage")
+        assert facts == {"where": data.name, "lost": "1 tensor, 24 B: w"}
+        assert str(tmp_path) not in text
 
     def test_a_missing_file_is_one_cause(self) -> None:
         root = parse(render(FIXTURES / "tf-1.15.5/train_damaged/no_data"))
