@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,15 @@ def test_a_first_save(tmp_path: Path, name: str) -> None:
     assert contents(folder) == whole
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt; it is ignored in background jobs."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["m.ckpt", "m.safetensors"])
 def test_a_signal_during_the_last_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
