@@ -1,8 +1,8 @@
 """Write `.h5` files: HDF5 with a dataset for each tensor, in groups for the scopes (extra `keras`).
 
-h5py creates the groups and the datasets, whose elements lie in the file one after the other, and
-says where.  Then the elements are written there piece by piece, without h5py.  Metadata becomes
-attributes of the file.
+h5py creates the groups and the datasets in memory, and says where their elements are in the file.
+Then all is written without h5py, the elements piece by piece.  Metadata becomes attributes of the
+file.
 
 HDF5 has no bfloat16.  As Keras does, it is written as opaque elements of two bytes, and the dataset
 gets the attribute ``dtype``.
@@ -16,9 +16,8 @@ Source: keras/saving/saving_lib.py of Keras 2.12, keras/src/saving/saving_lib.py
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from ckptparse.errors import InvalidTensorsError, UnsupportedError
 from ckptparse.exports.contents import Contents, is_text
 from ckptparse.exports.npy import DTYPES as NUMPY_DTYPES
 from ckptparse.outputs import Output
-from ckptparse.outputs.base import unwritable
+from ckptparse.outputs.base import Buffer
 
 SUFFIXES = (".h5", ".hdf5")
 DTYPES = NUMPY_DTYPES | {"bfloat16"}
@@ -37,7 +36,7 @@ _MOST_DIMENSIONS = 32
 _MOST_KEY_NBYTES = 65_000
 """HDF5 has 65,535 bytes for a name of an attribute and what it says of its value."""
 
-_ERRNO = re.compile(r"\berrno = ([0-9]{1,5})\b")
+_PAGE_NBYTES = 1 << 14
 
 
 def require_writable(contents: Contents) -> None:
@@ -93,14 +92,16 @@ def write(contents: Contents, output: Output, metadata: Mapping[str, str]) -> No
 
     Args:
         contents: the tensors, which `require_writable` accepted.
-        output: an output that `rewrites`; its path is that of a local file.
+        output: an output that `rewrites`.
         metadata: the attributes of the file.
 
     Raises:
         UnwritableError: the operating system fails.
         CheckpointError: reading a tensor failed.
     """
-    places = _create(output.path, contents, metadata)
+    image, places = _create(contents, metadata)
+    for position, page in image.pages():
+        output.rewrite(position, page)
     for form, octets in contents.read_each(contents.forms):
         position = places.get(form.name, 0)
         for part in octets:
@@ -110,58 +111,113 @@ def write(contents: Contents, output: Output, metadata: Mapping[str, str]) -> No
     output.finish()
 
 
-def _create(path: str, contents: Contents, metadata: Mapping[str, str]) -> dict[str, int]:
+def _create(contents: Contents, metadata: Mapping[str, str]) -> tuple[_Image, dict[str, int]]:
     """Create a file with datasets whose elements are not written yet.
 
     Returns:
-        Name -> position of the elements of each dataset that has any.
+        The file, without the elements; and name -> position of the elements of each dataset that
+        has any.
     """
     h5py = _import_h5py()
     places = {}
-    try:
-        # The output has locked the file already.
-        with h5py.File(path, "w", locking=False) as file:
-            for key, value in metadata.items():
-                file.attrs[key] = value
-            parents = {name.rpartition("/")[0].rpartition("/")[2] for name in contents.forms}
-            if "vars" in parents and "vars" not in contents.forms:
-                file.require_group("vars")  # that of the model itself
-            for form in contents.forms.values():
-                layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-                layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-                layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-                is_opaque = form.dtype == "bfloat16"
-                dtype = "V2" if is_opaque else form.numpy_dtype.newbyteorder("<")
-                dataset = file.create_dataset(form.name, form.shape, dtype, dcpl=layout)
-                if is_opaque:
-                    dataset.attrs["dtype"] = form.dtype
-                if form.nbytes:
-                    if not form.shape:  # h5py gives a scalar its place when it is written
-                        dataset[()] = np.zeros((), dataset.dtype)
-                    places[form.name] = dataset.id.get_offset()
-    except (OSError, RuntimeError) as error:
-        raise unwritable(_find_cause(error), path) from error
-    return places
+    image = _Image()
+    with h5py.File(image, "w") as file:
+        for key, value in metadata.items():
+            file.attrs[key] = value
+        parents = {name.rpartition("/")[0].rpartition("/")[2] for name in contents.forms}
+        if "vars" in parents and "vars" not in contents.forms:
+            file.require_group("vars")  # that of the model itself
+        for form in contents.forms.values():
+            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            is_opaque = form.dtype == "bfloat16"
+            dtype = "V2" if is_opaque else form.numpy_dtype.newbyteorder("<")
+            dataset = file.create_dataset(form.name, form.shape, dtype, dcpl=layout)
+            if is_opaque:
+                dataset.attrs["dtype"] = form.dtype
+            if form.nbytes:
+                if not form.shape:  # h5py gives a scalar its place when it is written
+                    dataset[()] = np.zeros((), dataset.dtype)
+                places[form.name] = dataset.id.get_offset()
+    return image, places
 
 
-def _find_cause(error: OSError | RuntimeError) -> OSError:
-    """Return the error of the operating system that made HDF5 fail.
+class _Image(io.RawIOBase):
+    """A file in memory that has only those pages that were written.
 
-    The texts of h5py have several lines, with times and addresses.  If a file cannot be closed,
-    h5py raises a RuntimeError, which has the number in its text only.
-
-    Raises:
-        RuntimeError: it has another cause.
+    HDF5 does not recover from a failed write, as on a full disk: it keeps the file open, and can
+    crash the process later.  Writes to this file do not fail.
     """
-    number = getattr(error, "errno", None)
-    found = _ERRNO.search(str(error)) if number is None else None
-    if found is not None:
-        number = int(found[1])
-    if number is not None:
-        return OSError(number, os.strerror(number))
-    if isinstance(error, OSError):
-        return error
-    raise error
+
+    def __init__(self) -> None:
+        self._pages: dict[int, bytearray] = {}
+        self._position = 0
+        self._nbytes = 0
+
+    def pages(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the position and the bytes of each page that was written, and of the last byte."""
+        for number in sorted(self._pages):
+            start = number * _PAGE_NBYTES
+            yield start, bytes(self._pages[number][: self._nbytes - start])
+        if self._nbytes and (self._nbytes - 1) // _PAGE_NBYTES not in self._pages:
+            yield self._nbytes - 1, b"\0"
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._nbytes}[whence]
+        self._position = base + offset
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the number of bytes."""
+        self._nbytes = self._position if size is None else size
+        for number in [number for number in self._pages if number * _PAGE_NBYTES >= self._nbytes]:
+            del self._pages[number]
+        return self._nbytes
+
+    def write(self, contents: Buffer) -> int:
+        """Write bytes at the position."""
+        view = memoryview(contents).cast("B")
+        nbytes = len(view)
+        while view:
+            number, start = divmod(self._position, _PAGE_NBYTES)
+            part = view[: _PAGE_NBYTES - start]
+            page = self._pages.setdefault(number, bytearray(_PAGE_NBYTES))
+            page[start : start + len(part)] = part
+            self._position += len(part)
+            view = view[len(part) :]
+        self._nbytes = max(self._nbytes, self._position)
+        return nbytes
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read bytes from the position; those that were not written are zeros."""
+        view = memoryview(buffer).cast("B")[: max(self._nbytes - self._position, 0)]
+        nbytes = len(view)
+        while view:
+            number, start = divmod(self._position, _PAGE_NBYTES)
+            part = view[: _PAGE_NBYTES - start]
+            page = self._pages.get(number)
+            part[:] = bytes(len(part)) if page is None else page[start : start + len(part)]
+            self._position += len(part)
+            view = view[len(part) :]
+        return nbytes
 
 
 def _import_h5py() -> Any:
